@@ -1,0 +1,340 @@
+"""What the use cases need of the world outside: Protocols, and the values that cross them.
+
+Every Protocol here has at least two implementations: the adapter that runs in production and the one in memory that
+the tests use; the contract suites in ``tests/contract`` run on both.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from plugyard.domain.events import Event
+from plugyard.domain.execution import (
+    Execution,
+    ExecutionFailure,
+    ExecutionStatus,
+    LogLine,
+    Usage,
+    Violation,
+)
+from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
+from plugyard.domain.limits import EffectiveLimits
+from plugyard.domain.manifest import Runtime
+from plugyard.domain.marketplace import Category, Listing, Rating
+from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
+from plugyard.domain.report import Report
+
+T = TypeVar("T")
+
+# --- lists -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """``limit`` items behind ``cursor``, the opaque text that an earlier page gave. A bad one: ``InvalidInput``."""
+
+    limit: int = 20
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some items, and the cursor of those behind them, or ``None`` at the end."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PluginFilter:
+    """Filters of the plugin list; ``None`` filters nothing. ``sort`` is a field, with ``-`` before it for descending."""
+
+    status: PluginState | None = None
+    category: str | None = None
+    runtime: Runtime | None = None
+    permission: str | None = None
+    author: str | None = None
+    q: str | None = None
+    sort: str = "-createdAt"  # createdAt, updatedAt, name
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionFilter:
+    """Filters of the execution list, newest first. ``since`` is inclusive and ``until`` exclusive."""
+
+    status: ExecutionStatus | None = None
+    function: str | None = None
+    version: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Filters of the log list, newest first. ``level`` is the lowest level shown; ``q`` a part of the message."""
+
+    level: str | None = None
+    execution_id: str | None = None
+    q: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListingFilter:
+    """Filters of the marketplace; ``q`` searches by words."""
+
+    category: str | None = None
+    q: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLogLine:
+    """A log line with the execution that wrote it; ``id`` grows with time (UUID version 7)."""
+
+    id: str
+    execution_id: str
+    line: LogLine
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Aggregates over a window. Percentiles and means are ``None`` where nothing ran; milliseconds and bytes."""
+
+    since: datetime
+    until: datetime
+    by_status: Mapping[ExecutionStatus, int]
+    wall_ms: Mapping[str, float | None]  # mean, p50, p95, p99, max
+    cpu_ms_total: float
+    cpu_ms_mean: float | None
+    peak_memory_bytes_max: int | None
+    by_function: Mapping[str, int]
+    starts: Mapping[str, int]  # warm, spare, cold
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to which thing. ``tenant_id`` is ``None`` for what an operator does to the platform."""
+
+    id: str
+    tenant_id: str | None
+    at: datetime
+    actor: str
+    action: str
+    target: str
+    detail: Mapping[str, Any]
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedDependency:
+    """A dependency of a version as it was resolved when the version was installed."""
+
+    name: str
+    range: str
+    resolved_version: str
+    resolved_plugin_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReply:
+    """What is kept under an idempotency key. ``response`` is ``None`` while the first request is under way."""
+
+    request_hash: str
+    execution_id: str
+    response: Mapping[str, Any] | None
+    created_at: datetime
+
+
+# --- the store -------------------------------------------------------------------------------------------------------
+
+
+class Transaction(Protocol):
+    """One transaction, bound to one tenant (or to the operator's reach): committed when its block ends without error.
+
+    Ids that are no UUIDs are simply not found. Rows of other tenants are not found either. An uninstalled plugin is
+    found by its id and in lists that ask for that status, and nowhere else.
+    """
+
+    # plugins and their versions
+    async def add_plugin(self, plugin: Plugin, version: PluginVersion) -> None: ...  # NameTaken
+    async def save_plugin(self, plugin: Plugin) -> None: ...
+    async def plugin(self, plugin_id: str, *, lock: bool = False) -> PluginView | None: ...
+    async def plugin_named(self, name: str, *, lock: bool = False) -> PluginView | None: ...
+    async def list_plugins(self, filters: PluginFilter, page: PageRequest) -> Page[PluginView]: ...
+    async def installed_plugins(self) -> Sequence[PluginView]: ...  # installed, active, inactive or suspended
+    async def add_version(self, version: PluginVersion) -> None: ...  # VersionExists
+    async def version(self, version_id: str) -> PluginVersion | None: ...
+    async def version_numbered(self, plugin_id: str, number: str) -> PluginVersion | None: ...
+    async def versions(self, plugin_id: str, page: PageRequest) -> Page[PluginVersion]: ...  # highest first
+    async def save_dependencies(self, version_id: str, resolved: Sequence[ResolvedDependency]) -> None: ...
+    async def dependencies(self, version_id: str) -> Sequence[ResolvedDependency]: ...
+
+    # executions, logs, metrics
+    async def execution(self, execution_id: str) -> Execution | None: ...
+    async def list_executions(self, plugin_id: str, filters: ExecutionFilter, page: PageRequest) -> Page[Execution]: ...
+    async def list_logs(self, plugin_id: str, filters: LogFilter, page: PageRequest) -> Page[StoredLogLine]: ...
+    async def logs_after(self, plugin_id: str, filters: LogFilter, after_id: str | None) -> Sequence[StoredLogLine]: ...
+    # logs_after: oldest first, at most 200, ids greater than after_id; with None only the newest line, to start from
+    async def metrics(self, plugin_id: str, since: datetime, until: datetime) -> Metrics: ...
+    async def outcomes(self, plugin_id: str, since: datetime) -> Mapping[ExecutionStatus, int]: ...
+
+    # marketplace
+    async def save_listing(self, listing: Listing) -> None: ...  # insert or update; NameTaken when another tenant's
+    async def listing(self, listing_id: str, *, withdrawn: bool = False) -> Listing | None: ...
+    async def listing_of(self, plugin_id: str) -> Listing | None: ...  # the tenant's own, withdrawn ones too
+    async def listing_named(self, name: str) -> Listing | None: ...  # published ones only
+    async def search_listings(self, filters: ListingFilter, page: PageRequest) -> Page[Listing]: ...
+    async def featured(self, limit: int) -> Sequence[Listing]: ...  # by score, highest first
+    async def categories(self) -> Sequence[Category]: ...  # by count, then name
+    async def count_installation(self, listing_id: str) -> None: ...
+    async def rate(self, rating: Rating) -> None: ...  # insert or replace the tenant's one rating; sums follow
+    async def ratings(self, listing_id: str, page: PageRequest) -> Page[Rating]: ...  # newest first
+
+    # keys, tenants, the trail
+    async def tenant(self, tenant_id: str) -> Tenant | None: ...
+    async def add_key(self, key: ApiKey, secret_hash: bytes) -> None: ...
+    async def key(self, key_id: str) -> ApiKey | None: ...
+    async def save_key(self, key: ApiKey) -> None: ...
+    async def list_keys(self, page: PageRequest) -> Page[ApiKey]: ...
+    async def audit(self, entry: AuditEntry) -> None: ...
+    async def list_audit(self, page: PageRequest) -> Page[AuditEntry]: ...  # newest first
+    async def emit(self, event: Event) -> None: ...
+
+    # idempotency
+    async def claim_key(self, plugin_id: str, key: str, reply: StoredReply) -> StoredReply | None: ...
+    # claim_key: None when the key was free (or older than a day) and is now held; else what is there
+    async def settle_key(self, plugin_id: str, key: str, response: Mapping[str, Any] | None) -> None: ...
+
+    # settle_key: keep the response, or with None give the key free again
+
+
+class OperatorTransaction(Protocol):
+    """One transaction across tenants, for the operator's own resources."""
+
+    async def add_tenant(self, tenant: Tenant) -> None: ...  # NameTaken
+    async def tenant(self, tenant_id: str) -> Tenant | None: ...
+    async def tenant_by_slug(self, slug: str) -> Tenant | None: ...
+    async def list_tenants(self, page: PageRequest) -> Page[Tenant]: ...
+    async def save_policy(self, tenant_id: str, policy: TenantPolicy, at: datetime) -> None: ...
+    async def add_key(self, key: ApiKey, secret_hash: bytes) -> None: ...
+    async def audit(self, entry: AuditEntry) -> None: ...
+    async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]: ...
+    # plugins_to_check: (tenant id, plugin id) of active plugins with executions since then, the longest unchecked first
+    async def known_digests(self, digests: Sequence[str]) -> frozenset[str]: ...  # those that any version names
+
+
+class Store(Protocol):
+    """Where everything durable but the packages lives. Connection trouble raises ``StoreUnavailable``."""
+
+    def for_tenant(self, tenant_id: str) -> AbstractAsyncContextManager[Transaction]: ...
+    def for_operator(self) -> AbstractAsyncContextManager[OperatorTransaction]: ...
+    async def key_by_hash(self, secret_hash: bytes) -> ApiKey | None: ...
+    async def touch_keys(self, used: Mapping[str, datetime]) -> None: ...  # last use, by key id
+    async def ping(self) -> None: ...
+
+
+class ExecutionRecorder(Protocol):
+    """Makes execution records durable; many share one commit. Returns when they are on disk."""
+
+    async def record(
+        self, execution: Execution, logs: Sequence[StoredLogLine], events: Sequence[Event], audit: Sequence[AuditEntry]
+    ) -> None: ...
+
+
+class Objects(Protocol):
+    """Packages and prepared bundles, named by what they hold. Writes are atomic and durable when they return."""
+
+    async def put_file(self, key: str, path: Path) -> bool: ...  # whether it was new
+    async def put(self, key: str, data: bytes) -> bool: ...
+    async def get(self, key: str) -> bytes: ...  # NotFound
+    async def delete(self, key: str) -> None: ...  # nothing there is no error
+    def list(self, prefix: str) -> AsyncIterator[tuple[str, datetime]]: ...  # key, last change
+
+
+# --- the gate --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What the gate made of a package. Where the report refuses it, the rest may be ``None``."""
+
+    report: Report
+    manifest: dict[str, Any] | None = None
+    entry: str | None = None
+    bundle: bytes | None = field(default=None, repr=False)  # JSON text {"entry": ..., "files": {path: text}}
+
+
+class PackageInspector(Protocol):
+    """Reads a package in a jailed process. Raises ``GateUnavailable`` where none can be had."""
+
+    async def inspect(self, path: Path, *, digest: str, size: int) -> Inspection: ...
+
+
+# --- the sandbox -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """All that one execution needs. ``input`` is JSON; ``context`` a JSON object; ``bundle`` fetches the code."""
+
+    execution_id: str
+    tenant_id: str
+    plugin_id: str
+    version: str
+    digest: str
+    runtime: Runtime
+    function: str
+    input: bytes
+    context: bytes
+    limits: EffectiveLimits
+    services: frozenset[str]
+    fresh: bool
+    bundle: Callable[[], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an invocation; ``output`` is JSON where it succeeded."""
+
+    status: ExecutionStatus
+    output: bytes | None
+    error: ExecutionFailure | None
+    usage: Usage
+    logs: tuple[LogLine, ...] = ()
+    violations: tuple[Violation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProbe:
+    """The functions that a package's code exports, or why it could not be loaded."""
+
+    exports: tuple[str, ...] = ()
+    error: ExecutionFailure | None = None
+
+
+class Executor(Protocol):
+    """The sandbox. Raises ``Overloaded`` and ``SandboxUnavailable``; whatever the plugin does is an ``Outcome``."""
+
+    async def execute(self, invocation: Invocation) -> Outcome: ...
+    async def probe(self, runtime: Runtime, digest: str, bundle: bytes) -> LoadProbe: ...
+    def cancel(self, execution_id: str) -> bool: ...  # whether it was running or waiting
+    async def forget(self, plugin_id: str) -> None: ...  # end the plugin's idle environments
+
+
+# --- time, chance and names ------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """The time now, in UTC."""
+
+    def __call__(self) -> datetime: ...
+
+
+class Ids(Protocol):
+    """A new id: a UUID version 7 as text."""
+
+    def __call__(self) -> str: ...

@@ -1,0 +1,107 @@
+"""Tenants, roles and callers: who may do what."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from plugyard.domain.permissions import Service
+
+
+class Role(StrEnum):
+    """The four roles. Each may do all that the ones before it may; the operator's reach crosses tenants."""
+
+    VIEWER = "viewer"
+    DEVELOPER = "developer"
+    ADMIN = "admin"
+    OPERATOR = "operator"
+
+
+class Action(StrEnum):
+    """What a caller may be allowed to do."""
+
+    READ = "read"
+    UPLOAD = "upload"
+    EXECUTE = "execute"
+    INSTALL = "install"
+    CONFIGURE = "configure"
+    PUBLISH = "publish"
+    RATE = "rate"
+    MANAGE_KEYS = "manage_keys"
+    MANAGE_TENANTS = "manage_tenants"
+
+
+LOWEST_ROLE: dict[Action, Role] = {
+    Action.READ: Role.VIEWER,
+    Action.UPLOAD: Role.DEVELOPER,
+    Action.EXECUTE: Role.DEVELOPER,
+    Action.INSTALL: Role.ADMIN,
+    Action.CONFIGURE: Role.ADMIN,
+    Action.PUBLISH: Role.ADMIN,
+    Action.RATE: Role.ADMIN,
+    Action.MANAGE_KEYS: Role.ADMIN,
+    Action.MANAGE_TENANTS: Role.OPERATOR,
+}
+_ORDER = list(Role)
+
+
+def allows(role: Role, action: Action) -> bool:
+    """Whether a role may do an action, by the one table above."""
+    return _ORDER.index(role) >= _ORDER.index(LOWEST_ROLE[action])
+
+
+@dataclass(frozen=True, slots=True)
+class TenantPolicy:
+    """What a tenant decides for all of its plugins."""
+
+    auto_grant: frozenset[Service] = frozenset({Service.CACHE})
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> "TenantPolicy":
+        """Read the stored form; what is absent has its default."""
+        if "autoGrant" not in document:
+            return cls()
+        return cls(frozenset(Service(word) for word in document["autoGrant"]))
+
+    def to_document(self) -> dict[str, Any]:
+        """The stored form."""
+        return {"autoGrant": sorted(service.value for service in self.auto_grant)}
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A customer of the platform."""
+
+    id: str
+    slug: str
+    name: str
+    created_at: datetime
+    policy: TenantPolicy = field(default_factory=TenantPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is stored: without the secret, which was shown once."""
+
+    id: str
+    tenant_id: str | None
+    name: str
+    role: Role
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+    def usable_at(self, moment: datetime) -> bool:
+        """Whether the key may still be used."""
+        return self.revoked_at is None and (self.expires_at is None or moment < self.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. ``tenant_id`` is ``None`` only for an operator who has named no tenant."""
+
+    actor: str
+    role: Role
+    tenant_id: str | None
+    request_id: str = ""
