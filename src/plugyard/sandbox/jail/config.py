@@ -1,0 +1,26 @@
+"""What a jail is told: plain values, decided by the service and carried to the jailed process by the zygote."""
+
+from dataclasses import dataclass
+
+
+class JailError(Exception):
+    """A step of the jail could not be taken, so nothing may execute."""
+
+
+@dataclass(frozen=True, slots=True)
+class JailConfig:
+    """How one process is closed.
+
+    `enforced=False` is the operator's `--unsafe-no-jail`: only the steps that every system has are taken. `uid` and
+    `gid` are the numeric identity that a process started as root takes on (ids below 65536 exist in most user
+    namespaces). `data_bytes` caps private writable memory (RLIMIT_DATA), None leaves it to a later `limit_data`.
+    `reads_files` allows seeking in descriptors that were handed over before the jail closed; it opens nothing.
+    """
+
+    enforced: bool = True
+    uid: int = 61984
+    gid: int = 61984
+    nice: int = 5
+    open_files: int = 16
+    data_bytes: int | None = None
+    reads_files: bool = False

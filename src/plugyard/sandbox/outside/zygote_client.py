@@ -1,0 +1,277 @@
+"""The service's end of a zygote: start it, ask it for jailed processes, learn of their exits, restart it.
+
+Used by the pool for environments and by `plugyard.gate` for inspectors. Everything runs on the event loop and nothing
+blocks it.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from plugyard.sandbox import wire
+
+Params = dict[str, bool | int | float | str | None]
+
+_MAX_DESCRIPTORS = 4
+
+
+class ZygoteError(Exception):
+    """The zygote did not start, died, or refused to fork."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a child ended. `signal` is 0 when it exited by `code`; `lost` says that its zygote died with it."""
+
+    code: int
+    signal: int
+    cpu_s: float = 0.0
+    peak_rss_bytes: int = 0
+    lost: bool = False
+
+
+class Child:
+    """One forked process: its id, its socket (non-blocking), and `exited`, a future of its `Exit`."""
+
+    __slots__ = ("_pidfd", "exited", "pid", "socket")
+
+    def __init__(self, pid: int, channel: socket.socket, pidfd: int, exited: asyncio.Future[Exit]) -> None:
+        self.pid = pid
+        self.socket = channel
+        self.exited = exited
+        self._pidfd = pidfd
+
+    def kill(self) -> None:
+        """End it with SIGKILL, at once and whatever it does; harmless when it has ended already."""
+        # A pidfd names this very process, so an id that the kernel has given to another one is never hit.
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill it and give its descriptors back. Remove readers of `socket` from the loop before."""
+        self.kill()
+        self.socket.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+class Zygote:
+    """A zygote process and the children that it forked.
+
+    `argv` follows the interpreter's own flags: `("-m", "plugyard.sandbox.inside", ...)`. The process gets an empty
+    environment, no standard input or output, and one descriptor, whose number is appended to `argv`.
+    """
+
+    def __init__(self, argv: Sequence[str], *, start_timeout_s: float = 30.0) -> None:
+        self._argv = tuple(argv)
+        self._start_timeout_s = start_timeout_s
+        self._requests = itertools.count(1)
+        self._starting = asyncio.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._hello: asyncio.Future[wire.Hello] | None = None
+        self._pending: dict[int, asyncio.Future[Child]] = {}
+        self._children: dict[int, Child] = {}
+        self._reapers: set[asyncio.Task[int]] = set()
+        self._closed = False
+        self.starts = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether the zygote has said hello and not gone."""
+        return self._control is not None and self._hello is not None and self._hello.done()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the running zygote."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Start the process unless it runs. Raises ZygoteError with the zygote's own words."""
+        async with self._starting:
+            if self.alive:
+                return
+            if self._closed:
+                raise ZygoteError("the sandbox is closed")
+            loop = asyncio.get_running_loop()
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.setblocking(False)
+            try:
+                self._process = await asyncio.to_thread(_spawn, self._argv, theirs)
+            except BaseException:
+                ours.close()
+                raise
+            finally:
+                theirs.close()
+            self._control = ours
+            self._hello = loop.create_future()
+            loop.add_reader(ours.fileno(), self._on_readable)
+            try:
+                hello = await asyncio.wait_for(asyncio.shield(self._hello), self._start_timeout_s)
+            except TimeoutError:
+                self._hello.cancel()
+                self._lost("the zygote did not start in time")
+                raise ZygoteError("the zygote did not start in time") from None
+            if hello.error or hello.protocol != wire.PROTOCOL:
+                self._lost("the zygote did not start")
+                raise ZygoteError(hello.error or f"the zygote speaks protocol {hello.protocol}, not {wire.PROTOCOL}")
+            self.starts += 1
+
+    async def fork(self, role: str, params: Params, fds: Sequence[int] = ()) -> Child:
+        """A new child in `role`; starts a dead zygote again. `fds` are copied to the child. Raises ZygoteError."""
+        if not self.alive:
+            await self.start()
+        if self._control is None:
+            raise ZygoteError("the zygote has gone")
+        request = next(self._requests)
+        data = wire.pack(wire.Fork(request, role, params))
+        future: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
+        self._pending[request] = future
+        try:
+            while True:
+                try:
+                    if fds:
+                        socket.send_fds(self._control, [data], list(fds))
+                    else:
+                        self._control.send(data)
+                    break
+                except BlockingIOError:
+                    await asyncio.sleep(0.001)
+                    if self._control is None:
+                        raise ZygoteError("the zygote has gone") from None
+            return await future
+        except OSError as error:
+            raise ZygoteError(f"the zygote has gone: {error}") from error
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                future.result().close()
+            raise
+        finally:
+            self._pending.pop(request, None)
+
+    async def close(self) -> None:
+        """End the zygote and all its children; returns when they are gone."""
+        self._closed = True
+        children = list(self._children.values())
+        for child in children:
+            child.kill()
+        process = self._process
+        self._lost("the sandbox is closed")
+        for child in children:
+            child.kill()
+        if process is not None:
+            await asyncio.to_thread(_reap, process)
+        if self._reapers:
+            await asyncio.gather(*self._reapers)
+
+    def _on_readable(self) -> None:
+        while self._control is not None:
+            try:
+                data, fds, flags, _ = socket.recv_fds(self._control, wire.MAX_CONTROL_BYTES, _MAX_DESCRIPTORS)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._lost(str(error))
+                return
+            if not data or flags & socket.MSG_CTRUNC:
+                self._lost("the zygote has gone")
+                return
+            try:
+                self._handle(wire.unpack_from_zygote(data), fds)
+            except wire.WireError as error:
+                self._lost(str(error))
+                return
+
+    def _handle(self, message: wire.FromZygote, fds: list[int]) -> None:
+        if isinstance(message, wire.Forked):
+            self._forked(message, fds)
+        elif isinstance(message, wire.Exited):
+            self._exited(message.pid, _exit_of(message))
+        elif isinstance(message, wire.Refused):
+            pending = self._pending.get(message.request)
+            if pending is not None and not pending.done():
+                pending.set_exception(ZygoteError(message.error))
+        elif self._hello is not None and not self._hello.done():
+            self._hello.set_result(message)
+
+    def _forked(self, message: wire.Forked, fds: list[int]) -> None:
+        if len(fds) != 2:
+            for descriptor in fds:
+                os.close(descriptor)
+            raise wire.WireError("a child came without its descriptors")
+        channel = socket.socket(fileno=fds[0])
+        channel.setblocking(False)
+        child = Child(message.pid, channel, fds[1], asyncio.get_running_loop().create_future())
+        pending = self._pending.get(message.request)
+        self._children[message.pid] = child
+        if pending is None or pending.done():
+            # Whoever asked has given up waiting.
+            child.close()
+        else:
+            pending.set_result(child)
+
+    def _exited(self, pid: int, how: Exit) -> None:
+        child = self._children.pop(pid, None)
+        if child is not None and not child.exited.done():
+            child.exited.set_result(how)
+
+    def _lost(self, why: str) -> None:
+        """Forget the process and everything that it forked; the kernel ends its children with it."""
+        if self._control is not None:
+            asyncio.get_running_loop().remove_reader(self._control.fileno())
+            self._control.close()
+            self._control = None
+        process, self._process = self._process, None
+        if process is not None:
+            if not self._closed:
+                process.kill()
+            task = asyncio.get_running_loop().create_task(asyncio.to_thread(_reap, process))
+            self._reapers.add(task)
+            task.add_done_callback(self._reapers.discard)
+        if self._hello is not None and not self._hello.done():
+            self._hello.set_result(wire.Hello(wire.PROTOCOL, (), why))
+        self._hello = None
+        for pending in self._pending.values():
+            if not pending.done():
+                pending.set_exception(ZygoteError(why))
+        for child in list(self._children.values()):
+            child.kill()
+            self._exited(child.pid, Exit(code=-1, signal=int(signal.SIGKILL), lost=True))
+
+
+def _exit_of(message: wire.Exited) -> Exit:
+    return Exit(
+        code=message.code,
+        signal=message.signal,
+        cpu_s=message.user_s + message.system_s,
+        peak_rss_bytes=message.peak_rss_bytes,
+    )
+
+
+def _spawn(argv: Sequence[str], control: socket.socket) -> subprocess.Popen[bytes]:
+    flags = ("-I", "-X", "utf8", "-B")
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
+        [sys.executable, *flags, *argv, str(control.fileno())],
+        env={},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=(control.fileno(),),
+        start_new_session=True,
+    )
+
+
+def _reap(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()

@@ -1,0 +1,284 @@
+"""What the service, its zygotes and its jailed processes say to each other.
+
+Both sides import it; it imports nothing of ours.
+
+Two conversations. The *control* channel between the service and a zygote is a SOCK_SEQPACKET pair: one message, one
+packet, descriptors beside it. The *environment* channel between the service and one environment is a stream of frames:
+four bytes of length (big-endian), then a MessagePack array whose first item names its kind. What plugins produce
+travels inside frames as opaque bytes of JSON, so no frame nests deeper than its type.
+"""
+
+import re
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+PROTOCOL: Final = 1
+"""Raised with every change to a frame; both sides compare it, so an old zygote is never talked to by accident."""
+
+MAX_CONTROL_BYTES: Final = 64 * 1024
+MAX_BUNDLE_BYTES: Final = 64 * 1024 * 1024
+MAX_FRAME_BYTES: Final = MAX_BUNDLE_BYTES + 1024 * 1024
+MAX_ERROR_BYTES: Final = 64 * 1024
+"""How long the JSON of one guest error may be; messages and stacks are cut to fit."""
+MAX_JSON_DEPTH: Final = 128
+
+_LENGTH = struct.Struct(">I")
+
+
+class WireError(Exception):
+    """The other side broke the protocol."""
+
+
+class Frame(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One message of either conversation."""
+
+
+# --- control: service to zygote ------------------------------------------------------------------------------------
+
+
+class Fork(Frame, frozen=True, tag="fork"):
+    """Start a process in `role`. Descriptors beside the packet are handed to it."""
+
+    request: int
+    role: str
+    params: dict[str, bool | int | float | str | None]
+
+
+# --- control: zygote to service ------------------------------------------------------------------------------------
+
+
+class Hello(Frame, frozen=True, tag="hello"):
+    """The zygote is ready (`error` empty) or never will be."""
+
+    protocol: int
+    roles: tuple[str, ...]
+    error: str
+
+
+class Forked(Frame, frozen=True, tag="forked"):
+    """The process exists; its socket and its pidfd come beside the packet."""
+
+    request: int
+    pid: int
+
+
+class Refused(Frame, frozen=True, tag="refused"):
+    """No process was started."""
+
+    request: int
+    error: str
+
+
+class Exited(Frame, frozen=True, tag="exited"):
+    """A process ended: `signal` is 0 for an exit by `code`; times are seconds, memory is peak resident bytes."""
+
+    pid: int
+    code: int
+    signal: int
+    user_s: float
+    system_s: float
+    peak_rss_bytes: int
+
+
+# --- environment: service to environment ---------------------------------------------------------------------------
+
+
+class Load(Frame, frozen=True, tag="load"):
+    """Take in a plugin. `bundle` is JSON: {"entry": path, "files": {path: text}}."""
+
+    memory_bytes: int
+    bundle: bytes
+
+
+class Invoke(Frame, frozen=True, tag="invoke"):
+    """Run one function. `input` and `context` are JSON. The caps let an honest environment stop early."""
+
+    function: str
+    input: bytes
+    context: bytes
+    output_bytes: int
+    log_lines: int
+    log_bytes: int
+
+
+class Answer(Frame, frozen=True, tag="answer"):
+    """A service call has ended; `value` is JSON, or with `ok` false the JSON of an error."""
+
+    ticket: int
+    ok: bool
+    value: bytes
+
+
+# --- environment: environment to service ---------------------------------------------------------------------------
+
+
+class Ready(Frame, frozen=True, tag="ready"):
+    """The jail is closed and the guest stands. `base_bytes` is the private memory that a bare environment has."""
+
+    protocol: int
+    base_bytes: int
+
+
+class Loaded(Frame, frozen=True, tag="loaded"):
+    """The plugin is in; `exports` are the names of its functions, or `error` is the JSON of why not."""
+
+    exports: tuple[str, ...]
+    error: bytes
+
+
+class Call(Frame, frozen=True, tag="call"):
+    """The plugin calls a service. `arguments` is JSON."""
+
+    ticket: int
+    service: str
+    method: str
+    arguments: bytes
+
+
+class Log(Frame, frozen=True, tag="log"):
+    """The plugin logs a line. `fields` is the JSON of an object."""
+
+    level: str
+    message: str
+    fields: bytes
+
+
+class Done(Frame, frozen=True, tag="done"):
+    """The function has returned (`ok`, `payload` is its JSON) or raised (`payload` is the JSON of the error).
+
+    `trap` says that the engine stopped the guest, after which the environment holds nothing usable.
+    """
+
+    ok: bool
+    trap: bool
+    payload: bytes
+
+
+ToZygote = Fork
+FromZygote = Hello | Forked | Refused | Exited
+ToEnvironment = Load | Invoke | Answer
+FromEnvironment = Ready | Loaded | Call | Log | Done
+
+_encoder = msgspec.msgpack.Encoder()
+_to_zygote = msgspec.msgpack.Decoder(ToZygote)
+_from_zygote: msgspec.msgpack.Decoder[FromZygote] = msgspec.msgpack.Decoder(FromZygote)
+_to_environment: msgspec.msgpack.Decoder[ToEnvironment] = msgspec.msgpack.Decoder(ToEnvironment)
+_from_environment: msgspec.msgpack.Decoder[FromEnvironment] = msgspec.msgpack.Decoder(FromEnvironment)
+
+
+def pack(message: Frame) -> bytes:
+    """One control packet. Raises WireError above MAX_CONTROL_BYTES."""
+    data = _encoder.encode(message)
+    if len(data) > MAX_CONTROL_BYTES:
+        raise WireError(f"a control message of {len(data)} bytes; at most {MAX_CONTROL_BYTES} are allowed")
+    return data
+
+
+def unpack_to_zygote(data: bytes) -> ToZygote:
+    """Read a packet in the zygote. Raises WireError."""
+    try:
+        return _to_zygote.decode(data)
+    except msgspec.MsgspecError as error:
+        raise WireError(str(error)) from error
+
+
+def unpack_from_zygote(data: bytes) -> FromZygote:
+    """Read a packet in the service. Raises WireError."""
+    try:
+        return _from_zygote.decode(data)
+    except msgspec.MsgspecError as error:
+        raise WireError(str(error)) from error
+
+
+def frame(message: Frame) -> bytes:
+    """One frame with its length. Raises WireError above MAX_FRAME_BYTES."""
+    data = _encoder.encode(message)
+    if len(data) > MAX_FRAME_BYTES:
+        raise WireError(f"a frame of {len(data)} bytes; at most {MAX_FRAME_BYTES} are allowed")
+    return _LENGTH.pack(len(data)) + data
+
+
+def decode_to_environment(data: bytes | memoryview) -> ToEnvironment:
+    """Read a frame's body in the environment. Raises WireError."""
+    try:
+        return _to_environment.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise WireError(str(error)) from error
+
+
+def decode_from_environment(data: bytes | memoryview) -> FromEnvironment:
+    """Read a frame's body in the service; whatever the bytes are, the only error is WireError."""
+    try:
+        return _from_environment.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise WireError(str(error)) from error
+
+
+class Splitter:
+    """Cuts a stream into frame bodies; memory is bounded by `cap`, which may change between frames."""
+
+    __slots__ = ("_buffer", "cap")
+
+    def __init__(self, cap: int) -> None:
+        self.cap = cap
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take bytes in and give out whole bodies. Raises WireError at a frame longer than the cap."""
+        self._buffer += data
+        while len(self._buffer) >= 4:
+            (length,) = _LENGTH.unpack_from(self._buffer)
+            if length > self.cap:
+                raise WireError(f"a frame of {length} bytes; at most {self.cap} are allowed")
+            if len(self._buffer) < 4 + length:
+                return
+            body = bytes(self._buffer[4 : 4 + length])
+            del self._buffer[: 4 + length]
+            yield body
+
+
+def send(channel: socket.socket, message: Frame) -> None:
+    """Send one frame on a blocking socket."""
+    channel.sendall(frame(message))
+
+
+def receive(channel: socket.socket) -> bytearray:
+    """Receive one frame's body from a blocking socket. Raises EOFError at its end, WireError above the cap."""
+    (length,) = _LENGTH.unpack(_exactly(channel, 4))
+    if length > MAX_FRAME_BYTES:
+        raise WireError(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are allowed")
+    return _exactly(channel, length)
+
+
+def _exactly(channel: socket.socket, size: int) -> bytearray:
+    data = bytearray(size)
+    view = memoryview(data)
+    while len(view):
+        count = channel.recv_into(view)
+        if count == 0:
+            raise EOFError
+        view = view[count:]
+    return data
+
+
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def json_depth_within(data: bytes, depth: int = MAX_JSON_DEPTH) -> bool:
+    """Whether JSON nests at most `depth` deep. Linear; says nothing about whether it is well formed otherwise."""
+    if data.count(b"[") + data.count(b"{") <= depth:
+        return True
+    level = 0
+    for match in _STRUCTURE.finditer(data):
+        first = data[match.start()]
+        if first in b"[{":
+            level += 1
+            if level > depth:
+                return False
+        elif first in b"]}":
+            level -= 1
+    return True
