@@ -1,0 +1,47 @@
+"""The passwords of the embedded server's roles, kept for the service's user alone in the data folder. For `server`."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+_FILE = "postgres.secrets"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """`prepared` says that the roles exist in the database with these passwords."""
+
+    superuser: str
+    owner: str
+    service: str
+    prepared: bool = False
+
+    def __repr__(self) -> str:
+        return f"Credentials(prepared={self.prepared})"
+
+    @classmethod
+    def load_or_make(cls, data: Path, *, fresh: bool) -> Credentials:
+        """The stored ones; new ones, stored before they are used, when the cluster is `fresh`."""
+        if not fresh:
+            return cls(**json.loads((data / _FILE).read_text(encoding="utf-8")))
+        made = cls(secrets.token_urlsafe(32), secrets.token_urlsafe(32), secrets.token_urlsafe(32))
+        made._store(data)
+        return made
+
+    def mark_prepared(self, data: Path) -> None:
+        """Notes that later starts need not look at the roles again."""
+        replace(self, prepared=True)._store(data)
+
+    def _store(self, data: Path) -> None:
+        draft = data / f"{_FILE}.new"
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(self), file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(data / _FILE)
