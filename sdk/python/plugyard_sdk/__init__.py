@@ -1,0 +1,232 @@
+"""What a Plugyard plugin written in Python receives.
+
+The module exists for editors and type checkers, and for an author's own tests. A plugin imports it under
+``typing.TYPE_CHECKING``, so that nothing of it is needed where the plugin runs::
+
+    from __future__ import annotations
+    from typing import TYPE_CHECKING, Any
+
+    if TYPE_CHECKING:
+        from plugyard_sdk import Context
+
+    async def handle_request(input: dict[str, Any], context: Context) -> dict[str, Any]: ...
+
+A service that the manifest does not ask for, or that the tenant did not grant, raises ``PermissionError``; one that the
+server does not offer raises an error whose ``code`` is ``service_unavailable``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, TypedDict
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""Everything that can be written as JSON. Inputs and outputs are such values; NaN and infinity are not."""
+
+Row: TypeAlias = dict[str, Any]
+
+
+class Logger(Protocol):
+    """Structured log lines, kept with the execution. Needs no permission. Rate and size are capped.
+
+    Each method may be awaited or simply called.
+    """
+
+    def debug(self, message: str, **fields: object) -> Awaitable[None]: ...
+    def info(self, message: str, **fields: object) -> Awaitable[None]: ...
+    def warn(self, message: str, **fields: object) -> Awaitable[None]: ...
+    def error(self, message: str, **fields: object) -> Awaitable[None]: ...
+
+
+class Statement(TypedDict):
+    """One statement of a transaction."""
+
+    sql: str
+    parameters: Sequence[Any]
+
+
+class Database(Protocol):
+    """A PostgreSQL schema of the plugin's own for each tenant. Permission: ``database``."""
+
+    async def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run a statement with ``$1``, ``$2`` ... as its parameters and return its rows."""
+        ...
+
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run a statement and return how many rows it touched."""
+        ...
+
+    async def transaction(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Run statements in one transaction: all of them hold, or none. Returns the rows of each."""
+        ...
+
+
+class Cache(Protocol):
+    """Short-lived values of this plugin and tenant. Permission: ``cache``."""
+
+    async def get(self, key: str) -> Any:
+        """Return the value, or None when there is no such key, or no longer."""
+        ...
+
+    async def set(self, key: str, value: Any, *, ttl_seconds: float | None = None) -> None: ...
+
+    async def delete(self, key: str) -> bool:
+        """Return whether there was such a key."""
+        ...
+
+    async def increment(self, key: str, by: int = 1, *, ttl_seconds: float | None = None) -> int:
+        """Add ``by`` in one step and return the new value."""
+        ...
+
+
+class HttpResponse(Protocol):
+    """An answer, complete: its body was read within the size cap."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 200 to 299."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in lower case."""
+        ...
+
+    def text(self) -> str: ...
+    def json(self) -> Any: ...
+
+
+class HttpOptions(TypedDict, total=False):
+    """Options of a request: give either ``body``, sent as it is, or ``json``, sent with its content type."""
+
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    body: str
+    json: Any
+    timeout_ms: int
+
+
+class Http(Protocol):
+    """Requests to the hosts that were granted, and no others. Permission: ``network``."""
+
+    async def request(self, method: str, url: str, options: HttpOptions | None = None) -> HttpResponse: ...
+    async def get(self, url: str, options: HttpOptions | None = None) -> HttpResponse: ...
+    async def post(self, url: str, options: HttpOptions | None = None) -> HttpResponse: ...
+    async def put(self, url: str, options: HttpOptions | None = None) -> HttpResponse: ...
+    async def delete(self, url: str, options: HttpOptions | None = None) -> HttpResponse: ...
+
+
+class Events(Protocol):
+    """Messages between the plugins of one tenant. Permission: ``events``."""
+
+    async def publish(self, topic: str, payload: Any) -> None: ...
+
+    async def subscribe(self, topic: str, handler: str) -> None:
+        """Have the platform call ``handler``, a function of this plugin, for each event of ``topic``."""
+        ...
+
+
+class Files(Protocol):
+    """A folder of the plugin's own for each tenant. Permission: ``filesystem``."""
+
+    async def read(self, path: str) -> str: ...
+    async def write(self, path: str, content: str) -> None: ...
+    async def list(self, prefix: str = "") -> Sequence[str]: ...
+
+    async def delete(self, path: str) -> bool:
+        """Return whether there was such a file."""
+        ...
+
+
+class Services(Protocol):
+    """The platform's services. Every method may run beside others: ``await asyncio.gather(...)``."""
+
+    @property
+    def logger(self) -> Logger: ...
+    @property
+    def database(self) -> Database: ...
+    @property
+    def cache(self) -> Cache: ...
+    @property
+    def http(self) -> Http: ...
+    @property
+    def events(self) -> Events: ...
+    @property
+    def files(self) -> Files: ...
+
+
+class Context(Protocol):
+    """The second argument of every handler."""
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant on whose behalf this execution runs."""
+        ...
+
+    @property
+    def user_id(self) -> str:
+        """Who called: a user, or the API key's own name."""
+        ...
+
+    @property
+    def execution_id(self) -> str:
+        """The name of this execution in logs, history and traces."""
+        ...
+
+    @property
+    def configuration(self) -> Mapping[str, Any]:
+        """The tenant's settings for this plugin, with the defaults of the manifest's schema filled in."""
+        ...
+
+    @property
+    def deadline(self) -> str:
+        """When the platform ends this execution, as ISO 8601 in UTC."""
+        ...
+
+    @property
+    def trace(self) -> Mapping[str, str]:
+        """W3C Trace Context as header values; pass it on to systems that you call."""
+        ...
+
+    @property
+    def services(self) -> Services: ...
+
+
+class EndpointRequest(TypedDict):
+    """The input of a handler that ``api.endpoints`` names."""
+
+    method: str
+    path: str
+    query: dict[str, str | list[str]]
+    headers: dict[str, str]
+    body: Any
+    params: dict[str, str]
+
+
+class EndpointResponse(TypedDict, total=False):
+    """The answer of such a handler. A ``body`` that is a string is sent as it is, anything else as JSON."""
+
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+__all__ = [
+    "Cache",
+    "Context",
+    "Database",
+    "EndpointRequest",
+    "EndpointResponse",
+    "Events",
+    "Files",
+    "Http",
+    "HttpOptions",
+    "HttpResponse",
+    "Json",
+    "Logger",
+    "Row",
+    "Services",
+    "Statement",
+]
