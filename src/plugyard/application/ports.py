@@ -50,7 +50,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class PluginFilter:
-    """Filters of the plugin list; ``None`` filters nothing. ``sort`` is a field, with ``-`` before it for descending."""
+    """Filters of the plugin list; ``None`` filters nothing. ``sort`` is a field, descending with ``-`` before it."""
 
     status: PluginState | None = None
     category: str | None = None

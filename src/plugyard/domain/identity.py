@@ -23,6 +23,7 @@ class Action(StrEnum):
     READ = "read"
     UPLOAD = "upload"
     EXECUTE = "execute"
+    ACTIVATE = "activate"
     INSTALL = "install"
     CONFIGURE = "configure"
     PUBLISH = "publish"
@@ -35,6 +36,7 @@ LOWEST_ROLE: dict[Action, Role] = {
     Action.READ: Role.VIEWER,
     Action.UPLOAD: Role.DEVELOPER,
     Action.EXECUTE: Role.DEVELOPER,
+    Action.ACTIVATE: Role.DEVELOPER,
     Action.INSTALL: Role.ADMIN,
     Action.CONFIGURE: Role.ADMIN,
     Action.PUBLISH: Role.ADMIN,

@@ -1,0 +1,247 @@
+"""Step five: run one function of an active plugin, and answer only when the record of it is durable.
+
+``http/executions.py`` calls ``execute``. This is the service's hot path: what a plugin needs is cached for a moment,
+the input is decoded once, and the record's commit is shared with others.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, timedelta
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from plugyard.application.observe import suspend_if_failing
+from plugyard.application.platform import Platform, entry, event, plugin_of, require, tenant_of
+from plugyard.application.ports import Invocation, Outcome, StoredLogLine, StoredReply
+from plugyard.application.schemas import deeper_than, violations
+from plugyard.application.upload import bundle_key
+from plugyard.domain.configuration import with_defaults
+from plugyard.domain.errors import (
+    FieldError,
+    FunctionNotFound,
+    IdempotencyConflict,
+    IdempotencyMismatch,
+    InvalidInput,
+)
+from plugyard.domain.events import EventType
+from plugyard.domain.execution import Execution, ExecutionStatus
+from plugyard.domain.identity import Action, Caller
+from plugyard.domain.limits import RequestedLimits
+from plugyard.domain.manifest import Isolation
+from plugyard.domain.plugin import Plugin, PluginVersion, Transition
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a caller asks: the function, its input as JSON text, a deadline of its own, and how to tell repeats."""
+
+    function: str
+    input: bytes = b"null"
+    timeout_ms: int | None = None
+    idempotency_key: str | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What came of it. ``output`` is JSON text where the execution succeeded; ``replayed`` where it had run before."""
+
+    execution: Execution
+    output: bytes | None
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Executable:
+    """A plugin as the hot path wants it."""
+
+    plugin: Plugin
+    version: PluginVersion
+    functions: frozenset[str]
+    configuration: dict[str, Any]
+    services: frozenset[str]
+    bundle: Callable[[], Awaitable[bytes]]
+
+
+async def execute(platform: Platform, caller: Caller, plugin_id: str, call: Call) -> Executed:
+    """Run the function. Raises ``WrongState``, ``FunctionNotFound``, ``InvalidInput``, ``Overloaded``; what the plugin
+    does is in the answer, whatever it is."""
+    require(caller, Action.EXECUTE)
+    tenant_id = tenant_of(caller)
+    executable = await _executable(platform, tenant_id, plugin_id)
+    executable.plugin.check(Transition.EXECUTE)
+    if call.function not in executable.functions:
+        raise FunctionNotFound(call.function, executable.version.functions)
+    _check_input(platform, executable.version, call)
+    if call.idempotency_key is None:
+        return await _run(platform, caller, executable, call, platform.ids())
+    return await _run_once(platform, caller, executable, call, call.idempotency_key)
+
+
+async def _executable(platform: Platform, tenant_id: str, plugin_id: str) -> _Executable:
+    key = (tenant_id, plugin_id)
+    now = platform.clock()
+    held = platform.cached.get(key)
+    if held is not None and now < held[0]:
+        return held[1]  # type: ignore[no-any-return]
+    async with platform.store.for_tenant(tenant_id) as tx:
+        view = await plugin_of(tx, plugin_id)
+    plugin, version = view.plugin, view.version
+    executable = _Executable(
+        plugin,
+        version,
+        frozenset(version.functions),
+        with_defaults(version.manifest.configuration, {**plugin.configuration, **plugin.secrets}),
+        frozenset(grant.service.value for grant in plugin.grants),
+        partial(platform.objects.get, bundle_key(version.digest)),
+    )
+    platform.cached[key] = (now + timedelta(seconds=platform.policies.plugin_cache_s), executable)
+    return executable
+
+
+def _check_input(platform: Platform, version: PluginVersion, call: Call) -> None:
+    limit = platform.policies.max_input_depth
+    try:
+        value = msgspec.json.decode(call.input)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidInput("The input is no valid JSON.", [FieldError("/input", str(error)[:200])]) from error
+    if deeper_than(limit, call.input, value):
+        raise InvalidInput("The input nests too deep.", [FieldError("/input", f"at most {limit} levels")])
+    spec = version.manifest.functions.get(call.function)
+    if spec is None or spec.input is None:
+        return
+    errors = violations((version.digest, "function", call.function), spec.input, value, prefix="/input")
+    if errors:
+        raise InvalidInput(f"The input does not fit the schema of {call.function}.", errors)
+
+
+async def _run(platform: Platform, caller: Caller, executable: _Executable, call: Call, execution_id: str) -> Executed:
+    plugin, version = executable.plugin, executable.version
+    limits = platform.policies.limits.effective(version.manifest.limits, RequestedLimits(timeout_ms=call.timeout_ms))
+    began = platform.clock()
+    execution = Execution(
+        execution_id,
+        plugin.tenant_id,
+        plugin.id,
+        version.number,
+        call.function,
+        ExecutionStatus.RUNNING,
+        began,
+        None,
+        None,
+        None,
+        caller.actor,
+        caller.request_id,
+        len(call.input),
+    )
+    context = {
+        "tenantId": plugin.tenant_id,
+        "userId": caller.actor,
+        "executionId": execution_id,
+        "configuration": executable.configuration,
+        "deadline": (began + timedelta(milliseconds=limits.timeout_ms)).astimezone(UTC).isoformat(),
+        "trace": call.trace,
+    }
+    invocation = Invocation(
+        execution_id,
+        plugin.tenant_id,
+        plugin.id,
+        version.number,
+        version.digest,
+        version.manifest.runtime,
+        call.function,
+        call.input,
+        _encode(context),
+        limits,
+        executable.services,
+        version.manifest.isolation is Isolation.FRESH,
+        executable.bundle,
+    )
+    platform.running[execution_id] = execution
+    try:
+        outcome = await platform.executor.execute(invocation)
+        return await _settle(platform, caller, plugin, execution, outcome)
+    finally:
+        del platform.running[execution_id]
+
+
+async def _settle(
+    platform: Platform, caller: Caller, plugin: Plugin, execution: Execution, outcome: Outcome
+) -> Executed:
+    """Make the record durable, then tell whoever listens."""
+    ended = replace(
+        execution,
+        status=outcome.status,
+        ended_at=platform.clock(),
+        usage=outcome.usage,
+        error=outcome.error,
+        output_bytes=len(outcome.output or b""),
+    )
+    facts = {"executionId": ended.id, "function": ended.function, "version": ended.version}
+    started = replace(event(platform, EventType.EXECUTION_STARTED, plugin, facts), occurred_at=ended.started_at)
+    succeeded = ended.status is ExecutionStatus.SUCCEEDED
+    type_ = EventType.EXECUTION_COMPLETED if succeeded else EventType.EXECUTION_FAILED
+    events = [started, event(platform, type_, plugin, {**facts, "status": ended.status.value})]
+    trail = []
+    for violation in outcome.violations:
+        what = {**facts, "kind": violation.kind, "detail": violation.detail}
+        events.append(event(platform, EventType.SECURITY_VIOLATED, plugin, what))
+        trail.append(entry(platform, caller, EventType.SECURITY_VIOLATED.value, plugin.id, what))
+    logs = [StoredLogLine(platform.ids(), ended.id, line) for line in outcome.logs]
+    await platform.recorder.record(ended, logs, events, trail)
+    platform.on_execution(ended)
+    if not succeeded:
+        platform.in_background(suspend_if_failing(platform, plugin.tenant_id, plugin.id))
+    return Executed(ended, outcome.output)
+
+
+async def _run_once(platform: Platform, caller: Caller, executable: _Executable, call: Call, key: str) -> Executed:
+    """Run under an idempotency key: a repeat within a day gets the first answer, and another request is refused."""
+    tenant_id, plugin_id = executable.plugin.tenant_id, executable.plugin.id
+    asked = hashlib.sha256(_encode([call.function, call.timeout_ms]) + call.input).hexdigest()
+    claim = StoredReply(asked, platform.ids(), None, platform.clock())
+    async with platform.store.for_tenant(tenant_id) as tx:
+        before = await tx.claim_key(plugin_id, key, claim)
+    if before is not None:
+        replayed = await _replay(platform, tenant_id, before, asked)
+        if replayed is not None:
+            return replayed
+        # The first request died with its process and left no record: this one takes its place.
+        async with platform.store.for_tenant(tenant_id) as tx:
+            await tx.settle_key(plugin_id, key, None)
+            if await tx.claim_key(plugin_id, key, claim) is not None:
+                raise IdempotencyConflict()
+    try:
+        executed = await _run(platform, caller, executable, call, claim.execution_id)
+    except BaseException:
+        # Nothing was recorded, so a repeat may try again.
+        async with platform.store.for_tenant(tenant_id) as tx:
+            await tx.settle_key(plugin_id, key, None)
+        raise
+    output = executed.output.decode() if executed.output is not None else None
+    async with platform.store.for_tenant(tenant_id) as tx:
+        await tx.settle_key(plugin_id, key, {"output": output})
+    return executed
+
+
+async def _replay(platform: Platform, tenant_id: str, before: StoredReply, asked: str) -> Executed | None:
+    """The first answer again; ``None`` where the first request can no longer end and left no record."""
+    if before.request_hash != asked:
+        raise IdempotencyMismatch(
+            "This idempotency key was used with another request within the last day.",
+            [FieldError("header/Idempotency-Key", "use a new key for a new request")],
+        )
+    longest = timedelta(milliseconds=platform.policies.limits.max_timeout_ms) + timedelta(minutes=1)
+    if before.response is None and platform.clock() - before.created_at < longest:
+        raise IdempotencyConflict("The first request with this idempotency key is still under way; ask again shortly.")
+    async with platform.store.for_tenant(tenant_id) as tx:
+        execution = await tx.execution(before.execution_id)
+    if execution is None:
+        return None
+    output = before.response.get("output") if before.response is not None else None
+    return Executed(execution, output.encode() if output is not None else None, replayed=True)

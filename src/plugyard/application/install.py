@@ -1,0 +1,76 @@
+"""Step three: a tenant consents to what a plugin asks for. Grants and resolved dependencies are written down.
+
+``upload.py`` calls ``install_in`` where the tenant's policy grants everything; an admin's own consent comes by
+``install``.
+"""
+
+from collections.abc import Sequence
+
+from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
+from plugyard.application.ports import Transaction
+from plugyard.application.resolve import require_dependencies
+from plugyard.domain.errors import FieldError, InvalidInput
+from plugyard.domain.identity import Action, Caller, TenantPolicy
+from plugyard.domain.permissions import Permission, missing, narrowed, not_covered
+from plugyard.domain.plugin import PluginView, Transition
+
+
+async def install(
+    platform: Platform, caller: Caller, plugin_id: str, grants: Sequence[Permission] | None
+) -> PluginView:
+    """Consent to the grants, or with ``None`` to all that the manifest asks. Again later, to change them."""
+    require(caller, Action.INSTALL)
+    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+        view = await plugin_of(tx, plugin_id, lock=True)
+        asked = view.version.manifest.permissions
+        view = await install_in(platform, tx, caller, view, asked if grants is None else tuple(grants))
+    forget_cached(platform, plugin_id)
+    return view
+
+
+async def install_in(
+    platform: Platform, tx: Transaction, caller: Caller, view: PluginView, grants: tuple[Permission, ...]
+) -> PluginView:
+    """Install within a transaction that is open; raises ``InvalidInput`` for grants beyond what is asked."""
+    view.plugin.check(Transition.INSTALL)
+    asked = view.version.manifest.permissions
+    check_grants(asked, grants)
+    await require_dependencies(platform, tx, view)
+    plugin, happened = view.plugin.installed(narrowed(asked, grants), platform.clock())
+    await tx.save_plugin(plugin)
+    data = {"version": view.version.number, "grants": [grant.to_document() for grant in plugin.grants]}
+    await record_change(platform, tx, caller, happened, plugin, data)
+    return PluginView(plugin, view.version)
+
+
+def check_grants(asked: tuple[Permission, ...], grants: tuple[Permission, ...]) -> None:
+    """Raise ``InvalidInput`` when a service is granted twice or beyond what is asked."""
+    problems = not_covered(asked, grants)
+    services = [grant.service for grant in grants]
+    problems += [f"{one.value} is granted twice" for one in dict.fromkeys(services) if services.count(one) > 1]
+    if problems:
+        raise InvalidInput(
+            "The grants go beyond what the plugin asks for.", [FieldError("/grants", problem) for problem in problems]
+        )
+
+
+async def policy_of(tx: Transaction, tenant_id: str) -> TenantPolicy:
+    """What the tenant grants by itself."""
+    tenant = await tx.tenant(tenant_id)
+    return tenant.policy if tenant is not None else TenantPolicy()
+
+
+async def consent_needed(tx: Transaction, view: PluginView) -> tuple[Permission, ...]:
+    """What the plugin's version asks for and neither the tenant's policy nor an earlier consent grants."""
+    held = frozenset(grant.service for grant in view.plugin.grants)
+    if view.plugin.installed_at is not None:
+        # An admin who left a service out has decided; only an upgrade asks again.
+        held = frozenset(permission.service for permission in view.version.manifest.permissions)
+    policy = await policy_of(tx, view.plugin.tenant_id)
+    return missing(view.version.manifest.permissions, held | policy.auto_grant)
+
+
+def forget_cached(platform: Platform, plugin_id: str) -> None:
+    """The next execution reads the plugin anew; within this process at once, in others when their copy ages out."""
+    for key in [key for key in platform.cached if isinstance(key, tuple) and key[-1] == plugin_id]:
+        platform.cached.pop(key, None)

@@ -1,0 +1,116 @@
+"""API keys: made, shown once, known again by a keyed hash, revoked."""
+
+import hashlib
+import secrets
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from plugyard.application.platform import Platform, record_tenant_change, require, tenant_of
+from plugyard.application.ports import Page, PageRequest
+from plugyard.domain.errors import Forbidden, NotFound, Unauthenticated
+from plugyard.domain.identity import Action, ApiKey, Caller, Role
+
+PREFIX = "plugyard_"
+SECRET_BYTES = 32
+_TOUCH_EVERY = timedelta(seconds=60)
+
+
+def new_secret() -> str:
+    """A key with 256 random bits. The prefix lets secret scanners know it where it does not belong."""
+    return PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+
+
+def hash_of(platform: Platform, secret: str) -> bytes:
+    """What is stored of a key: BLAKE2b keyed with the service's pepper, 32 bytes.
+
+    The key is random and long, so a slow password hash would cost every request and protect nothing.
+    """
+    return hashlib.blake2b(secret.encode(), key=platform.pepper, digest_size=32).digest()
+
+
+async def authenticate(platform: Platform, secret: str, *, request_id: str, wanted_tenant: str | None = None) -> Caller:
+    """Who holds this key; raises ``Unauthenticated``. An operator names the tenant to act in, by id or slug."""
+    now = platform.clock()
+    key = await _known(platform, secret, now)
+    if key is None or not key.usable_at(now):
+        raise Unauthenticated("The API key is not known, has expired or was revoked.")
+    if key.last_used_at is None or now - key.last_used_at > _TOUCH_EVERY:
+        platform.cached[("key", hash_of(platform, secret))] = (
+            now + timedelta(seconds=platform.policies.key_cache_s),
+            replace(key, last_used_at=now),
+        )
+        platform.in_background(platform.store.touch_keys({key.id: now}))
+    tenant_id = key.tenant_id
+    if tenant_id is None and wanted_tenant is not None:
+        tenant_id = await _tenant_named(platform, wanted_tenant)
+    elif (
+        wanted_tenant is not None
+        and wanted_tenant != tenant_id
+        and await _tenant_named(platform, wanted_tenant) != tenant_id
+    ):
+        raise NotFound("There is no tenant of this name.")
+    return Caller(f"key:{key.id}", key.role, tenant_id, request_id)
+
+
+async def _known(platform: Platform, secret: str, now: datetime) -> ApiKey | None:
+    if not secret.startswith(PREFIX) or len(secret) > 200:
+        return None
+    name = ("key", hash_of(platform, secret))
+    held = platform.cached.get(name)
+    if held is not None and now < held[0]:
+        return held[1]  # type: ignore[no-any-return]
+    key = await platform.store.key_by_hash(name[1])
+    if key is None:
+        platform.cached.pop(name, None)
+        return None
+    if held is not None and held[1].last_used_at is not None:
+        key = replace(key, last_used_at=held[1].last_used_at)
+    platform.cached[name] = (now + timedelta(seconds=platform.policies.key_cache_s), key)
+    return key
+
+
+async def _tenant_named(platform: Platform, name: str) -> str:
+    async with platform.store.for_operator() as tx:
+        tenant = await tx.tenant_by_slug(name) or await tx.tenant(name)
+    if tenant is None:
+        raise NotFound("There is no tenant of this name.")
+    return tenant.id
+
+
+async def create_key(
+    platform: Platform, caller: Caller, name: str, role: Role, expires_at: datetime | None
+) -> tuple[ApiKey, str]:
+    """A new key of the caller's tenant, and its secret, which is never shown again."""
+    require(caller, Action.MANAGE_KEYS)
+    tenant_id = tenant_of(caller)
+    if role is Role.OPERATOR:
+        raise Forbidden("An operator key belongs to no tenant; it is made where the service is started.")
+    secret = new_secret()
+    key = ApiKey(platform.ids(), tenant_id, name, role, platform.clock(), expires_at)
+    async with platform.store.for_tenant(tenant_id) as tx:
+        await tx.add_key(key, hash_of(platform, secret))
+        await record_tenant_change(platform, tx, caller, "key.created", key.id, {"name": name, "role": role.value})
+    return key, secret
+
+
+async def revoke_key(platform: Platform, caller: Caller, key_id: str) -> ApiKey:
+    """End a key; within this process at once, in others when their copy ages out. A revoked key stays listed."""
+    require(caller, Action.MANAGE_KEYS)
+    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+        key = await tx.key(key_id)
+        if key is None:
+            raise NotFound("There is no key of this id.")
+        if key.revoked_at is None:
+            key = replace(key, revoked_at=platform.clock())
+            await tx.save_key(key)
+            await record_tenant_change(platform, tx, caller, "key.revoked", key.id, {"name": key.name})
+    for name in [name for name in platform.cached if isinstance(name, tuple) and name[0] == "key"]:
+        platform.cached.pop(name, None)
+    return key
+
+
+async def keys(platform: Platform, caller: Caller, page: PageRequest) -> Page[ApiKey]:
+    """The tenant's keys, newest first, without their secrets."""
+    require(caller, Action.MANAGE_KEYS)
+    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+        return await tx.list_keys(page)

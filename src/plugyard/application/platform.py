@@ -1,0 +1,148 @@
+"""What every use case is given: the ports, the policies, and the trail that each change leaves.
+
+``bootstrap.py`` makes one ``Platform`` for the service; the tests make their own around stores in memory.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from plugyard.application.ports import (
+    AuditEntry,
+    Clock,
+    ExecutionRecorder,
+    Executor,
+    Ids,
+    Objects,
+    OperatorTransaction,
+    PackageInspector,
+    Store,
+    Transaction,
+)
+from plugyard.domain.errors import Forbidden, NotFound, TenantRequired
+from plugyard.domain.events import Event, EventType
+from plugyard.domain.execution import Execution
+from plugyard.domain.health import SuspensionRule
+from plugyard.domain.identity import LOWEST_ROLE, Action, Caller, allows
+from plugyard.domain.limits import LimitPolicy
+from plugyard.domain.plugin import Plugin, PluginView
+from plugyard.domain.versions import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What the operator sets for everyone. Times in seconds."""
+
+    limits: LimitPolicy = field(default_factory=LimitPolicy)
+    suspension: SuspensionRule = field(default_factory=SuspensionRule)
+    health_window_s: int = 3600
+    key_cache_s: float = 1.0
+    plugin_cache_s: float = 1.0
+    max_input_depth: int = 200
+    platform_version: Version = field(default_factory=lambda: Version.parse("1.0.0"))
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The ports and policies that the use cases work with, and what they share while the service runs."""
+
+    store: Store
+    objects: Objects
+    recorder: ExecutionRecorder
+    inspector: PackageInspector
+    executor: Executor
+    clock: Clock
+    ids: Ids
+    pepper: bytes  # keys the hashes of API keys; losing it makes every key unusable
+    policies: Policies = field(default_factory=Policies)
+    on_execution: Callable[[Execution], None] = lambda execution: None
+    running: dict[str, Execution] = field(default_factory=dict)
+    cached: dict[Any, Any] = field(default_factory=dict)
+    _background: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that nobody waits for; ``settle`` waits for all of it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def settle(self) -> None:
+        """Wait for the work in the background, as the service does before it ends."""
+        while self._background:
+            await asyncio.gather(*self._background, return_exceptions=True)
+
+
+def require(caller: Caller, action: Action) -> None:
+    """Raise ``Forbidden`` unless the caller's role may do the action."""
+    if not allows(caller.role, action):
+        wanted = LOWEST_ROLE[action].value
+        raise Forbidden(f"This needs the role {wanted}; the key has the role {caller.role.value}.")
+
+
+def tenant_of(caller: Caller) -> str:
+    """The tenant that the caller acts in; raises ``TenantRequired`` for an operator who named none."""
+    if caller.tenant_id is None:
+        raise TenantRequired()
+    return caller.tenant_id
+
+
+async def plugin_of(tx: Transaction, plugin_id: str, *, lock: bool = False) -> PluginView:
+    """The plugin, or ``NotFound``: the same words for one that is missing and one of another tenant."""
+    view = await tx.plugin(plugin_id, lock=lock)
+    if view is None:
+        raise NotFound("There is no plugin of this id.")
+    return view
+
+
+def event(platform: Platform, type_: EventType, plugin: Plugin, data: Mapping[str, Any] | None = None) -> Event:
+    """An event of this plugin, happening now."""
+    facts = {"name": plugin.name, "state": plugin.state.value, **(data or {})}
+    return Event(platform.ids(), type_, plugin.tenant_id, plugin.id, platform.clock(), facts)
+
+
+def entry(
+    platform: Platform, caller: Caller, action: str, target: str, detail: Mapping[str, Any] | None = None
+) -> AuditEntry:
+    """An entry of the audit trail: this caller, now."""
+    return AuditEntry(
+        platform.ids(),
+        caller.tenant_id,
+        platform.clock(),
+        caller.actor,
+        action,
+        target,
+        dict(detail or {}),
+        caller.request_id,
+    )
+
+
+async def record_change(
+    platform: Platform,
+    tx: Transaction,
+    caller: Caller,
+    type_: EventType,
+    plugin: Plugin,
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Leave the event and the audit entry of a change, in the transaction that makes it."""
+    await tx.emit(event(platform, type_, plugin, data))
+    await tx.audit(entry(platform, caller, type_.value, plugin.id, data))
+
+
+async def record_tenant_change(
+    platform: Platform,
+    tx: Transaction | OperatorTransaction,
+    caller: Caller,
+    action: str,
+    target: str,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Leave the audit entry of a change that is no plugin's."""
+    await tx.audit(entry(platform, caller, action, target, detail))
+
+
+def seconds(amount: float) -> timedelta:
+    """A span of so many seconds."""
+    return timedelta(seconds=amount)

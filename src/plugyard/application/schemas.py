@@ -1,0 +1,75 @@
+"""Checks values against the JSON Schemas that authors wrote, and says what does not fit, by pointer.
+
+The schemas are hostile input: no reference leaves the document, and patterns run on an engine with linear time.
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+import jsonschema_rs
+
+from plugyard.domain.errors import FieldError
+
+MAX_ERRORS = 50
+MAX_CACHED = 1_000
+_compiled: OrderedDict[tuple[str, ...], jsonschema_rs.Draft202012Validator] = OrderedDict()
+
+
+def compiled(schema: dict[str, Any] | bool) -> jsonschema_rs.Draft202012Validator:
+    """A validator for the schema; raises ``ValueError`` with what is wrong with it."""
+    try:
+        return jsonschema_rs.Draft202012Validator(
+            schema,
+            validate_formats=True,
+            offline=True,
+            pattern_options=jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 20),
+        )
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+
+
+def violations(
+    name: tuple[str, ...], schema: dict[str, Any] | bool, value: Any, *, prefix: str = ""
+) -> tuple[FieldError, ...]:
+    """What of ``value`` does not fit ``schema``. ``name`` names the schema, so that it is compiled once.
+
+    Pointers are RFC 6901, behind ``prefix``.
+    """
+    validator = _compiled.get(name)
+    if validator is None:
+        validator = _compiled[name] = compiled(schema)
+        if len(_compiled) > MAX_CACHED:
+            _compiled.popitem(last=False)
+    else:
+        _compiled.move_to_end(name)
+    if validator.is_valid(value):
+        return ()
+    errors = []
+    for error in validator.iter_errors(value):
+        errors.append(FieldError(prefix + pointer(error.instance_path), error.message[:500]))
+        if len(errors) == MAX_ERRORS:
+            break
+    return tuple(errors)
+
+
+def pointer(path: list[str | int]) -> str:
+    """A path as an RFC 6901 pointer."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def deeper_than(limit: int, raw: bytes, value: Any) -> bool:
+    """Whether decoded JSON nests deeper than ``limit``. Counting brackets settles nearly every case at once."""
+    if raw.count(b"[") + raw.count(b"{") <= limit:
+        return False
+    level: list[Any] = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for one in level
+            if isinstance(one, dict | list)
+            for child in (one.values() if isinstance(one, dict) else one)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True

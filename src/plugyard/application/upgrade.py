@@ -1,0 +1,137 @@
+"""A plugin points at another version: forward by ``upgrade``, back by ``rollback``.
+
+A version that asks for more than was granted waits for an admin's consent, while the old one goes on running.
+"""
+
+from collections.abc import Sequence
+
+from plugyard.application.activate import require_configuration
+from plugyard.application.install import check_grants, forget_cached, policy_of
+from plugyard.application.marketplace import adopt_version
+from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
+from plugyard.application.ports import PageRequest, Transaction
+from plugyard.application.resolve import require_dependencies
+from plugyard.domain.errors import Conflict, NotFound
+from plugyard.domain.identity import Action, Caller
+from plugyard.domain.permissions import Permission, narrowed
+from plugyard.domain.plugin import PluginState, PluginVersion, PluginView, Transition
+
+
+class ConsentRequired(Conflict):
+    """The version asks for permissions that were not granted."""
+
+    code = "consent_required"
+
+    def __init__(self, permissions: tuple[Permission, ...]) -> None:
+        words = ", ".join(permission.service.value for permission in permissions)
+        super().__init__(
+            f"The version asks for more than was granted: {words}. "
+            "An admin consents by sending grants with this request."
+        )
+        self.permissions = permissions
+
+
+async def upgrade(
+    platform: Platform, caller: Caller, plugin_id: str, number: str | None, grants: Sequence[Permission] | None
+) -> PluginView:
+    """Point at version ``number``, or the highest there is. Raises ``ConsentRequired``, ``NotFound``, ``Conflict``."""
+    require(caller, Action.INSTALL if grants is not None else Action.ACTIVATE)
+    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+        view = await plugin_of(tx, plugin_id, lock=True)
+        view.plugin.check(Transition.UPGRADE)
+        version = await _wanted(platform, tx, view, number)
+        if version.id == view.version.id:
+            raise Conflict(f"The plugin is at version {version.number} already; there is nothing to upgrade to.")
+        view = await point_at(
+            platform, tx, caller, view, version, Transition.UPGRADE, None if grants is None else tuple(grants)
+        )
+    forget_cached(platform, plugin_id)
+    await platform.executor.forget(plugin_id)
+    return view
+
+
+async def rollback(platform: Platform, caller: Caller, plugin_id: str, number: str | None) -> PluginView:
+    """Point at an earlier version, or at the one before the last change."""
+    require(caller, Action.ACTIVATE)
+    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+        view = await plugin_of(tx, plugin_id, lock=True)
+        view.plugin.check(Transition.ROLLBACK)
+        if number is not None:
+            version = await tx.version_numbered(plugin_id, number)
+        else:
+            version = await tx.version(view.plugin.previous_version_id) if view.plugin.previous_version_id else None
+        if version is None:
+            raise NotFound(f"There is no version {number} of this plugin." if number else "There is no version before.")
+        if version.id == view.version.id:
+            raise Conflict(f"The plugin is at version {version.number} already.")
+        view = await point_at(platform, tx, caller, view, version, Transition.ROLLBACK, None)
+    forget_cached(platform, plugin_id)
+    await platform.executor.forget(plugin_id)
+    return view
+
+
+async def _wanted(platform: Platform, tx: Transaction, view: PluginView, number: str | None) -> PluginVersion:
+    own = await tx.version_numbered(view.plugin.id, number) if number else None
+    if own is not None:
+        return own
+    if view.plugin.origin_listing_id is not None:
+        adopted = await adopt_version(platform, tx, view, number)
+        if adopted is not None:
+            return adopted
+    if number is not None:
+        raise NotFound(f"There is no version {number} of this plugin.")
+    newest = await tx.versions(view.plugin.id, PageRequest(limit=1))
+    return newest.items[0] if newest.items else view.version
+
+
+async def point_at(
+    platform: Platform,
+    tx: Transaction,
+    caller: Caller,
+    view: PluginView,
+    version: PluginVersion,
+    transition: Transition,
+    grants: tuple[Permission, ...] | None,
+) -> PluginView:
+    """Change the version within a transaction that is open. Rights that the version does not ask for are dropped."""
+    asked = version.manifest.permissions
+    if view.plugin.state is PluginState.VALIDATED:
+        kept: tuple[Permission, ...] = ()  # consent comes with the install
+    elif grants is not None and grants:
+        check_grants(asked, grants)
+        kept = narrowed(asked, grants)
+    else:
+        kept = await _kept_grants(tx, view, asked)
+    changed = PluginView(view.plugin, version)
+    if view.plugin.state is PluginState.ACTIVE:
+        await require_dependencies(platform, tx, changed)
+        require_configuration(version, {**view.plugin.configuration, **view.plugin.secrets})
+    move = view.plugin.upgraded if transition is Transition.UPGRADE else view.plugin.rolled_back
+    plugin, happened = move(version.id, kept, platform.clock())
+    await tx.save_plugin(plugin)
+    data = {"version": version.number, "previousVersion": view.version.number}
+    await record_change(platform, tx, caller, happened, plugin, data)
+    return PluginView(plugin, version)
+
+
+async def _kept_grants(tx: Transaction, view: PluginView, asked: tuple[Permission, ...]) -> tuple[Permission, ...]:
+    held = {grant.service: grant for grant in view.plugin.grants}
+    before = {permission.service: permission for permission in view.version.manifest.permissions}
+    automatic = (await policy_of(tx, view.plugin.tenant_id)).auto_grant
+    kept: list[Permission] = []
+    wanted: list[Permission] = []
+    for permission in asked:
+        if permission.service in held:
+            grant = held[permission.service]
+            widened = any(
+                set(getattr(permission, key)) - set(getattr(before.get(permission.service), key, ()))
+                for key in ("hosts", "methods", "paths", "topics")
+            )
+            (wanted if widened and permission.service not in automatic else kept).append(grant)
+        elif permission.service in automatic:
+            kept.append(permission)
+        elif permission.service not in before:
+            wanted.append(permission)
+    if wanted:
+        raise ConsentRequired(tuple(wanted))
+    return tuple(kept)

@@ -1,0 +1,180 @@
+"""Step one: a package comes in. Checked, stored under its digest, and written down, or refused and nothing left.
+
+``http/plugins.py`` calls ``upload`` with the bytes already on disk; ``verify.py`` judges them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from plugyard.application.activate import ConfigurationIncomplete, activate_in
+from plugyard.application.install import consent_needed, forget_cached, install_in
+from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
+from plugyard.application.ports import Transaction
+from plugyard.application.upgrade import ConsentRequired, point_at
+from plugyard.application.verify import Verified, verify
+from plugyard.domain.errors import (
+    ChecksumMismatch,
+    DependencyConflict,
+    FieldError,
+    NameTaken,
+    VersionExists,
+)
+from plugyard.domain.events import EventType
+from plugyard.domain.identity import Action, Caller, allows
+from plugyard.domain.permissions import Permission
+from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView, Transition
+from plugyard.domain.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedPackage:
+    """A package on disk: ``digest`` is the SHA-256 of its bytes in hex, ``size`` their number."""
+
+    path: Path
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What came of an upload. ``created`` is false where the same bytes were there already.
+
+    ``consent_needed`` and ``not_activated`` say what still stands between the version and its first execution.
+    """
+
+    view: PluginView
+    version: PluginVersion
+    report: Report
+    created: bool
+    consent_needed: tuple[Permission, ...] = ()
+    not_activated: str | None = None
+
+
+def package_key(digest: str) -> str:
+    """Where a package lies in the object store."""
+    return f"packages/sha256/{digest[:2]}/{digest}"
+
+
+def bundle_key(digest: str) -> str:
+    """Where the code of a package lies, as the sandbox loads it."""
+    return f"bundles/sha256/{digest[:2]}/{digest}.json"
+
+
+async def upload(
+    platform: Platform, caller: Caller, package: ReceivedPackage, *, checksum: str | None, activate: bool
+) -> Uploaded:
+    """Take a package in. Raises ``PackageRefused`` with every finding, ``VersionExists``, ``ChecksumMismatch``."""
+    require(caller, Action.UPLOAD)
+    tenant_id = tenant_of(caller)
+    if checksum is not None and checksum.lower() != f"sha256:{package.digest}":
+        raise ChecksumMismatch(
+            f"The bytes that arrived have the checksum sha256:{package.digest}. Send the package again.",
+            [FieldError("/checksum", f"expected {checksum[:80]}, got sha256:{package.digest}")],
+        )
+    verified = await verify(platform, tenant_id, package.path, digest=package.digest, size=package.size)
+    if (existing := await _already_there(platform, tenant_id, verified)) is None:
+        await platform.objects.put_file(package_key(package.digest), package.path)
+        await platform.objects.put(bundle_key(package.digest), verified.bundle)
+    try:
+        async with platform.store.for_tenant(tenant_id) as tx:
+            uploaded = await _write_down(platform, tx, caller, verified, activate=activate)
+    except (NameTaken, VersionExists):
+        if existing is not None:
+            raise
+        # Another upload of the same name was quicker; what it wrote decides.
+        async with platform.store.for_tenant(tenant_id) as tx:
+            uploaded = await _write_down(platform, tx, caller, verified, activate=activate)
+    forget_cached(platform, uploaded.view.plugin.id)
+    return uploaded
+
+
+async def _already_there(platform: Platform, tenant_id: str, verified: Verified) -> PluginVersion | None:
+    async with platform.store.for_tenant(tenant_id) as tx:
+        view = await tx.plugin_named(verified.manifest.name)
+        if view is None:
+            return None
+        version = await tx.version_numbered(view.plugin.id, str(verified.manifest.version))
+    if version is not None and version.digest != verified.report.digest:
+        raise VersionExists(
+            f"Version {version.number} of {verified.manifest.name} exists with other content "
+            f"(sha256:{version.digest}). Versions never change: raise metadata.version and upload again."
+        )
+    return version
+
+
+async def _write_down(
+    platform: Platform, tx: Transaction, caller: Caller, verified: Verified, *, activate: bool
+) -> Uploaded:
+    name, number = verified.manifest.name, str(verified.manifest.version)
+    view = await tx.plugin_named(name, lock=True)
+    existing = await tx.version_numbered(view.plugin.id, number) if view else None
+    if existing is not None and existing.digest != verified.report.digest:
+        raise VersionExists()
+    if view is None:
+        view = await _first_version(platform, tx, caller, verified)
+        version = view.version
+    elif existing is None:
+        version = _new_version(platform, caller, view.plugin.id, verified)
+        await tx.add_version(version)
+        data = {"version": number, "digest": version.digest}
+        await record_change(platform, tx, caller, EventType.PLUGIN_UPLOADED, view.plugin, data)
+        await record_change(platform, tx, caller, EventType.PLUGIN_VALIDATED, view.plugin, data)
+        if view.plugin.state is PluginState.VALIDATED:
+            # Nobody has consented to the first version yet, so the newest is the one to ask about.
+            view = await point_at(platform, tx, caller, view, version, Transition.UPGRADE, None)
+    else:
+        version = existing
+    try:
+        view, needed = await _go_on(platform, tx, caller, view, version, activate=activate)
+    except (DependencyConflict, ConfigurationIncomplete, ConsentRequired) as error:
+        # The upload itself is good and stays; what it waits for is part of the answer.
+        asked = error.permissions if isinstance(error, ConsentRequired) else ()
+        latest = await plugin_of(tx, view.plugin.id)
+        return Uploaded(latest, version, verified.report, existing is None, asked, error.message)
+    return Uploaded(view, version, verified.report, existing is None, needed, None)
+
+
+async def _go_on(
+    platform: Platform, tx: Transaction, caller: Caller, view: PluginView, version: PluginVersion, *, activate: bool
+) -> tuple[PluginView, tuple[Permission, ...]]:
+    """Install and activate as far as the tenant's policy and the caller's role allow; what consent is still needed."""
+    consents = activate and allows(caller.role, Action.INSTALL)
+    needed = await consent_needed(tx, view)
+    if view.plugin.state is PluginState.VALIDATED and (consents or not needed):
+        view = await install_in(platform, tx, caller, view, view.version.manifest.permissions)
+    elif needed:
+        return view, needed
+    if activate:
+        if view.version.id != version.id:
+            grants = version.manifest.permissions if consents else None
+            view = await point_at(platform, tx, caller, view, version, Transition.UPGRADE, grants)
+        if view.plugin.state is not PluginState.ACTIVE:
+            view = await activate_in(platform, tx, caller, view)
+    return view, ()
+
+
+async def _first_version(platform: Platform, tx: Transaction, caller: Caller, verified: Verified) -> PluginView:
+    now = platform.clock()
+    version = _new_version(platform, caller, platform.ids(), verified)
+    plugin = Plugin(
+        version.plugin_id, tenant_of(caller), verified.manifest.name, PluginState.PENDING, version.id, now, now
+    )
+    validated, happened = plugin.validated(now)
+    await tx.add_plugin(validated, version)
+    data = {"version": version.number, "digest": version.digest}
+    await record_change(platform, tx, caller, EventType.PLUGIN_UPLOADED, plugin, data)
+    await record_change(platform, tx, caller, happened, validated, data)
+    return PluginView(validated, version)
+
+
+def _new_version(platform: Platform, caller: Caller, plugin_id: str, verified: Verified) -> PluginVersion:
+    return PluginVersion(
+        platform.ids(),
+        tenant_of(caller),
+        plugin_id,
+        verified.manifest,
+        verified.report.digest,
+        verified.report,
+        verified.exports,
+        platform.clock(),
+    )

@@ -1,0 +1,97 @@
+"""Step two: the service judges a package.
+
+It is inspected in a jailed process, its dependencies are resolved, and its code is loaded once in the sandbox.
+
+``upload.py`` calls ``verify``; the findings of all three come together in one report.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from plugyard.application.platform import Platform
+from plugyard.application.resolve import resolve_dependencies
+from plugyard.domain.dependencies import Unresolvable
+from plugyard.domain.errors import PackageRefused
+from plugyard.domain.execution import ExecutionFailure
+from plugyard.domain.manifest import Manifest
+from plugyard.domain.report import Finding, Report, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A package that was let in, with the report on it, its manifest, its code and what the code exports."""
+
+    report: Report
+    manifest: Manifest
+    bundle: bytes
+    exports: tuple[str, ...]
+
+
+async def verify(platform: Platform, tenant_id: str, path: Path, *, digest: str, size: int) -> Verified:
+    """Judge the package at ``path``. Raises ``PackageRefused`` with every finding.
+
+    ``GateUnavailable`` and ``SandboxUnavailable`` say that no judgement could be had; the package is not let in.
+    """
+    inspection = await platform.inspector.inspect(path, digest=digest, size=size)
+    if inspection.report.refused or inspection.manifest is None or inspection.bundle is None:
+        raise PackageRefused(inspection.report)
+    manifest = Manifest.from_document(inspection.manifest, entry=inspection.entry)
+    findings = await _unmet_dependencies(platform, tenant_id, manifest)
+    probe = await platform.executor.probe(manifest.runtime, digest, inspection.bundle)
+    if probe.error is not None:
+        findings.append(_does_not_load(manifest, probe.error))
+    else:
+        findings += [
+            _function_missing(manifest, name, probe.exports) for name in manifest.absent_functions(probe.exports)
+        ]
+    report = inspection.report.with_findings(*findings)
+    if report.refused:
+        raise PackageRefused(report)
+    return Verified(report, manifest, inspection.bundle, probe.exports)
+
+
+async def _unmet_dependencies(platform: Platform, tenant_id: str, manifest: Manifest) -> list[Finding]:
+    async with platform.store.for_tenant(tenant_id) as tx:
+        try:
+            await resolve_dependencies(platform, tx, manifest, installed_only=False)
+        except Unresolvable as error:
+            return [
+                Finding(
+                    "dependencies.unresolvable",
+                    Severity.ERROR,
+                    "plugin.json#/dependencies",
+                    sentence[0].upper() + sentence[1:] + ".",
+                    "A plugin runs only beside what it needs.",
+                    "Widen the range, or install or publish a version that lies in it first.",
+                )
+                for sentence in error.explanation
+            ]
+    return []
+
+
+def _does_not_load(manifest: Manifest, error: ExecutionFailure) -> Finding:
+    return Finding(
+        "code.does-not-load",
+        Severity.ERROR,
+        manifest.entry,
+        f"The code could not be loaded: {error.message}" + (f"\n{error.stack}" if error.stack else ""),
+        "Code that cannot be loaded cannot be executed; its first caller would meet this error.",
+        "Mend the error at the file and line that the message names, and pack again.",
+    )
+
+
+def _function_missing(manifest: Manifest, name: str, exports: tuple[str, ...]) -> Finding:
+    if name in manifest.functions:
+        where = f"plugin.json#/functions/{name}"
+    else:
+        place = next(index for index, endpoint in enumerate(manifest.endpoints) if endpoint.handler == name)
+        where = f"plugin.json#/api/endpoints/{place}/handler"
+    return Finding(
+        "code.function-missing",
+        Severity.ERROR,
+        where,
+        f"The manifest names the function {name!r}, which {manifest.entry} does not export. "
+        f"It exports: {', '.join(exports) or 'nothing'}.",
+        "Callers would get an error from a function that the manifest promises.",
+        "Export the function under this name, or correct the name in the manifest.",
+    )
