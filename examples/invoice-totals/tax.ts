@@ -22,7 +22,7 @@ const UNTAXED: Readonly<Record<string, string>> = {
 /** `tax` is a category of the configuration (`"standard"`), an untaxed one (`"exempt"`) or a rate (`"7.5"`). */
 export function taxRule(tax: string | number, rates: Readonly<Record<string, string>>, where: string): TaxRule {
   if (typeof tax === "string" && NAME.test(tax)) {
-    const note = UNTAXED[tax];
+    const note = Object.hasOwn(UNTAXED, tax) ? UNTAXED[tax] : undefined;
     if (note !== undefined) return { key: tax, rate: "0", percent: ZERO, note };
     const rate = Object.hasOwn(rates, tax) ? rates[tax] : undefined;
     if (rate === undefined) {

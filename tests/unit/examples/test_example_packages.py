@@ -1,0 +1,95 @@
+"""What every example promises: a manifest that fits its code, and an input that one can paste."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from .conftest import EXAMPLES, ROOT, Run, example_input, manifest_of
+
+NAMES = ("brief", "csv-insights", "invoice-totals", "webhook-formatter")
+WITH_FUNCTIONS = tuple(name for name in NAMES if name != "brief")
+
+THE_PROMISED_MANIFEST = {
+    "metadata": {
+        "name": "my-plugin",
+        "version": "1.0.0",
+        "description": "My awesome plugin",
+        "author": "Developer Name",
+        "category": "utility",
+    },
+    "dependencies": {"platform": ">=1.0.0", "node": ">=18.0.0"},
+    "security": {"permissions": ["database", "network"], "resourceLimits": {"memory": 128, "timeout": 30000}},
+    "api": {"endpoints": [{"method": "GET", "path": "/my-endpoint", "handler": "handleRequest"}]},
+}
+
+
+def defaults_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    properties = manifest.get("configuration", {}).get("properties", {})
+    return {name: schema["default"] for name, schema in properties.items() if "default" in schema}
+
+
+def test_there_are_exactly_the_four_examples() -> None:
+    assert tuple(sorted(path.parent.name for path in EXAMPLES.glob("*/plugin.json"))) == NAMES
+
+
+def test_brief_has_the_promised_manifest_to_the_letter() -> None:
+    assert manifest_of("brief") == THE_PROMISED_MANIFEST
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_manifest_fits_the_published_schema(name: str) -> None:
+    schema = json.loads((ROOT / "sdk/manifest.schema.json").read_text(encoding="utf-8"))
+    problems = [error.message for error in jsonschema_rs.Draft202012Validator(schema).iter_errors(manifest_of(name))]
+    assert problems == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_readme_shows_how_to_pack_upload_and_run_it(name: str) -> None:
+    readme = (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
+    assert readme.startswith(f"# {name}\n")
+    for part in ("zip -qr", "/api/v1/plugins/upload", "/execute", "example-input.json"):
+        assert part in readme
+    assert len(readme.splitlines()) <= 20
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_the_default_configuration_satisfies_its_own_schema(name: str) -> None:
+    manifest = manifest_of(name)
+    jsonschema_rs.Draft202012Validator(manifest["configuration"]).validate(defaults_of(manifest))
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_the_example_input_and_its_output_fit_the_declared_schemas(name: str, run: Run) -> None:
+    manifest, call = manifest_of(name), example_input(name)
+    declared = manifest["functions"][call["function"]]
+    jsonschema_rs.Draft202012Validator(declared["input"]).validate(call["input"])
+    (outcome,) = run(name, (call["function"], call["input"], defaults_of(manifest)))
+    assert "error" not in outcome, outcome
+    jsonschema_rs.Draft202012Validator(declared["output"]).validate(outcome["output"])
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_the_code_falls_back_to_the_defaults_that_the_manifest_names(name: str, run: Run) -> None:
+    call = example_input(name)
+    bare, configured = run(
+        name,
+        (call["function"], call["input"], {}),
+        (call["function"], call["input"], defaults_of(manifest_of(name))),
+    )
+    assert bare["output"] == configured["output"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_that_the_manifest_names_is_exported(name: str) -> None:
+    manifest = manifest_of(name)
+    named = set(manifest.get("functions", {}))
+    named |= {endpoint["handler"] for endpoint in manifest.get("api", {}).get("endpoints", [])}
+    source = (EXAMPLES / name / manifest.get("entry", "index.ts")).read_text(encoding="utf-8")
+    exported = set(re.findall(r"^(?:export )?(?:async )?(?:def|function) (\w+)", source, re.MULTILINE))
+    assert named
+    assert named <= exported
