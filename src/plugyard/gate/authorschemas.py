@@ -1,0 +1,109 @@
+"""Checks the JSON Schemas that an author writes into a manifest: the configuration, and functions' input and output.
+
+``semantics`` calls it. What passes here can be compiled by ``compiled`` and applied to hostile input: nothing is
+fetched, patterns take linear time, and references cannot make a small schema cost an endless check.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import jsonschema_rs
+
+from plugyard.gate import schemacost
+from plugyard.gate.definition import pointer_of
+from plugyard.gate.findings import Findings
+from plugyard.gate.strictjson import Document, child
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_DATA_KEYWORDS = frozenset({"const", "enum", "default", "examples"})
+_REFERENCES = frozenset({"$ref", "$dynamicRef"})
+
+
+@cache
+def _dialect() -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator({"$ref": DIALECT}, offline=True)
+
+
+def compiled(schema: dict[str, Any] | bool) -> jsonschema_rs.Draft202012Validator:
+    """The schema ready to check input; raises ``jsonschema_rs.ValidationError`` or ``ReferencingError``."""
+    options = jsonschema_rs.RegexOptions(size_limit=1 << 20)
+    return jsonschema_rs.Draft202012Validator(schema, offline=True, pattern_options=options)
+
+
+def check(schema: Any, pointer: str, document: Document, findings: Findings) -> bool:
+    """Report what is wrong with one schema; whether nothing is. ``pointer`` is its place in the manifest."""
+    if isinstance(schema, bool):
+        return True
+    if not isinstance(schema, dict):
+        return False
+    found: list[tuple[str, str, str]] = []
+    if schema.get("$schema", DIALECT) not in (DIALECT, DIALECT + "#"):
+        found.append(("manifest.schema-invalid", f"{pointer}/$schema", f"names another dialect than {DIALECT}"))
+    else:
+        for error in _dialect().iter_errors(schema):
+            place = pointer + pointer_of(list(error.instance_path))
+            found.append(("manifest.schema-invalid", place, error.message))
+    found += [
+        ("manifest.schema-reference", place, f"refers to {target!r}, outside of this schema")
+        for place, target in _references(schema, pointer)
+        if not target.startswith("#")
+    ]
+    if not found:
+        found += [("manifest.schema-cost", pointer, what) for what in schemacost.problems(schema)]
+    if not found:
+        found += _compile_problems(schema, pointer)
+    for rule, place, what in found:
+        findings.add(rule, document.where(place), what, line=document.line(place))
+    return not found
+
+
+def _compile_problems(schema: dict[str, Any], pointer: str) -> list[tuple[str, str, str]]:
+    try:
+        compiled(schema)
+    except jsonschema_rs.ReferencingError as error:
+        return [("manifest.schema-reference", pointer, str(error))]
+    except jsonschema_rs.ValidationError as error:
+        rule = "manifest.schema-reference" if error.kind.name == "referencing" else "manifest.schema-invalid"
+        return [(rule, pointer + pointer_of(list(error.instance_path)), error.message)]
+    except ValueError as error:
+        return [("manifest.schema-invalid", pointer, str(error))]
+    return []
+
+
+def _references(node: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in _REFERENCES and isinstance(value, str):
+                yield child(pointer, key), value
+            elif key not in _DATA_KEYWORDS:
+                yield from _references(value, child(pointer, key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _references(value, child(pointer, index))
+
+
+def check_defaults(schema: dict[str, Any], pointer: str, document: Document, findings: Findings) -> None:
+    """Report each default of a configuration that its own schema refuses. The schema itself must have passed."""
+    for error in compiled(schema).iter_errors(_defaults(schema)):
+        # A field without a default is for the tenant to fill in; its absence is no fault of the defaults.
+        if error.kind.name == "required":
+            continue
+        path = [part for part in error.instance_path if isinstance(part, str)]
+        place = pointer + "".join(f"/properties{child('', part)}" for part in path)
+        what = f"the default does not satisfy the schema: {error.message}"
+        findings.add("manifest.default", document.where(place), what, line=document.line(place))
+
+
+def _defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    """The configuration that the defaults alone make."""
+    result: dict[str, Any] = {}
+    properties = schema.get("properties", {})
+    for name, below in properties.items() if isinstance(properties, dict) else ():
+        if not isinstance(below, dict):
+            continue
+        if "default" in below:
+            result[name] = below["default"]
+        elif isinstance(below.get("properties"), dict) and (nested := _defaults(below)):
+            result[name] = nested
+    return result
