@@ -31,7 +31,7 @@ both in `keep` before it reads a byte that a plugin's author wrote. When it retu
 raises with 1.
 """
 
-_MAX_DESCRIPTORS = 8
+_ANCILLARY = socket.CMSG_SPACE(4 * 8)
 
 
 def run(descriptor: int, prepare: Callable[[], Mapping[str, Role]]) -> NoReturn:
@@ -94,8 +94,8 @@ class _Zygote:
 
     def take_request(self) -> bool:
         """Carry out one request; False when the service has gone."""
-        data, ancillary, flags, _ = self.control.recvmsg(wire.MAX_CONTROL_BYTES, socket.CMSG_SPACE(4 *
-        _MAX_DESCRIPTORS)) descriptors: list[int] = []
+        data, ancillary, flags, _ = self.control.recvmsg(wire.MAX_CONTROL_BYTES, _ANCILLARY)
+        descriptors: list[int] = []
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 whole = array.array("i")
