@@ -33,14 +33,19 @@ def example_input(example: str) -> dict[str, Any]:
     return document
 
 
+def node() -> str:
+    """The Node of the project's environment, else the system's; a test that needs one is skipped where there is none."""
+    beside_python = Path(sys.executable).parent / "node"
+    found = str(beside_python) if beside_python.exists() else shutil.which("node")
+    if found is None:
+        pytest.skip("there is no Node on this machine, neither from the wheel nor from the system")
+    return found
+
+
 def _command(entry: Path) -> Sequence[str]:
     if entry.suffix == ".py":
         return sys.executable, "-B", str(HERE / "driver.py"), str(entry)
-    beside_python = Path(sys.executable).parent / "node"
-    node = str(beside_python) if beside_python.exists() else shutil.which("node")
-    if node is None:
-        pytest.skip("there is no Node on this machine, neither from the wheel nor from the system")
-    return node, str(HERE / "driver.mjs"), str(entry)
+    return node(), str(HERE / "driver.mjs"), str(entry)
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import zipfile
 from typing import Any
 
 import jsonschema_rs
 import pytest
+
+from plugyard.gate.inspect import inspect
+from plugyard.gate.limits import GateLimits
 
 from .conftest import EXAMPLES, ROOT, Run, example_input, manifest_of
 
@@ -46,6 +51,18 @@ def test_the_manifest_fits_the_published_schema(name: str) -> None:
     schema = json.loads((ROOT / "sdk/manifest.schema.json").read_text(encoding="utf-8"))
     problems = [error.message for error in jsonschema_rs.Draft202012Validator(schema).iter_errors(manifest_of(name))]
     assert problems == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_gate_has_nothing_to_say_about_it(name: str) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((EXAMPLES / name).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                archive.write(path, path.relative_to(EXAMPLES / name).as_posix())
+    inspection = inspect(packed, GateLimits())
+    assert inspection.report.findings == ()
+    assert inspection.entry == manifest_of(name).get("entry", "index.ts")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -102,19 +102,8 @@ def test_no_payload_is_too_odd(run: Run, source: str) -> None:
 
 
 def test_every_event_of_github_survives_a_payload_without_anything_in_it(run: Run) -> None:
-    events = [
-        "ping",
-        "push",
-        "pull_request",
-        "issues",
-        "issue_comment",
-        "release",
-        "workflow_run",
-        "star",
-        "constructor",
-        "__proto__",
-        "unheard_of",
-    ]
+    known = ["ping", "push", "pull_request", "issues", "issue_comment", "release", "workflow_run", "star"]
+    events = [*known, "constructor", "__proto__", "unheard_of"]
     calls = [("format", {"source": "github", "event": event, "payload": {}}) for event in events]
     texts = [outcome["output"]["text"] for outcome in run("webhook-formatter", *calls)]
     assert [text for text in texts if "undefined" in text or "NaN" in text or "null" in text] == []
