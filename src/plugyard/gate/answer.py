@@ -1,0 +1,140 @@
+"""What the jailed process says to the service about a package, and how the service reads it.
+
+``inside`` writes with ``encode``; ``jailed`` reads with ``decode``. The process met hostile bytes, so its answer is
+taken for no more than a claim: rules keep the severity and the words of our own table, the digest and the size are the
+service's own, and a manifest that is said to be fine is checked once more.
+"""
+
+import json
+from dataclasses import replace
+from typing import Annotated, Any
+
+import msgspec
+
+from plugyard.application.ports import Inspection
+from plugyard.domain.manifest import DEFAULT_ENTRIES
+from plugyard.domain.report import Report
+from plugyard.gate import manifest
+from plugyard.gate.archive.contents import MANIFEST
+from plugyard.gate.findings import Findings
+from plugyard.gate.limits import GateLimits
+from plugyard.gate.rules import RULES
+from plugyard.sandbox import wire
+
+_Text = Annotated[str, msgspec.Meta(max_length=2_000)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 48)]
+_MAX_JSON_DEPTH = 64
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One finding, without what the rule's table says anyway."""
+
+    rule: _Text
+    where: _Text
+    what: _Text
+    mend: _Text
+    line: _Count | None
+
+
+class InspectionFrame(wire.Frame, frozen=True, tag="inspection"):
+    """The whole answer. ``document`` is the manifest as JSON and ``bundle`` the bundle; empty where there is none."""
+
+    form: Annotated[str, msgspec.Meta(max_length=10)]
+    unpacked_bytes: _Count
+    entries: _Count
+    took_ms: Annotated[float, msgspec.Meta(ge=0)]
+    findings: Annotated[tuple[Row, ...], msgspec.Meta(max_length=2_000)]
+    document: bytes
+    entry: _Text
+    bundle: bytes
+
+
+class _Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    entry: str
+    files: dict[str, str]
+
+
+_decoder = msgspec.msgpack.Decoder(InspectionFrame)
+_bundle_decoder = msgspec.json.Decoder(_Bundle)
+
+
+class UntrueAnswer(Exception):
+    """The jailed process answered something that an honest one does not."""
+
+
+def encode(inspection: Inspection) -> InspectionFrame:
+    """The frame that carries an inspection."""
+    report = inspection.report
+    rows = tuple(Row(one.rule, one.where, one.what, one.mend, one.line) for one in report.findings)
+    document = b"" if inspection.manifest is None else json.dumps(inspection.manifest).encode()
+    return InspectionFrame(
+        report.format,
+        report.unpacked_bytes,
+        report.entries,
+        report.took_ms,
+        rows,
+        document,
+        inspection.entry or "",
+        inspection.bundle or b"",
+    )
+
+
+def decode(body: bytes, limits: GateLimits, *, digest: str, size: int) -> Inspection:
+    """The inspection in a frame's body; raises ``UntrueAnswer``, whatever the bytes are."""
+    try:
+        frame = _decoder.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise UntrueAnswer(str(error)) from error
+    findings = Findings(limits.findings + 1)
+    for row in frame.findings:
+        if row.rule not in RULES:
+            raise UntrueAnswer(f"there is no rule {row.rule!r}")
+        findings.add(row.rule, row.where, row.what, mend=row.mend, line=row.line)
+    report = Report(
+        findings=findings.all(),
+        digest=digest,
+        format=frame.form,
+        packed_bytes=size,
+        unpacked_bytes=frame.unpacked_bytes,
+        entries=frame.entries,
+        took_ms=frame.took_ms,
+    )
+    if report.refused:
+        return Inspection(report, _document(frame.document, limits) if frame.document else None)
+    return _accepted(frame, report, limits)
+
+
+def _accepted(frame: InspectionFrame, report: Report, limits: GateLimits) -> Inspection:
+    """What is let in must hold together: the manifest by itself, the entry, and the bundle that has it."""
+    document = _document(frame.document, limits)
+    try:
+        bundle = _bundle_decoder.decode(frame.bundle)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise UntrueAnswer("the bundle is malformed") from error
+    if bundle.entry != frame.entry or frame.entry not in bundle.files:
+        raise UntrueAnswer("the entry is not in the bundle")
+    icon = document.get("metadata", {}).get("icon") if isinstance(document.get("metadata"), dict) else None
+    again = Findings(limits.findings)
+    # The icon need not be text, so that it is in the package is the one thing that is taken on trust.
+    present = {*bundle.files, *([icon] if isinstance(icon, str) else [])}
+    checked = manifest.check(json.dumps(document).encode(), MANIFEST, present, _roomier(limits), again)
+    if again.refused or checked.entry != frame.entry or checked.runtime not in DEFAULT_ENTRIES:
+        raise UntrueAnswer("the manifest does not pass")
+    return Inspection(report, document, frame.entry, frame.bundle)
+
+
+def _roomier(limits: GateLimits) -> GateLimits:
+    """The same limits with room for escapes: a manifest that is written again can be longer than its author's text."""
+    return replace(limits, manifest_bytes=limits.manifest_bytes * 6)
+
+
+def _document(data: bytes, limits: GateLimits) -> dict[str, Any]:
+    if len(data) > limits.manifest_bytes * 6 or not wire.json_depth_within(data, _MAX_JSON_DEPTH):
+        raise UntrueAnswer("the manifest is too large or too deep")
+    try:
+        document = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise UntrueAnswer("the manifest is malformed") from error
+    if not isinstance(document, dict):
+        raise UntrueAnswer("the manifest is no object")
+    return document
