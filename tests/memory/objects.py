@@ -1,0 +1,46 @@
+"""An object store in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+
+from plugyard.application.ports import Clock
+from plugyard.domain.errors import NotFound, StoreUnavailable
+
+
+class MemoryObjects:
+    """Objects by their key, with the time of their last change."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.held: dict[str, tuple[bytes, datetime]] = {}
+        self.available = True
+
+    async def put_file(self, key: str, path: Path) -> bool:
+        """Keep a file's bytes; whether they were new."""
+        return await self.put(key, await asyncio.to_thread(path.read_bytes))
+
+    async def put(self, key: str, data: bytes) -> bool:
+        """Keep the bytes; whether they were new."""
+        if not self.available:
+            raise StoreUnavailable()
+        new = key not in self.held
+        self.held[key] = (data, self._clock())
+        return new
+
+    async def get(self, key: str) -> bytes:
+        """The bytes under a key; raises ``NotFound``."""
+        if key not in self.held:
+            raise NotFound()
+        return self.held[key][0]
+
+    async def delete(self, key: str) -> None:
+        """Forget the key; nothing there is no error."""
+        self.held.pop(key, None)
+
+    async def list(self, prefix: str) -> AsyncIterator[tuple[str, datetime]]:
+        """Keys that begin so, with the time of their last change."""
+        for key, (_, changed) in sorted(self.held.items()):
+            if key.startswith(prefix):
+                yield key, changed

@@ -1,0 +1,125 @@
+"""The store in memory: the same promises as the database's, kept by one lock and a copy for each transaction."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from plugyard.application.ports import (
+    AuditEntry,
+    OperatorTransaction,
+    Page,
+    PageRequest,
+    StoredLogLine,
+    Transaction,
+)
+from plugyard.domain.errors import NameTaken, StoreUnavailable
+from plugyard.domain.events import Event
+from plugyard.domain.execution import Execution
+from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
+from plugyard.domain.plugin import PluginState
+from tests.memory import lists
+from tests.memory.tables import Tables
+from tests.memory.transaction import MemoryTransaction
+
+BEFORE_EVERYTHING = datetime.min.replace(tzinfo=UTC)
+
+
+class MemoryOperatorTransaction:
+    """Works on ``tables`` across tenants."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def add_tenant(self, tenant: Tenant) -> None:
+        if await self.tenant_by_slug(tenant.slug) is not None:
+            raise NameTaken()
+        self._tables.tenants[tenant.id] = tenant
+
+    async def tenant(self, tenant_id: str) -> Tenant | None:
+        return self._tables.tenants.get(tenant_id)
+
+    async def tenant_by_slug(self, slug: str) -> Tenant | None:
+        return next((one for one in self._tables.tenants.values() if one.slug == slug), None)
+
+    async def list_tenants(self, page: PageRequest) -> Page[Tenant]:
+        rows = self._tables.tenants.values()
+        return lists.paged("tenants", rows, lambda one: (lists.moment(one.created_at), one.id), page)
+
+    async def save_policy(self, tenant_id: str, policy: TenantPolicy, at: datetime) -> None:
+        if tenant_id in self._tables.tenants:
+            self._tables.tenants[tenant_id] = replace(self._tables.tenants[tenant_id], policy=policy)
+            self._tables.policy_changed[tenant_id] = at
+
+    async def add_key(self, key: ApiKey, secret_hash: bytes) -> None:
+        self._tables.keys[key.id] = key
+        self._tables.key_hashes[secret_hash] = key.id
+
+    async def audit(self, entry: AuditEntry) -> None:
+        self._tables.audit.append(entry)
+
+    async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]:
+        ran = {one.plugin_id for one in self._tables.executions.values() if one.started_at >= ran_since}
+        due = [one for one in self._tables.plugins.values() if one.state is PluginState.ACTIVE and one.id in ran]
+        due.sort(key=lambda one: (one.health.checked_at or BEFORE_EVERYTHING, one.id))
+        return [(one.tenant_id, one.id) for one in due[:limit]]
+
+    async def known_digests(self, digests: Sequence[str]) -> frozenset[str]:
+        return frozenset(digests) & {one.digest for one in self._tables.versions.values()}
+
+
+class MemoryStore:
+    """Transactions follow one another; each works on a copy that becomes the state when its block ends well."""
+
+    def __init__(self) -> None:
+        self.tables = Tables()
+        self.available = True
+        self._one_at_a_time = asyncio.Lock()
+
+    @asynccontextmanager
+    async def _committed(self) -> AsyncIterator[Tables]:
+        async with self._one_at_a_time:
+            await self.ping()
+            working = self.tables.copy()
+            yield working
+            self.tables = working
+
+    @asynccontextmanager
+    async def for_tenant(self, tenant_id: str) -> AsyncIterator[Transaction]:
+        """One transaction of one tenant."""
+        async with self._committed() as tables:
+            yield MemoryTransaction(tables, tenant_id)
+
+    @asynccontextmanager
+    async def for_operator(self) -> AsyncIterator[OperatorTransaction]:
+        """One transaction across tenants."""
+        async with self._committed() as tables:
+            yield MemoryOperatorTransaction(tables)
+
+    async def key_by_hash(self, secret_hash: bytes) -> ApiKey | None:
+        """The key with this hash, whatever its tenant."""
+        await self.ping()
+        return self.tables.keys.get(self.tables.key_hashes.get(secret_hash, ""))
+
+    async def touch_keys(self, used: Mapping[str, datetime]) -> None:
+        """Write down when the keys were last used."""
+        async with self._committed() as tables:
+            for key_id, at in used.items():
+                if key_id in tables.keys:
+                    tables.keys[key_id] = replace(tables.keys[key_id], last_used_at=at)
+
+    async def ping(self) -> None:
+        """Raise ``StoreUnavailable`` where a test has taken the store away."""
+        if not self.available:
+            raise StoreUnavailable()
+
+    async def keep_records(
+        self, execution: Execution, logs: Sequence[StoredLogLine], events: Sequence[Event], audit: Sequence[AuditEntry]
+    ) -> None:
+        """What the recorder beside this store writes."""
+        async with self._committed() as tables:
+            tables.executions[execution.id] = execution
+            tables.logs.update({line.id: line for line in logs})
+            tables.outbox.extend(events)
+            tables.audit.extend(audit)

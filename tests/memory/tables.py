@@ -1,0 +1,35 @@
+"""The rows of the store in memory. A transaction works on a copy, so that an error leaves nothing behind."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from plugyard.application.ports import AuditEntry, ResolvedDependency, StoredLogLine, StoredReply
+from plugyard.domain.events import Event
+from plugyard.domain.execution import Execution
+from plugyard.domain.identity import ApiKey, Tenant
+from plugyard.domain.marketplace import Listing, Rating
+from plugyard.domain.plugin import Plugin, PluginVersion
+
+
+@dataclass
+class Tables:
+    """Every row there is, by its key. The values are frozen, so copying the containers copies the state."""
+
+    tenants: dict[str, Tenant] = field(default_factory=dict)
+    keys: dict[str, ApiKey] = field(default_factory=dict)
+    key_hashes: dict[bytes, str] = field(default_factory=dict)
+    plugins: dict[str, Plugin] = field(default_factory=dict)
+    versions: dict[str, PluginVersion] = field(default_factory=dict)
+    dependencies: dict[str, tuple[ResolvedDependency, ...]] = field(default_factory=dict)
+    executions: dict[str, Execution] = field(default_factory=dict)
+    logs: dict[str, StoredLogLine] = field(default_factory=dict)
+    listings: dict[str, Listing] = field(default_factory=dict)
+    ratings: dict[tuple[str, str], Rating] = field(default_factory=dict)  # listing, tenant
+    replies: dict[tuple[str, str, str], StoredReply] = field(default_factory=dict)  # tenant, plugin, key
+    audit: list[AuditEntry] = field(default_factory=list)
+    outbox: list[Event] = field(default_factory=list)
+    policy_changed: dict[str, datetime] = field(default_factory=dict)
+
+    def copy(self) -> "Tables":
+        """The same rows in containers of their own."""
+        return Tables(**{name: value.copy() for name, value in vars(self).items()})

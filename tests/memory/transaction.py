@@ -1,0 +1,269 @@
+"""A tenant's transaction on the store in memory: it sees the tenant's own rows, and the marketplace that all share."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from plugyard.application.ports import (
+    AuditEntry,
+    ExecutionFilter,
+    ListingFilter,
+    LogFilter,
+    Metrics,
+    Page,
+    PageRequest,
+    PluginFilter,
+    ResolvedDependency,
+    StoredLogLine,
+    StoredReply,
+)
+from plugyard.domain.errors import NameTaken, VersionExists
+from plugyard.domain.events import Event
+from plugyard.domain.execution import Execution, ExecutionStatus
+from plugyard.domain.identity import ApiKey, Tenant
+from plugyard.domain.marketplace import Category, Listing, Rating
+from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
+from plugyard.domain.versions import Version
+from tests.memory import lists
+from tests.memory.tables import Tables
+
+IN_USE = (PluginState.INSTALLED, PluginState.ACTIVE, PluginState.INACTIVE, PluginState.SUSPENDED)
+KEY_LIVES = timedelta(days=1)
+
+
+class MemoryTransaction:
+    """Works on ``tables`` for one tenant; whoever opened it commits by keeping them."""
+
+    def __init__(self, tables: Tables, tenant_id: str) -> None:
+        self._tables, self._tenant_id = tables, tenant_id
+
+    def _own(self, tenant_id: str | None) -> None:
+        # What row-level security does in the database: a row of another tenant is never written.
+        if tenant_id != self._tenant_id:
+            raise PermissionError(f"a transaction of tenant {self._tenant_id} wrote a row of tenant {tenant_id}")
+
+    # plugins and their versions
+
+    async def add_plugin(self, plugin: Plugin, version: PluginVersion) -> None:
+        self._own(plugin.tenant_id)
+        self._own(version.tenant_id)
+        if await self.plugin_named(plugin.name) is not None:
+            raise NameTaken()
+        self._tables.plugins[plugin.id] = plugin
+        self._tables.versions[version.id] = version
+
+    async def save_plugin(self, plugin: Plugin) -> None:
+        self._own(plugin.tenant_id)
+        if plugin.id not in self._tables.plugins:
+            raise KeyError(plugin.id)
+        self._tables.plugins[plugin.id] = plugin
+
+    async def plugin(self, plugin_id: str, *, lock: bool = False) -> PluginView | None:
+        found = self._tables.plugins.get(plugin_id)
+        return self._view(found) if found is not None and found.tenant_id == self._tenant_id else None
+
+    async def plugin_named(self, name: str, *, lock: bool = False) -> PluginView | None:
+        for view in self._views():
+            if view.plugin.name == name and view.plugin.state is not PluginState.UNINSTALLED:
+                return view
+        return None
+
+    async def list_plugins(self, filters: PluginFilter, page: PageRequest) -> Page[PluginView]:
+        return lists.plugins(self._views(), filters, page)
+
+    async def installed_plugins(self) -> Sequence[PluginView]:
+        return [view for view in self._views() if view.plugin.state in IN_USE]
+
+    def _view(self, plugin: Plugin) -> PluginView:
+        return PluginView(plugin, self._tables.versions[plugin.version_id])
+
+    def _views(self) -> list[PluginView]:
+        return [self._view(one) for one in self._tables.plugins.values() if one.tenant_id == self._tenant_id]
+
+    async def add_version(self, version: PluginVersion) -> None:
+        self._own(version.tenant_id)
+        if await self.version_numbered(version.plugin_id, version.number) is not None:
+            raise VersionExists()
+        self._tables.versions[version.id] = version
+
+    async def version(self, version_id: str) -> PluginVersion | None:
+        found = self._tables.versions.get(version_id)
+        return found if found is not None and found.tenant_id == self._tenant_id else None
+
+    async def version_numbered(self, plugin_id: str, number: str) -> PluginVersion | None:
+        return next((one for one in self._versions_of(plugin_id) if one.number == number), None)
+
+    async def versions(self, plugin_id: str, page: PageRequest) -> Page[PluginVersion]:
+        return lists.paged(
+            "versions",
+            self._versions_of(plugin_id),
+            lambda one: (one.number, one.id),
+            page,
+            rank=lambda key: (Version.parse(key[0]).precedence, key[1]),
+        )
+
+    def _versions_of(self, plugin_id: str) -> list[PluginVersion]:
+        return [
+            one
+            for one in self._tables.versions.values()
+            if one.plugin_id == plugin_id and one.tenant_id == self._tenant_id
+        ]
+
+    async def save_dependencies(self, version_id: str, resolved: Sequence[ResolvedDependency]) -> None:
+        self._tables.dependencies[version_id] = tuple(resolved)
+
+    async def dependencies(self, version_id: str) -> Sequence[ResolvedDependency]:
+        return self._tables.dependencies.get(version_id, ()) if await self.version(version_id) else ()
+
+    # executions, logs, metrics
+
+    async def execution(self, execution_id: str) -> Execution | None:
+        found = self._tables.executions.get(execution_id)
+        return found if found is not None and found.tenant_id == self._tenant_id else None
+
+    def _executions_of(self, plugin_id: str) -> list[Execution]:
+        return [
+            one
+            for one in self._tables.executions.values()
+            if one.plugin_id == plugin_id and one.tenant_id == self._tenant_id
+        ]
+
+    def _logs_of(self, plugin_id: str, filters: LogFilter) -> list[StoredLogLine]:
+        mine = {one.id for one in self._executions_of(plugin_id)}
+        return [
+            one for one in self._tables.logs.values() if one.execution_id in mine and lists.log_passes(one, filters)
+        ]
+
+    async def list_executions(self, plugin_id: str, filters: ExecutionFilter, page: PageRequest) -> Page[Execution]:
+        return lists.executions(self._executions_of(plugin_id), filters, page)
+
+    async def list_logs(self, plugin_id: str, filters: LogFilter, page: PageRequest) -> Page[StoredLogLine]:
+        return lists.paged("logs", self._logs_of(plugin_id, filters), lambda one: (one.id,), page)
+
+    async def logs_after(self, plugin_id: str, filters: LogFilter, after_id: str | None) -> Sequence[StoredLogLine]:
+        ordered = sorted(self._logs_of(plugin_id, filters), key=lambda one: one.id)
+        if after_id is None:
+            return ordered[-1:]
+        return [one for one in ordered if one.id > after_id][:200]
+
+    async def metrics(self, plugin_id: str, since: datetime, until: datetime) -> Metrics:
+        return lists.metrics(self._executions_of(plugin_id), since, until)
+
+    async def outcomes(self, plugin_id: str, since: datetime) -> Mapping[ExecutionStatus, int]:
+        return Counter(one.status for one in self._executions_of(plugin_id) if one.started_at >= since)
+
+    # marketplace
+
+    async def save_listing(self, listing: Listing) -> None:
+        self._own(listing.tenant_id)
+        for other in self._tables.listings.values():
+            if other.name == listing.name and other.tenant_id != listing.tenant_id:
+                raise NameTaken()
+        before = self._tables.listings.get(listing.id)
+        if before is not None:
+            # The counts belong to those who install and rate, so the publisher's save leaves them.
+            listing = replace(
+                listing,
+                installations=before.installations,
+                rating_sum=before.rating_sum,
+                rating_count=before.rating_count,
+            )
+        self._tables.listings[listing.id] = listing
+
+    async def listing(self, listing_id: str, *, withdrawn: bool = False) -> Listing | None:
+        found = self._tables.listings.get(listing_id)
+        return found if found is not None and (withdrawn or found.withdrawn_at is None) else None
+
+    async def listing_of(self, plugin_id: str) -> Listing | None:
+        for one in self._tables.listings.values():
+            if one.plugin_id == plugin_id and one.tenant_id == self._tenant_id:
+                return one
+        return None
+
+    async def listing_named(self, name: str) -> Listing | None:
+        return next((one for one in self._published() if one.name == name), None)
+
+    def _published(self) -> list[Listing]:
+        return [one for one in self._tables.listings.values() if one.withdrawn_at is None]
+
+    async def search_listings(self, filters: ListingFilter, page: PageRequest) -> Page[Listing]:
+        return lists.listings(self._tables.listings.values(), filters, page)
+
+    async def featured(self, limit: int) -> Sequence[Listing]:
+        return lists.listings(self._tables.listings.values(), ListingFilter(), PageRequest(limit)).items
+
+    async def categories(self) -> Sequence[Category]:
+        counted = Counter(one.manifest.category for one in self._published())
+        return [Category(name, count) for name, count in sorted(counted.items(), key=lambda one: (-one[1], one[0]))]
+
+    async def count_installation(self, listing_id: str) -> None:
+        found = self._tables.listings[listing_id]
+        self._tables.listings[listing_id] = replace(found, installations=found.installations + 1)
+
+    async def rate(self, rating: Rating) -> None:
+        self._own(rating.tenant_id)
+        place = (rating.listing_id, rating.tenant_id)
+        before = self._tables.ratings.get(place)
+        if before is not None:
+            rating = replace(rating, created_at=before.created_at)
+        self._tables.ratings[place] = rating
+        stars = [one.stars for one in self._tables.ratings.values() if one.listing_id == rating.listing_id]
+        found = self._tables.listings[rating.listing_id]
+        self._tables.listings[found.id] = replace(found, rating_sum=sum(stars), rating_count=len(stars))
+
+    async def ratings(self, listing_id: str, page: PageRequest) -> Page[Rating]:
+        rows = [one for one in self._tables.ratings.values() if one.listing_id == listing_id]
+        return lists.paged("ratings", rows, lambda one: (lists.moment(one.updated_at), one.tenant_id), page)
+
+    # keys, tenants, the trail
+
+    async def tenant(self, tenant_id: str) -> Tenant | None:
+        return self._tables.tenants.get(tenant_id) if tenant_id == self._tenant_id else None
+
+    async def add_key(self, key: ApiKey, secret_hash: bytes) -> None:
+        self._own(key.tenant_id)
+        self._tables.keys[key.id] = key
+        self._tables.key_hashes[secret_hash] = key.id
+
+    async def key(self, key_id: str) -> ApiKey | None:
+        found = self._tables.keys.get(key_id)
+        return found if found is not None and found.tenant_id == self._tenant_id else None
+
+    async def save_key(self, key: ApiKey) -> None:
+        self._own(key.tenant_id)
+        self._tables.keys[key.id] = key
+
+    async def list_keys(self, page: PageRequest) -> Page[ApiKey]:
+        rows = [one for one in self._tables.keys.values() if one.tenant_id == self._tenant_id]
+        return lists.paged("keys", rows, lambda one: (lists.moment(one.created_at), one.id), page)
+
+    async def audit(self, entry: AuditEntry) -> None:
+        self._own(entry.tenant_id)
+        self._tables.audit.append(entry)
+
+    async def list_audit(self, page: PageRequest) -> Page[AuditEntry]:
+        rows = [one for one in self._tables.audit if one.tenant_id == self._tenant_id]
+        return lists.paged("audit", rows, lambda one: (lists.moment(one.at), one.id), page)
+
+    async def emit(self, event: Event) -> None:
+        self._own(event.tenant_id)
+        self._tables.outbox.append(event)
+
+    # idempotency
+
+    async def claim_key(self, plugin_id: str, key: str, reply: StoredReply) -> StoredReply | None:
+        place = (self._tenant_id, plugin_id, key)
+        there = self._tables.replies.get(place)
+        if there is not None and reply.created_at - there.created_at <= KEY_LIVES:
+            return there
+        self._tables.replies[place] = reply
+        return None
+
+    async def settle_key(self, plugin_id: str, key: str, response: Mapping[str, Any] | None) -> None:
+        place = (self._tenant_id, plugin_id, key)
+        if response is None:
+            self._tables.replies.pop(place, None)
+        elif place in self._tables.replies:
+            self._tables.replies[place] = replace(self._tables.replies[place], response=response)
