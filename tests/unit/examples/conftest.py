@@ -34,7 +34,7 @@ def example_input(example: str) -> dict[str, Any]:
 
 
 def node() -> str:
-    """The Node of the project's environment, else the system's; a test that needs one is skipped where there is none."""
+    """The Node of the project's environment, else the system's; where there is none, the test is skipped."""
     beside_python = Path(sys.executable).parent / "node"
     found = str(beside_python) if beside_python.exists() else shutil.which("node")
     if found is None:
