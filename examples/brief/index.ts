@@ -46,7 +46,7 @@ function requested(input: Input | EndpointRequest): { text: string; sentences: n
   return { text, sentences: wanted };
 }
 
-export function summarise(text: string, sentences: number): Brief {
+function summarise(text: string, sentences: number): Brief {
   const words = text.match(/[^\s.,;:!?()"“”]+/g) ?? [];
   const frequency = new Map<string, number>();
   for (const word of words.filter(telling)) {
