@@ -1,0 +1,36 @@
+"""The first schema: tenants, plugins, executions, the marketplace, the trail, and who may see what.
+
+Before code.
+
+Revision ID: 0001
+"""
+
+from pathlib import Path
+
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+_SCRIPTS = Path(__file__).parent.parent / "sql" / revision
+
+
+def upgrade() -> None:
+    """Runs the scripts in the order of their names; the grants only where the service has a role of its own."""
+    service = op.get_context().config.attributes["service_role"]
+    bind = op.get_bind().execution_options(no_parameters=True)
+    for script in sorted(_SCRIPTS.glob("*.sql")):
+        text = script.read_text(encoding="utf-8")
+        if ":service" in text:
+            if service is None:
+                continue
+            text = text.replace(":service", postgresql.dialect().identifier_preparer.quote(service))
+        bind.exec_driver_sql(text)
+
+
+def downgrade() -> None:
+    """Takes everything away again."""
+    op.execute("drop schema plugyard cascade")
