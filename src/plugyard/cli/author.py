@@ -1,0 +1,235 @@
+"""What an author runs: ``new``, ``check``, ``pack``, ``upload``, ``execute``."""
+
+import json
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from plugyard.cli.client import Client, Failure, finding_lines
+from plugyard.settings import DEFAULT_DATA
+
+LEFT_OUT = {"node_modules", "__pycache__", "dist", ".git", ".venv", ".DS_Store"}
+
+TEMPLATES = {
+    "python": {
+        "plugin.json": """{
+  "metadata": {"name": "NAME", "version": "1.0.0", "description": "Greets whoever it is given."},
+  "runtime": "python",
+  "functions": {
+    "greet": {
+      "description": "A greeting for a name.",
+      "input": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 100}}, "required": ["name"]},
+      "effect": "read"
+    }
+  }
+}
+""",
+        "main.py": """def greet(input, context):
+    context.services.logger.info("greeting", name=input["name"])
+    return {"greeting": f"Hello, {input['name']}!"}
+""",
+    },
+    "javascript": {
+        "plugin.json": """{
+  "metadata": {"name": "NAME", "version": "1.0.0", "description": "Greets whoever it is given."},
+  "runtime": "javascript",
+  "functions": {
+    "greet": {
+      "description": "A greeting for a name.",
+      "input": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 100}}, "required": ["name"]},
+      "effect": "read"
+    }
+  }
+}
+""",
+        "index.ts": """export function greet(input: { name: string }, context) {
+  context.services.logger.info("greeting", { name: input.name });
+  return { greeting: `Hello, ${input.name}!` };
+}
+""",
+    },
+}
+
+Url = Annotated[str | None, Parameter(help="The service; by default the one that runs on the data folder.")]
+Key = Annotated[str | None, Parameter(help="API key; by default the admin key in the data folder.")]
+Data = Annotated[Path, Parameter(help="The data folder of a service on this machine.")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for a program to read.")]
+
+
+def register(app: App) -> None:
+    """Add the author's commands to the command line."""
+    for command in (new, check, pack, upload, execute):
+        app.command(command)
+
+
+def new(folder: Path, *, runtime: Annotated[str, Parameter(help="python or javascript")] = "python") -> None:
+    """Make a folder with a small plugin to start from.
+
+    Examples:
+
+        plugyard new hello
+        plugyard new hello-ts --runtime javascript
+    """
+    if runtime not in TEMPLATES:
+        raise Failure(f"there is no template for the runtime {runtime!r}; there are: {', '.join(TEMPLATES)}")
+    if folder.exists() and any(folder.iterdir()):
+        raise Failure(f"{folder} is there already and not empty")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in TEMPLATES[runtime].items():
+        (folder / name).write_text(text.replace("NAME", folder.name.lower()))
+    print(f"Made {folder} with {', '.join(TEMPLATES[runtime])}.\nNext: plugyard upload {folder} --activate")
+
+
+def check(package: Path, *, as_json: AsJson = False) -> None:
+    """Check a package or a folder as the service would, on this machine.
+
+    The code is not loaded and dependencies are not resolved here; the service does both at upload.
+
+    Examples:
+
+        plugyard check hello
+        plugyard check hello-1.0.0.zip --json
+    """
+    import msgspec
+
+    from plugyard.gate.inspect import inspect
+    from plugyard.gate.limits import GateLimits
+
+    file = packed(package)
+    with file.open("rb") as stream:
+        report = inspect(stream, GateLimits()).report
+    if as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report)).decode() + "\n")
+    else:
+        for finding in msgspec.to_builtins(report.findings):
+            print(finding_lines(finding))
+        print(f"{file}: {'refused' if report.refused else 'good'}, {report.entries} files, {report.packed_bytes} bytes")
+    if report.refused:
+        raise SystemExit(1)
+
+
+def pack(folder: Path, *, output: Path | None = None) -> None:
+    """Pack a folder into a ZIP; the same content always gives the same bytes.
+
+    Examples:
+
+        plugyard pack hello
+        plugyard pack hello --output build/hello.zip
+    """
+    print(packed(folder, output))
+
+
+def upload(
+    package: Path,
+    *,
+    activate: bool = False,
+    url: Url = None,
+    key: Key = None,
+    data: Data = DEFAULT_DATA,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a package, or a folder that is packed first.
+
+    Examples:
+
+        plugyard upload hello --activate
+        plugyard upload hello-1.0.0.zip --url https://plugins.example.com --key plugyard_...
+    """
+    answer = Client.find(url, key, data).upload(packed(package), activate=activate)
+    if as_json:
+        _print_json(answer)
+        return
+    plugin = answer["plugin"]
+    print(f"{plugin['name']} {answer['version']} is {plugin['state']}  (id {plugin['id']})")
+    for permission in answer.get("consentNeeded") or []:
+        print(f"  waits for an admin's consent to: {permission['service']}  {permission.get('reason', '')}")
+    if answer.get("notActivated"):
+        print(f"  not active yet: {answer['notActivated']}")
+    elif plugin["functions"]:
+        print(f"Next: plugyard execute {plugin['name']} {plugin['functions'][0]} --input '{{...}}'")
+
+
+def execute(
+    plugin: str,
+    function: str,
+    *,
+    input: Annotated[str, Parameter(help="JSON, or @FILE to read it from a file.")] = "null",
+    url: Url = None,
+    key: Key = None,
+    data: Data = DEFAULT_DATA,
+    as_json: AsJson = False,
+) -> None:
+    """Execute a function of an active plugin, named by its name or id.
+
+    Examples:
+
+        plugyard execute hello greet --input '{"name": "Ada"}'
+        plugyard execute invoice-totals total --input @invoice.json --json
+    """
+    client = Client.find(url, key, data)
+    answer, took = client.execute(client.plugin_named(plugin)["id"], function, _json_value(input))
+    if as_json:
+        _print_json(answer)
+    elif answer["status"] == "succeeded":
+        _print_json(answer["output"])
+        usage = answer["usage"]
+        print(
+            f"{answer['status']} in {took:.1f} ms ({usage['wallMs']:.1f} in the sandbox, {usage['start']} start)",
+            file=sys.stderr,
+        )
+    else:
+        error = answer["error"]
+        print(f"{answer['status']}: {error['message']}\n{error.get('stack') or ''}".rstrip(), file=sys.stderr)
+    if answer["status"] != "succeeded":
+        raise SystemExit(1)
+
+
+def packed(source: Path, output: Path | None = None) -> Path:
+    """The package at ``source``; a folder is packed beside itself first, as NAME-VERSION.zip."""
+    if source.is_file():
+        return source
+    if not source.is_dir():
+        raise Failure(f"there is no file or folder {source}")
+    try:
+        metadata = json.loads((source / "plugin.json").read_text())["metadata"]
+        name = f"{metadata['name']}-{metadata['version']}.zip"
+    except FileNotFoundError:
+        raise Failure(f"{source} has no plugin.json; plugyard new makes a folder to start from") from None
+    except (ValueError, KeyError, TypeError):
+        name = f"{source.resolve().name}.zip"
+    target = output or source.resolve().parent / Path(name).name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(_files(source)):
+            # A fixed date and mode: the digest names the content, so the same content must give the same bytes.
+            info = zipfile.ZipInfo(file.relative_to(source).as_posix(), (1980, 1, 1, 0, 0, 0))
+            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(info, file.read_bytes())
+    return target
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.name in LEFT_OUT or path.is_symlink() or path.suffix == ".pyc":
+            continue
+        if path.is_dir():
+            yield from _files(path)
+        elif path.is_file():
+            yield path
+
+
+def _json_value(text: str) -> Any:
+    try:
+        return json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
+    except OSError as error:
+        raise Failure(f"cannot read the input: {error}") from error
+    except ValueError as error:
+        raise Failure(f"the input is no JSON: {error}") from error
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,105 @@
+"""A small client of the service's API for the commands: finds the service, sends, and turns problems into sentences."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+KEYS_FILE = "keys.json"
+SERVICE_FILE = "service.json"
+
+
+class Failure(Exception):
+    """Something that the user has to know, in one or a few lines; the command ends with status 1."""
+
+
+class Client:
+    """Speaks to one service with one key. Every problem that the service answers becomes a ``Failure``."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url = url
+        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=330)
+
+    @classmethod
+    def find(cls, url: str | None, key: str | None, data: Path) -> "Client":
+        """The service named, or else the one that runs on this data folder, with the admin key that it keeps there."""
+        return cls(url or running_url(data) or _nothing_runs(data), key or _kept_key(data))
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        """Send a request and decode the answer; options are httpx's."""
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise Failure(f"{self.url} does not answer: {error}") from error
+        if answer.is_error:
+            raise Failure(told(answer))
+        return answer.json() if answer.content else None
+
+    def upload(self, package: Path, *, activate: bool) -> dict[str, Any]:
+        """Upload a package from a file, streamed."""
+        with package.open("rb") as file:
+            files = {"package": (package.name, file, "application/octet-stream")}
+            answer: dict[str, Any] = self.call(
+                "POST", "/api/v1/plugins/upload", files=files, data={"activate": "true" if activate else "false"}
+            )
+        return answer
+
+    def plugin_named(self, name: str) -> dict[str, Any]:
+        """The tenant's plugin of this name or id."""
+        found = self.call("GET", "/api/v1/plugins", params={"q": name, "limit": 100})["items"]
+        for plugin in found:
+            if name in (plugin["name"], plugin["id"]):
+                return dict(plugin)
+        return dict(self.call("GET", f"/api/v1/plugins/{name}"))
+
+    def execute(self, plugin_id: str, function: str, value: Any) -> tuple[dict[str, Any], float]:
+        """Execute a function; the answer, and the milliseconds that it took as this caller saw it."""
+        began = time.perf_counter()
+        answer = self.call("POST", f"/api/v1/plugins/{plugin_id}/execute", json={"function": function, "input": value})
+        return answer, (time.perf_counter() - began) * 1e3
+
+
+def told(answer: httpx.Response) -> str:
+    """A problem document (RFC 9457) as lines for a person."""
+    try:
+        problem = answer.json()
+    except ValueError:
+        return f"{answer.request.url} answered {answer.status_code}"
+    lines = [f"{problem.get('title', 'Problem')} ({answer.status_code}): {problem.get('detail', '')}"]
+    findings = problem.get("findings") or []
+    lines += [finding_lines(finding) for finding in findings]
+    if not findings:
+        lines += [f"  {error.get('pointer', '')}: {error.get('message', '')}" for error in problem.get("errors") or []]
+    return "\n".join(lines)
+
+
+def finding_lines(finding: dict[str, Any]) -> str:
+    """One finding of the gate: where, what, why, and how to mend it."""
+    where = finding["where"] + (f":{finding['line']}" if finding.get("line") else "")
+    return (
+        f"  {finding['severity']}: {where}  [{finding['rule']}]\n"
+        f"      {finding['what']}\n      Why: {finding['why']}\n      Mend: {finding['mend']}"
+    )
+
+
+def running_url(data: Path) -> str | None:
+    """Where the service on this data folder listens, if one runs and is ready."""
+    try:
+        url = str(json.loads((data / SERVICE_FILE).read_text())["url"])
+        ready = httpx.get(f"{url}/health/ready", timeout=2).status_code == 200
+    except (OSError, ValueError, KeyError, httpx.HTTPError):
+        return None
+    return url if ready else None
+
+
+def _nothing_runs(data: Path) -> str:
+    raise Failure(f"no service runs on {data}. Start one with: plugyard serve   (or name one with --url and --key)")
+
+
+def _kept_key(data: Path) -> str:
+    try:
+        return str(json.loads((data / KEYS_FILE).read_text())["admin"])
+    except (OSError, ValueError, KeyError):
+        raise Failure("name an API key with --key or PLUGYARD_KEY") from None

@@ -1,0 +1,125 @@
+"""What an operator runs: ``serve``, ``demo``, ``doctor``."""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from plugyard import __version__
+from plugyard.settings import Settings
+
+DEFAULT_SETTINGS = Settings()
+
+
+def register(app: App) -> None:
+    """Add the operator's commands to the command line."""
+    for command in (serve, demo, doctor):
+        app.command(command)
+
+
+def serve(*, settings: Settings = DEFAULT_SETTINGS) -> None:
+    """Start the whole service: PostgreSQL, migrations, the sandbox, the HTTP server. Ctrl-C ends it.
+
+    Every setting is also PLUGYARD_NAME in the environment, or a line name = value in plugyard.toml.
+
+    Examples:
+
+        plugyard serve
+        plugyard serve --port 9000 --data ./data
+        PLUGYARD_LOG_FORMAT=json plugyard serve --host 0.0.0.0
+    """
+    import uvloop
+
+    from plugyard.cli.running import run
+
+    raise SystemExit(uvloop.run(run(settings, welcome=_welcome)))
+
+
+def demo(
+    *,
+    once: Annotated[bool, Parameter(negative="", help="End when the table is shown.")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print the table as JSON.")] = False,
+    settings: Settings = DEFAULT_SETTINGS,
+) -> None:
+    """Run four example plugins on real input, and go on serving until Ctrl-C.
+
+    Uses the service that runs on the data folder, or starts one.
+
+    Examples:
+
+        plugyard demo
+        plugyard demo --once --json
+    """
+    import uvloop
+
+    from plugyard.cli.client import Client, Failure, running_url
+    from plugyard.cli.demo import show
+    from plugyard.cli.running import run
+
+    examples = _examples()
+    if examples is None:
+        raise Failure("the example plugins are part of the source; run the demonstration in a clone of the project")
+    if running_url(settings.data) is not None:
+        show(Client.find(None, settings.admin_key, settings.data), examples, as_json=as_json)
+        return
+    raise SystemExit(uvloop.run(run(settings, client=_demo_client(settings, as_json), once=once)))
+
+
+def doctor(
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for a program to read.")] = False,
+    settings: Settings = DEFAULT_SETTINGS,
+) -> None:
+    """Say what this machine gives the sandbox, and what is missing.
+
+    Examples:
+
+        plugyard doctor
+        plugyard doctor --json
+    """
+    from plugyard.cli.diagnosis import diagnose
+
+    checks = diagnose(settings)
+    if as_json:
+        print(json.dumps([asdict(check) for check in checks], indent=2))
+    else:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            print(f"{'ok ' if check.ok else 'NO '} {check.name:{width}}  {check.detail}")
+    raise SystemExit(0 if all(check.ok or not check.needed for check in checks) else 1)
+
+
+def _demo_client(settings: Settings, as_json: bool) -> list[str]:
+    # A process of its own, so that it measures as any caller would and does not share the server's interpreter.
+    command = [sys.executable, "-m", "plugyard.cli", "demo", "--data", str(settings.data)]
+    return [*command, "--json"] if as_json else command
+
+
+def _examples() -> Path | None:
+    folder = Path(__file__).resolve().parents[3] / "examples"
+    return folder if folder.is_dir() else None
+
+
+def _welcome(url: str, admin_key: str, data: Path, took_s: float) -> str:
+    own_data = "" if data == DEFAULT_SETTINGS.data else f" --data {data}"
+    run = "uv run plugyard" if os.environ.get("UV") else "plugyard"
+    return f"""
+Plugyard {__version__} is ready after {took_s:.1f} s.
+
+  URL        {url}        API reference: {url}/docs
+  Admin key  {admin_key}
+  Data       {data}
+
+Three commands to try, in another terminal:
+
+  {run} new hello
+  {run} upload hello --activate{own_data}
+  {run} execute hello greet --input '{{"name": "Ada"}}'{own_data}
+
+Ctrl-C ends the service.
+"""
+

@@ -1,0 +1,108 @@
+"""Every setting of the service, defined once: as a flag, as ``PLUGYARD_*``, and as a line of ``plugyard.toml``.
+
+The command line fills a ``Settings`` (flags first, then the environment, then the file), and ``bootstrap.py`` hands its
+parts to the adapters. ``docs/settings.md`` lists them all; a test compares.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import platformdirs
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+MEGABYTE = 1 << 20
+CONFIG_FILE = "plugyard.toml"
+ENVIRONMENT_PREFIX = "PLUGYARD_"
+
+
+DEFAULT_DATA = Path(platformdirs.user_data_dir("plugyard", appauthor=False))
+# Guests are built once for all data folders, so they live with the user's caches.
+DEFAULT_GUESTS = Path(platformdirs.user_cache_dir("plugyard", appauthor=False)) / "guests"
+
+Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
+Count = Annotated[int, Parameter(validator=Number(gte=1))]
+Seconds = Annotated[float, Parameter(validator=Number(gt=0))]
+Ratio = Annotated[float, Parameter(validator=Number(gt=0, lte=1))]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings, with the defaults of the embedded service."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Port = 8787
+    """Port to listen on; 0 takes a free one."""
+    data: Path = DEFAULT_DATA
+    """Folder for everything durable: database, packages, keys, logs of PostgreSQL."""
+    guests: Path = DEFAULT_GUESTS
+    """Folder for the two guests, which are built at the first start."""
+
+    admin_key: str | None = None
+    """API key of the first tenant's admin (plugyard_ and 32 or more characters); made at the first start by default."""
+    tenant: str = "default"
+    """Slug of the tenant that the first start makes."""
+
+    log_format: Literal["console", "json"] = "console"
+    """Form of the log on standard error."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is logged."""
+
+    max_package_mb: Count = 50
+    """Largest package, packed (MB)."""
+    max_unpacked_mb: Count = 200
+    """Largest package, unpacked (MB)."""
+    max_entries: Count = 5_000
+    """Most files in a package."""
+    max_bundle_mb: Count = 8
+    """Most code and text that an environment loads of a package (MB)."""
+    gate_timeout_s: Seconds = 30.0
+    """Longest that the check of one package may take."""
+
+    default_memory_mb: Count = 128
+    """Memory of an environment whose manifest asks for none (MB)."""
+    max_memory_mb: Count = 1_024
+    """Most memory that a manifest may ask for (MB)."""
+    default_timeout_ms: Count = 30_000
+    """Deadline of an execution whose manifest asks for none."""
+    max_timeout_ms: Count = 300_000
+    """Longest deadline that a manifest may ask for."""
+    max_cpu_ms: Count = 300_000
+    """Most CPU time that a manifest may ask for."""
+    max_output_kb: Count = 4_096
+    """Largest output of an execution (KB)."""
+    max_log_lines: Count = 1_000
+    """Most log lines of one execution; what comes behind is cut, and a line says so."""
+    max_log_kb: Count = 256
+    """Most log text of one execution (KB)."""
+
+    spares: Annotated[int, Parameter(validator=Number(gte=0))] = 2
+    """Environments of each runtime that wait, ready and jailed, for a plugin."""
+    max_environments: Count = 64
+    """Most environments at a time, spares included."""
+    environment_memory_mb: Count = 4_096
+    """Memory budget of all environments together, by what they really use (MB)."""
+    queue_per_tenant: Count = 256
+    """Most executions of one tenant that wait for an environment; more are answered 429."""
+    idle_s: Seconds = 300.0
+    """An environment that nobody used for so long is ended."""
+    max_age_s: Seconds = 3_600.0
+    """An environment older than this is ended when it is free."""
+    unsafe_no_jail: bool = False
+    """DANGER: run plugins without the process jail, on systems that have no seccomp. For development alone."""
+
+    retention_days: Count = 30
+    """Days that executions and logs are kept."""
+    health_interval_s: Seconds = 60.0
+    """How often the health of plugins that ran is judged."""
+    health_window_s: Count = 3_600
+    """The executions of so many seconds make the health."""
+    suspend_minimum: Count = 20
+    """Executions within the window below which nothing is suspended."""
+    suspend_ratio: Ratio = 0.5
+    """A plugin is suspended when more than this share of them failed."""
+    suspend_window_s: Count = 300
+    """The window of that rule."""
