@@ -1,0 +1,88 @@
+// The second argument of every handler: who calls, with which settings, and the platform's services.
+import { log as keep } from "plugyard:plugin/host@1.0.0";
+import { call } from "./settle.js";
+
+export function log(level, message, fields) {
+  let text = "{}";
+  if (fields !== undefined && fields !== null) {
+    // What is no JSON is shown rather than refused: a log line must never be what makes a plugin fail.
+    try {
+      text = JSON.stringify(typeof fields === "object" && !Array.isArray(fields) ? fields : { value: fields }) ?? "{}";
+    } catch {
+      text = JSON.stringify({ value: String(fields) });
+    }
+  }
+  keep(level, String(message).toWellFormed(), text);
+}
+
+const said = Promise.resolve();
+
+const logger = Object.freeze({
+  debug: (message, fields) => (log("debug", message, fields), said),
+  info: (message, fields) => (log("info", message, fields), said),
+  warn: (message, fields) => (log("warning", message, fields), said),
+  error: (message, fields) => (log("error", message, fields), said),
+});
+
+const database = Object.freeze({
+  query: (sql, parameters = []) => call("database", "query", { sql, parameters }),
+  execute: (sql, parameters = []) => call("database", "execute", { sql, parameters }),
+  transaction: (statements) => call("database", "transaction", { statements }),
+});
+
+const cache = Object.freeze({
+  get: (key) => call("cache", "get", { key }),
+  set: async (key, value, options = {}) => void (await call("cache", "set", { key, value, ...options })),
+  delete: (key) => call("cache", "delete", { key }),
+  increment: (key, by = 1, options = {}) => call("cache", "increment", { key, by, ...options }),
+});
+
+class HttpResponse {
+  #text;
+
+  constructor({ status, headers = {}, body = "" }) {
+    this.status = status;
+    this.ok = status >= 200 && status < 300;
+    this.headers = headers;
+    this.#text = body;
+  }
+
+  text() {
+    return this.#text;
+  }
+
+  json() {
+    return JSON.parse(this.#text);
+  }
+}
+
+export async function request(method, url, options = {}) {
+  const name = String(method).toUpperCase();
+  return new HttpResponse(await call("http", "request", { method: name, url: String(url), options }));
+}
+
+const http = Object.freeze({
+  request,
+  get: (url, options) => request("GET", url, options),
+  post: (url, options) => request("POST", url, options),
+  put: (url, options) => request("PUT", url, options),
+  delete: (url, options) => request("DELETE", url, options),
+});
+
+const events = Object.freeze({
+  publish: async (topic, payload) => void (await call("events", "publish", { topic, payload })),
+  subscribe: async (topic, handler) => void (await call("events", "subscribe", { topic, handler })),
+});
+
+const files = Object.freeze({
+  read: (path) => call("files", "read", { path }),
+  write: async (path, content) => void (await call("files", "write", { path, content })),
+  list: (prefix = "") => call("files", "list", { prefix }),
+  delete: (path) => call("files", "delete", { path }),
+});
+
+const services = Object.freeze({ logger, database, cache, http, events, files });
+
+export function contextOf(document) {
+  return { ...document, services };
+}

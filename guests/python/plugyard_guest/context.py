@@ -1,0 +1,182 @@
+"""The second argument of every handler: who calls, with which settings, and the platform's services."""
+
+import json
+
+from plugyard_guest import hostloop
+from wit_world.imports import host
+
+
+class _Said:
+    """What a logger method returns: nothing to wait for, whether it is awaited or not."""
+
+    __slots__ = ()
+
+    def __await__(self):
+        return iter(())
+
+
+_SAID = _Said()
+
+
+class Logger:
+    """Structured log lines."""
+
+    __slots__ = ()
+
+    def debug(self, message: object, **fields: object) -> _Said:
+        return _log("debug", message, fields)
+
+    def info(self, message: object, **fields: object) -> _Said:
+        return _log("info", message, fields)
+
+    def warn(self, message: object, **fields: object) -> _Said:
+        return _log("warning", message, fields)
+
+    def warning(self, message: object, **fields: object) -> _Said:
+        return _log("warning", message, fields)
+
+    def error(self, message: object, **fields: object) -> _Said:
+        return _log("error", message, fields)
+
+
+def _log(level: str, message: object, fields: dict) -> _Said:
+    # What is no JSON is shown rather than refused: a log line must never be what makes a plugin fail.
+    host.log(level, str(message), json.dumps(fields, default=repr) if fields else "{}")
+    return _SAID
+
+
+class Database:
+    """The plugin's own tables."""
+
+    __slots__ = ()
+
+    async def query(self, sql: str, parameters=()) -> list:
+        return await hostloop.call("database", "query", {"sql": sql, "parameters": list(parameters)})
+
+    async def execute(self, sql: str, parameters=()) -> int:
+        return await hostloop.call("database", "execute", {"sql": sql, "parameters": list(parameters)})
+
+    async def transaction(self, statements) -> list:
+        return await hostloop.call("database", "transaction", {"statements": list(statements)})
+
+
+class Cache:
+    """Short-lived values."""
+
+    __slots__ = ()
+
+    async def get(self, key: str):
+        return await hostloop.call("cache", "get", {"key": key})
+
+    async def set(self, key: str, value, *, ttl_seconds: float | None = None) -> None:
+        await hostloop.call("cache", "set", {"key": key, "value": value, "ttlSeconds": ttl_seconds})
+
+    async def delete(self, key: str) -> bool:
+        return await hostloop.call("cache", "delete", {"key": key})
+
+    async def increment(self, key: str, by: int = 1, *, ttl_seconds: float | None = None) -> int:
+        return await hostloop.call("cache", "increment", {"key": key, "by": by, "ttlSeconds": ttl_seconds})
+
+
+class HttpResponse:
+    """A complete answer."""
+
+    __slots__ = ("_text", "headers", "status")
+
+    def __init__(self, document: dict) -> None:
+        self.status = document["status"]
+        self.headers = document.get("headers", {})
+        self._text = document.get("body", "")
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def text(self) -> str:
+        return self._text
+
+    def json(self):
+        return json.loads(self._text)
+
+
+class Http:
+    """Requests to granted hosts."""
+
+    __slots__ = ()
+
+    async def request(self, method: str, url: str, options: dict | None = None) -> HttpResponse:
+        given = dict(options or {})
+        if "timeout_ms" in given:
+            given["timeoutMs"] = given.pop("timeout_ms")
+        arguments = {"method": method.upper(), "url": url, "options": given}
+        return HttpResponse(await hostloop.call("http", "request", arguments))
+
+    async def get(self, url: str, options: dict | None = None) -> HttpResponse:
+        return await self.request("GET", url, options)
+
+    async def post(self, url: str, options: dict | None = None) -> HttpResponse:
+        return await self.request("POST", url, options)
+
+    async def put(self, url: str, options: dict | None = None) -> HttpResponse:
+        return await self.request("PUT", url, options)
+
+    async def delete(self, url: str, options: dict | None = None) -> HttpResponse:
+        return await self.request("DELETE", url, options)
+
+
+class Events:
+    """Messages between the tenant's plugins."""
+
+    __slots__ = ()
+
+    async def publish(self, topic: str, payload) -> None:
+        await hostloop.call("events", "publish", {"topic": topic, "payload": payload})
+
+    async def subscribe(self, topic: str, handler: str) -> None:
+        await hostloop.call("events", "subscribe", {"topic": topic, "handler": handler})
+
+
+class Files:
+    """The plugin's own folder."""
+
+    __slots__ = ()
+
+    async def read(self, path: str) -> str:
+        return await hostloop.call("files", "read", {"path": path})
+
+    async def write(self, path: str, content: str) -> None:
+        await hostloop.call("files", "write", {"path": path, "content": content})
+
+    async def list(self, prefix: str = ""):
+        return await hostloop.call("files", "list", {"prefix": prefix})
+
+    async def delete(self, path: str) -> bool:
+        return await hostloop.call("files", "delete", {"path": path})
+
+
+class Services:
+    """All services; one that was not granted raises PermissionError when it is called."""
+
+    __slots__ = ("cache", "database", "events", "files", "http", "logger")
+
+    def __init__(self) -> None:
+        self.logger, self.database, self.cache = Logger(), Database(), Cache()
+        self.http, self.events, self.files = Http(), Events(), Files()
+
+
+_SERVICES = Services()
+
+
+class Context:
+    """What `plugyard_sdk.Context` describes."""
+
+    __slots__ = ("configuration", "deadline", "execution_id", "services", "tenant_id", "trace", "user_id")
+
+    def __init__(self, document: dict) -> None:
+        self.tenant_id = document.get("tenantId")
+        self.user_id = document.get("userId")
+        self.execution_id = document.get("executionId")
+        self.configuration = document.get("configuration") or {}
+        self.deadline = document.get("deadline")
+        self.trace = document.get("trace") or {}
+        self.services = _SERVICES
