@@ -1,0 +1,137 @@
+"""What a stranger meets first: the start, the end, the demonstration, and a process that is killed."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+
+from tests.conftest import RunningService, start_service
+
+
+def _family(service: RunningService) -> list[psutil.Process]:
+    parent = psutil.Process(service.process.pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def _survivors(processes: list[psutil.Process], within_s: float) -> list[psutil.Process]:
+    _, alive = psutil.wait_procs(processes, timeout=within_s)
+    return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_serve_prints_the_url_an_admin_key_and_three_commands(service: RunningService) -> None:
+    told = service.log.read_text()
+    assert service.url in told
+    assert service.admin_key in told
+    for command in ("new hello", "upload hello --activate", "execute hello greet"):
+        assert command in told
+
+
+def test_sigterm_and_ctrl_c_end_it_cleanly(data_folder: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        service = start_service(data_folder)
+        family = _family(service)
+        assert service.stop(number) == 0, service.log.read_text()[-2000:]
+        assert _survivors(family, 2) == []
+        assert not (data_folder / "service.json").exists()
+
+
+def test_nothing_survives_a_kill_and_the_next_start_has_what_was_acknowledged(data_folder: Path) -> None:
+    service = start_service(data_folder)
+    with service.client() as client:
+        made = client.post(
+            "/api/v1/plugins/upload",
+            files={"package": ("hello.zip", _hello(data_folder), "application/zip")},
+            data={"activate": "true"},
+        ).json()["plugin"]
+        executions = [
+            client.post(f"/api/v1/plugins/{made['id']}/execute", json={"function": "greet", "input": {"name": "A"}})
+            for _ in range(20)
+        ]
+    acknowledged = {answer.json()["executionId"] for answer in executions}
+    family = _family(service)
+    assert len(family) > 5, "PostgreSQL, the zygotes and their environments belong to the service"
+    service.stop(signal.SIGKILL)
+    assert _survivors(family, 5) == []
+
+    again = start_service(data_folder)
+    try:
+        assert again.admin_key == service.admin_key
+        with again.client() as client:
+            listed = client.get(f"/api/v1/plugins/{made['id']}/executions", params={"limit": 100}).json()["items"]
+            assert acknowledged <= {execution["id"] for execution in listed}
+            answer = client.post(
+                f"/api/v1/plugins/{made['id']}/execute", json={"function": "greet", "input": {"name": "Ada"}}
+            )
+        assert answer.json()["output"] == {"greeting": "Hello, Ada!"}
+    finally:
+        again.stop()
+
+
+def test_a_second_service_on_the_same_data_says_so(service: RunningService) -> None:
+    second = subprocess.run(
+        [sys.executable, "-m", "plugyard.cli", "serve", "--port", "0", "--data", str(service.data)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert "in use" in second.stderr or "runs" in second.stderr, second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_a_port_that_is_taken_is_named(service: RunningService, data_folder: Path) -> None:
+    port = httpx.URL(service.url).port
+    second = subprocess.run(
+        [sys.executable, "-m", "plugyard.cli", "serve", "--port", str(port), "--data", str(data_folder)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert str(port) in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_the_demonstration_runs_every_example_on_the_service_that_runs(service: RunningService) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "plugyard.cli", "demo", "--once", "--json", "--data", str(service.data)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr
+    rows = {row["plugin"]: row for row in json.loads(shown.stdout)}
+    assert set(rows) == {"invoice-totals", "csv-insights", "webhook-formatter", "my-plugin"}
+    assert "3,376 rows" in rows["csv-insights"]["result"]
+    assert all(row["cold_ms"] > 0 and row["memory_bytes"] > 1 << 20 for row in rows.values())
+
+
+def test_the_three_commands_work_as_they_are_printed(service: RunningService, data_folder: Path) -> None:
+    def plugyard(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "plugyard.cli", *words]
+        return subprocess.run(command, capture_output=True, text=True, cwd=data_folder, timeout=60, check=False)
+
+    data = ("--data", str(service.data))
+    assert plugyard("new", "hello-there").returncode == 0
+    uploaded = plugyard("upload", "hello-there", "--activate", *data)
+    assert "hello-there 1.0.0 is active" in uploaded.stdout, uploaded.stderr
+    ran = plugyard("execute", "hello-there", "greet", "--input", '{"name": "Ada"}', *data)
+    assert json.loads(ran.stdout) == {"greeting": "Hello, Ada!"}
+    bad = plugyard("execute", "hello-there", "greet", "--input", '{"nam": "Ada"}', *data)
+    assert bad.returncode == 1
+    assert "/input" in bad.stderr
+
+
+def _hello(folder: Path) -> bytes:
+    from plugyard.cli.author import new, packed
+
+    if not (folder / "hello").exists():
+        new(folder / "hello")
+    return packed(folder / "hello").read_bytes()

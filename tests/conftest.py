@@ -1,0 +1,93 @@
+"""What all tests share: a folder that PostgreSQL's own user can reach, and a real service for those that need one."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+STARTS_WITHIN_S = 240  # the very first start builds the guests
+
+
+@dataclass
+class RunningService:
+    """A service in a process of its own, as an operator starts it."""
+
+    process: subprocess.Popen[bytes]
+    data: Path
+    log: Path
+    url: str
+    admin_key: str
+    operator_key: str
+
+    def client(self, key: str | None = None) -> httpx.Client:
+        """A client with the admin key, or with another."""
+        headers = {"Authorization": f"Bearer {key or self.admin_key}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+
+    def stop(self, number: int = signal.SIGTERM, within_s: float = 15) -> int:
+        """Send a signal and wait for the end; the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(within_s)
+
+
+def start_service(data: Path, *flags: str) -> RunningService:
+    """Start ``plugyard serve`` on a free port and wait until it is ready."""
+    log = data / "service.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "plugyard.cli", "serve", "--port", "0", "--data", str(data), *flags],
+            stdout=output,
+            stderr=output,
+            cwd=data,
+            env={key: value for key, value in os.environ.items() if not key.startswith("PLUGYARD_")},
+        )
+    ends = time.monotonic() + STARTS_WITHIN_S
+    while time.monotonic() < ends:
+        if process.poll() is not None:
+            raise AssertionError(f"the service ended with {process.returncode}:\n{log.read_text()[-4000:]}")
+        try:
+            found = json.loads((data / "service.json").read_text())
+            keys = json.loads((data / "keys.json").read_text())
+            if found["pid"] == process.pid and httpx.get(f"{found['url']}/health/ready").status_code == 200:
+                return RunningService(process, data, log, found["url"], keys["admin"], keys["operator"])
+        except (OSError, ValueError, httpx.HTTPError):
+            pass
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"the service was not ready in {STARTS_WITHIN_S} s:\n{log.read_text()[-4000:]}")
+
+
+def reachable_folder() -> Path:
+    """A temporary folder that PostgreSQL can enter when the tests run as root: pytest's own are closed to it."""
+    folder = Path(tempfile.mkdtemp(prefix="plugyard-test-"))
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def data_folder() -> Iterator[Path]:
+    """A data folder for one test."""
+    folder = reachable_folder()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[RunningService]:
+    """One service for all tests that only talk to it."""
+    folder = reachable_folder()
+    running = start_service(folder)
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+    shutil.rmtree(folder, ignore_errors=True)
