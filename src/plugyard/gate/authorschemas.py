@@ -64,7 +64,7 @@ def _compile_problems(schema: dict[str, Any], pointer: str) -> list[tuple[str, s
     except jsonschema_rs.ReferencingError as error:
         return [("manifest.schema-reference", pointer, str(error))]
     except jsonschema_rs.ValidationError as error:
-        rule = "manifest.schema-reference" if error.kind.name == "referencing" else "manifest.schema-invalid"
+        rule = "manifest.schema-reference" if error.kind.name == "$ref" else "manifest.schema-invalid"
         return [(rule, pointer + pointer_of(list(error.instance_path)), error.message)]
     except ValueError as error:
         return [("manifest.schema-invalid", pointer, str(error))]

@@ -93,7 +93,7 @@ def _report(error: jsonschema_rs.ValidationError, document: Document, findings: 
     elif kind == "pattern":
         add("manifest.format", f"is {described(error.instance)}, must be {_shape(node)}")
     elif kind == "propertyNames":
-        names = _resolve(keyword_path[: keyword_path.index("propertyNames") + 1])
+        names = _followed((_node_at(path) or {}).get("propertyNames"))
         for name in error.instance if isinstance(error.instance, dict) else ():
             if not _fits(name, names):
                 add("manifest.format", f"the key {name!r} must be {_shape(names)}", child(pointer, name))

@@ -47,7 +47,9 @@ def inspect(file: BinaryIO, limits: GateLimits, digest: str | None = None) -> In
         entries=contents.entries,
         took_ms=(time.perf_counter() - began) * 1000,
     )
-    return Inspection(report, checked.document, checked.entry, None if report.refused else bundle)
+    if report.refused:
+        return Inspection(report, checked.document)
+    return Inspection(report, checked.document, checked.entry, bundle)
 
 
 def _check_manifest(contents: Contents, findings: Findings) -> manifest.Checked:
