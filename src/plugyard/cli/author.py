@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,13 +67,15 @@ def register(app: App) -> None:
         app.command(command)
 
 
-def new(folder: Path, *, runtime: Annotated[str, Parameter(help="python or javascript")] = "python") -> None:
+def new(folder: Path, /, *, runtime: Annotated[str, Parameter(help="python or javascript")] = "python") -> None:
     """Make a folder with a small plugin to start from.
 
-    Examples:
+    For example:
 
-        plugyard new hello
-        plugyard new hello-ts --runtime javascript
+    ```
+    plugyard new hello
+    plugyard new hello-ts --runtime javascript
+    ```
     """
     if runtime not in TEMPLATES:
         raise Failure(f"there is no template for the runtime {runtime!r}; there are: {', '.join(TEMPLATES)}")
@@ -84,47 +87,53 @@ def new(folder: Path, *, runtime: Annotated[str, Parameter(help="python or javas
     print(f"Made {folder} with {', '.join(TEMPLATES[runtime])}.\nNext: plugyard upload {folder} --activate")
 
 
-def check(package: Path, *, as_json: AsJson = False) -> None:
+def check(package: Path, /, *, as_json: AsJson = False) -> None:
     """Check a package or a folder as the service would, on this machine.
 
     The code is not loaded and dependencies are not resolved here; the service does both at upload.
 
-    Examples:
+    For example:
 
-        plugyard check hello
-        plugyard check hello-1.0.0.zip --json
+    ```
+    plugyard check hello
+    plugyard check hello-1.0.0.zip --json
+    ```
     """
     import msgspec
 
     from plugyard.gate.inspect import inspect
     from plugyard.gate.limits import GateLimits
 
-    file = packed(package)
-    with file.open("rb") as stream:
+    with tempfile.TemporaryDirectory() as folder, packed_in(package, folder).open("rb") as stream:
         report = inspect(stream, GateLimits()).report
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(report)).decode() + "\n")
     else:
         for finding in msgspec.to_builtins(report.findings):
             print(finding_lines(finding))
-        print(f"{file}: {'refused' if report.refused else 'good'}, {report.entries} files, {report.packed_bytes} bytes")
+        print(
+            f"{package}: {'refused' if report.refused else 'good'}, {report.entries} files, {report.packed_bytes} bytes"
+        )
     if report.refused:
         raise SystemExit(1)
 
 
-def pack(folder: Path, *, output: Path | None = None) -> None:
+def pack(folder: Path, /, *, output: Path | None = None) -> None:
     """Pack a folder into a ZIP; the same content always gives the same bytes.
 
-    Examples:
+    For example:
 
-        plugyard pack hello
-        plugyard pack hello --output build/hello.zip
+    ```
+    plugyard pack hello
+    plugyard pack hello --output build/hello.zip
+    ```
     """
     print(packed(folder, output))
 
 
 def upload(
     package: Path,
+    /,
     *,
     activate: bool = False,
     url: Url = None,
@@ -134,12 +143,16 @@ def upload(
 ) -> None:
     """Upload a package, or a folder that is packed first.
 
-    Examples:
+    For example:
 
-        plugyard upload hello --activate
-        plugyard upload hello-1.0.0.zip --url https://plugins.example.com --key plugyard_...
+    ```
+    plugyard upload hello --activate
+    plugyard upload hello-1.0.0.zip --url https://plugins.example.com --key plugyard_...
+    ```
     """
-    answer = Client.find(url, key, data).upload(packed(package), activate=activate)
+    client = Client.find(url, key, data)
+    with tempfile.TemporaryDirectory() as folder:
+        answer = client.upload(packed_in(package, folder), activate=activate)
     if as_json:
         _print_json(answer)
         return
@@ -156,6 +169,7 @@ def upload(
 def execute(
     plugin: str,
     function: str,
+    /,
     *,
     input: Annotated[str, Parameter(help="JSON, or @FILE to read it from a file.")] = "null",
     url: Url = None,
@@ -165,10 +179,12 @@ def execute(
 ) -> None:
     """Execute a function of an active plugin, named by its name or id.
 
-    Examples:
+    For example:
 
-        plugyard execute hello greet --input '{"name": "Ada"}'
-        plugyard execute invoice-totals total --input @invoice.json --json
+    ```
+    plugyard execute hello greet --input '{"name": "Ada"}'
+    plugyard execute invoice-totals total --input @invoice.json --json
+    ```
     """
     client = Client.find(url, key, data)
     answer, took = client.execute(client.plugin_named(plugin)["id"], function, _json_value(input))
@@ -186,6 +202,11 @@ def execute(
         print(f"{answer['status']}: {error['message']}\n{error.get('stack') or ''}".rstrip(), file=sys.stderr)
     if answer["status"] != "succeeded":
         raise SystemExit(1)
+
+
+def packed_in(source: Path, folder: str) -> Path:
+    """The package at ``source``; a folder is packed into ``folder``, so that nothing is left beside it."""
+    return source if source.is_file() else packed(source, Path(folder) / "package.zip")
 
 
 def packed(source: Path, output: Path | None = None) -> Path:

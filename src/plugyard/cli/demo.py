@@ -127,7 +127,7 @@ def show(client: Client, examples: Path, *, as_json: bool) -> None:
     console.print("[bold]Try next[/bold]")
     for line in (
         "uv run plugyard new hello && uv run plugyard upload hello --activate",
-        "uv run plugyard execute hello greet --input '{\"name\": \"Ada\"}'",
+        'uv run plugyard execute hello greet --input \'{"name": "Ada"}\'',
         f"open {client.url}/docs        every endpoint, with examples",
         "README.md has a first plugin by hand with curl; docs/writing-plugins.md the rest",
     ):

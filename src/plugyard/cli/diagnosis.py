@@ -25,7 +25,9 @@ def diagnose(settings: Settings) -> list[Check]:
     data = next(folder for folder in (settings.data, *settings.data.absolute().parents) if folder.exists())
     free_gb = shutil.disk_usage(data).free / (1 << 30)
     return [
-        Check("system", sys.platform == "linux", True, f"{platform.system()} {platform.release()} {platform.machine()}"),
+        Check(
+            "system", sys.platform == "linux", True, f"{platform.system()} {platform.release()} {platform.machine()}"
+        ),
         Check("python", sys.version_info >= (3, 11), True, platform.python_version()),
         Check(
             "seccomp",

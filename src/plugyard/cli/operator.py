@@ -1,16 +1,19 @@
 """What an operator runs: ``serve``, ``demo``, ``doctor``."""
 
+import difflib
 import json
 import os
 import sys
-from dataclasses import asdict
+import tomllib
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from plugyard import __version__
-from plugyard.settings import Settings
+from plugyard.cli.client import Failure
+from plugyard.settings import CONFIG_FILE, Settings
 
 DEFAULT_SETTINGS = Settings()
 
@@ -26,16 +29,19 @@ def serve(*, settings: Settings = DEFAULT_SETTINGS) -> None:
 
     Every setting is also PLUGYARD_NAME in the environment, or a line name = value in plugyard.toml.
 
-    Examples:
+    For example:
 
-        plugyard serve
-        plugyard serve --port 9000 --data ./data
-        PLUGYARD_LOG_FORMAT=json plugyard serve --host 0.0.0.0
+    ```
+    plugyard serve
+    plugyard serve --port 9000 --data ./data
+    PLUGYARD_LOG_FORMAT=json plugyard serve --host 0.0.0.0
+    ```
     """
     import uvloop
 
     from plugyard.cli.running import run
 
+    refuse_unknown_settings()
     raise SystemExit(uvloop.run(run(settings, welcome=_welcome)))
 
 
@@ -49,17 +55,20 @@ def demo(
 
     Uses the service that runs on the data folder, or starts one.
 
-    Examples:
+    For example:
 
-        plugyard demo
-        plugyard demo --once --json
+    ```
+    plugyard demo
+    plugyard demo --once --json
+    ```
     """
     import uvloop
 
-    from plugyard.cli.client import Client, Failure, running_url
+    from plugyard.cli.client import Client, running_url
     from plugyard.cli.demo import show
     from plugyard.cli.running import run
 
+    refuse_unknown_settings()
     examples = _examples()
     if examples is None:
         raise Failure("the example plugins are part of the source; run the demonstration in a clone of the project")
@@ -76,13 +85,16 @@ def doctor(
 ) -> None:
     """Say what this machine gives the sandbox, and what is missing.
 
-    Examples:
+    For example:
 
-        plugyard doctor
-        plugyard doctor --json
+    ```
+    plugyard doctor
+    plugyard doctor --json
+    ```
     """
     from plugyard.cli.diagnosis import diagnose
 
+    refuse_unknown_settings()
     checks = diagnose(settings)
     if as_json:
         print(json.dumps([asdict(check) for check in checks], indent=2))
@@ -123,3 +135,18 @@ Three commands to try, in another terminal:
 Ctrl-C ends the service.
 """
 
+
+def refuse_unknown_settings() -> None:
+    """Fail on a line of ``plugyard.toml`` that is no setting: a misspelt limit would be a limit that is not there."""
+    try:
+        lines = tomllib.loads(Path(CONFIG_FILE).read_text())
+    except FileNotFoundError:
+        return
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise Failure(f"{CONFIG_FILE} cannot be read: {error}") from error
+    known = [field.name for field in fields(Settings)]
+    for name in lines:
+        if name.replace("-", "_") not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            meant = f"; did you mean {near[0]}?" if near else "; docs/settings.md lists them all"
+            raise Failure(f"{CONFIG_FILE} has {name!r}, which is no setting{meant}")

@@ -55,7 +55,7 @@ class StartProgress:
 async def run(
     settings: Settings, *, welcome: Welcome | None = None, client: list[str] | None = None, once: bool = False
 ) -> int:
-    """Start the service, say so, run ``client`` beside it if there is one, and serve until a signal; the exit status."""
+    """Start the service, run ``client`` beside it if there is one, and serve until a signal; the exit status."""
     began = time.monotonic()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
