@@ -11,7 +11,7 @@ import psycopg_pool
 from plugyard.domain.errors import InvalidInput, StoreUnavailable
 
 _LOST = (
-    psycopg.OperationalError,  # Connection trouble, a server that shuts down, a deadlock, a statement that ran too long.
+    psycopg.OperationalError,  # Connection trouble, a server that shuts down, a deadlock, too long a statement.
     psycopg.InterfaceError,  # The connection is closed.
     psycopg_pool.PoolTimeout,
     psycopg_pool.PoolClosed,
@@ -24,8 +24,8 @@ _LOST = (
 def translated() -> Iterator[None]:
     """Raises `StoreUnavailable` where the database is away and `InvalidInput` where a value cannot be stored.
 
-    What cannot be stored: text with U+0000 or a lone surrogate, which PostgreSQL has no form for, and numbers beyond the
-    range of a column. Every other error of psycopg is a fault of the statement and passes unchanged.
+    What cannot be stored: text with U+0000 or a lone surrogate, which PostgreSQL has no form for, and numbers beyond
+    the range of a column. Every other error of psycopg is a fault of the statement and passes unchanged.
     """
     try:
         yield

@@ -1,0 +1,229 @@
+"""The filtered lists: SQL is put together here, and only here, from the filters that were given.
+
+Called by the transaction's modules, which import it when the first list is read: SQLAlchemy takes half a second to
+load, and `store` loads it in the background. Each list has one order with the id as its last key, an index for that
+order, and continues behind a cursor, so page one thousand costs what page one costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.elements import ColumnElement
+
+from plugyard.application.ports import ExecutionFilter, ListingFilter, LogFilter, PageRequest, PluginFilter
+from plugyard.domain.errors import FieldError, InvalidInput
+from plugyard.infrastructure.postgres import cursors
+from plugyard.infrastructure.postgres.rows import uuid_or_none
+from plugyard.infrastructure.postgres.words import word_query
+
+_DIALECT = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
+_HERE: ColumnElement[Any] = sa.literal_column("plugyard.current_tenant()")
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+def _table(name: str, columns: str) -> sa.TableClause:
+    return sa.table(name, *(sa.column(column) for column in columns.split()), schema="plugyard")
+
+
+_PLUGINS = _table("plugins", "id tenant_id name state version_id created_at updated_at")
+_VERSIONS = _table(
+    "plugin_versions", "id tenant_id plugin_id precedence runtime category author permissions words created_at"
+)
+_EXECUTIONS = _table("plugin_executions", "id tenant_id plugin_id status function version started_at")
+_LOGS = _table("plugin_logs", "id tenant_id plugin_id execution_id at level message fields")
+_LISTINGS = _table("marketplace_listings", "id category words withdrawn_at")
+_RATINGS = _table("plugin_ratings", "tenant_id listing_id stars review created_at updated_at")
+_KEYS = _table("api_keys", "id tenant_id name role created_at expires_at revoked_at last_used_at")
+_TENANTS = _table("tenants", "id slug name policy created_at")
+_AUDIT = _table("audit_log", "id tenant_id at actor action target detail request_id")
+
+
+@dataclass(frozen=True)
+class Query:
+    """A statement with its parameters, and what is needed to make a page of its rows."""
+
+    kind: str
+    text: str
+    parameters: dict[str, Any]
+    limit: int
+
+    def page(self, rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], str | None]:
+        """The rows of the page and the cursor of those behind it; one row more than the page was read to know."""
+        shown = list(rows[: self.limit])
+        if len(rows) <= self.limit:
+            return shown, None
+        last = shown[-1]
+        return shown, cursors.encode(self.kind, cursors.Place(last["cursor_key"], last["cursor_id"]))
+
+
+@dataclass(frozen=True)
+class _Order:
+    """How a list is sorted: by a key, then by an id, both in one direction. `kind` keeps cursors of lists apart."""
+
+    kind: str
+    key: ColumnElement[Any]
+    id: ColumnElement[Any]
+    key_type: type[cursors.Key]
+    descending: bool = True
+
+
+def _query(columns: Sequence[Any], where: Sequence[Any], order: _Order, page: PageRequest, joined: Any = None) -> Query:
+    """The statement for one page, with the tenant's own condition among `where` so that the indexes serve."""
+    place = cursors.decode(order.kind, page.cursor, order.key_type)
+    statement = sa.select(*columns, order.key.label("cursor_key"), order.id.label("cursor_id")).where(*where)
+    if joined is not None:
+        statement = statement.select_from(joined)
+    sort = sa.tuple_(order.key, order.id)
+    if place is not None:
+        # The types are left to PostgreSQL, which knows those of the columns.
+        behind = sa.tuple_(sa.bindparam("place_key", place.key, sa.Null), sa.bindparam("place_id", place.id, sa.Null))
+        statement = statement.where(sort < behind if order.descending else sort > behind)
+    keys = (order.key, order.id)
+    statement = statement.order_by(*(key.desc() if order.descending else key.asc() for key in keys))
+    return _compiled(order.kind, statement.limit(page.limit + 1), page.limit)
+
+
+def _compiled(kind: str, statement: sa.Select[Any], limit: int) -> Query:
+    compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+    return Query(kind, f"/* list {kind} */ {compiled}", dict(compiled.params), limit)
+
+
+_PLUGIN_SORTS: dict[str, tuple[str, type[cursors.Key]]] = {
+    "createdAt": ("created_at", datetime),
+    "updatedAt": ("updated_at", datetime),
+    "name": ("name", str),
+}
+
+
+def plugins(filters: PluginFilter, page: PageRequest) -> Query:
+    """The tenant's plugins; uninstalled ones only where that status is asked for."""
+    field = filters.sort.removeprefix("-")
+    if field not in _PLUGIN_SORTS:
+        allowed = ", ".join(_PLUGIN_SORTS)
+        raise InvalidInput(errors=[FieldError("query/sort", f"must be one of {allowed}, with - before it or not")])
+    column, key_type = _PLUGIN_SORTS[field]
+    order = _Order(f"plugins {filters.sort}", _PLUGINS.c[column], _PLUGINS.c.id, key_type, filters.sort.startswith("-"))
+    state = _PLUGINS.c.state
+    where: list[Any] = [
+        _PLUGINS.c.tenant_id == _HERE,
+        state == filters.status.value if filters.status else state != "uninstalled",
+    ]
+    if filters.category is not None:
+        where.append(_VERSIONS.c.category == filters.category)
+    if filters.runtime is not None:
+        where.append(_VERSIONS.c.runtime == filters.runtime.value)
+    if filters.permission is not None:
+        where.append(sa.bindparam("permission", filters.permission) == sa.any_(_VERSIONS.c.permissions))
+    if filters.author is not None:
+        where.append(_VERSIONS.c.author == filters.author)
+    asked = word_query(filters.q or "")
+    if asked is not None:
+        where.append(_VERSIONS.c.words.op("@@")(sa.cast(asked, postgresql.TSQUERY)))
+    joined = _PLUGINS.join(_VERSIONS, _VERSIONS.c.id == _PLUGINS.c.version_id)
+    return _query([sa.literal_column("plugyard.plugins.*")], where, order, page, joined)
+
+
+def versions(plugin_id: str, page: PageRequest) -> Query:
+    """A plugin's versions, the highest first."""
+    order = _Order("versions", _VERSIONS.c.precedence, _VERSIONS.c.id, str)
+    where = [_VERSIONS.c.tenant_id == _HERE, _VERSIONS.c.plugin_id == plugin_id]
+    return _query([sa.literal_column("plugyard.plugin_versions.*")], where, order, page)
+
+
+def executions(plugin_id: str, filters: ExecutionFilter, page: PageRequest) -> Query:
+    """A plugin's executions, the newest first."""
+    table = _EXECUTIONS.c
+    where: list[Any] = [table.tenant_id == _HERE, table.plugin_id == plugin_id]
+    if filters.status is not None:
+        where.append(table.status == filters.status.value)
+    if filters.function is not None:
+        where.append(table.function == filters.function)
+    if filters.version is not None:
+        where.append(table.version == filters.version)
+    where += _between(table.started_at, filters.since, filters.until)
+    order = _Order("executions", table.started_at, table.id, datetime)
+    return _query([sa.literal_column("plugyard.plugin_executions.*")], where, order, page)
+
+
+def logs(plugin_id: str, filters: LogFilter, page: PageRequest) -> Query:
+    """A plugin's log, the newest first; ids grow with time, so they alone are the order."""
+    table = _LOGS.c
+    order = _Order("logs", table.id, table.id, str)
+    return _query(_log_columns(), _log_conditions(plugin_id, filters), order, page)
+
+
+def logs_after(plugin_id: str, filters: LogFilter, after_id: str, limit: int) -> Query:
+    """The log lines behind one, the oldest first, for those who follow a log."""
+    where = [*_log_conditions(plugin_id, filters), _LOGS.c.id > after_id]
+    statement = sa.select(*_log_columns()).where(*where).order_by(_LOGS.c.id).limit(limit)
+    return _compiled("logs after", statement, limit)
+
+
+def _log_columns() -> list[Any]:
+    return [_LOGS.c[name] for name in ("id", "execution_id", "at", "level", "message", "fields")]
+
+
+def _log_conditions(plugin_id: str, filters: LogFilter) -> list[Any]:
+    table = _LOGS.c
+    where: list[Any] = [table.tenant_id == _HERE, table.plugin_id == plugin_id]
+    if filters.level is not None:
+        if filters.level not in _LEVELS:
+            raise InvalidInput(errors=[FieldError("query/level", f"must be one of {', '.join(_LEVELS)}")])
+        where.append(table.level.in_(_LEVELS[_LEVELS.index(filters.level) :]))
+    if filters.execution_id is not None:
+        # An id that is none matches nothing, as one that does not exist.
+        known = uuid_or_none(filters.execution_id)
+        where.append(table.execution_id == known if known else sa.false())
+    if filters.q is not None:
+        where.append(sa.func.strpos(sa.func.lower(table.message), filters.q.lower()) > 0)
+    return where + _between(table.at, filters.since, filters.until)
+
+
+def _between(column: ColumnElement[Any], since: datetime | None, until: datetime | None) -> list[Any]:
+    return ([column >= since] if since else []) + ([column < until] if until else [])
+
+
+def listings(filters: ListingFilter, page: PageRequest) -> Query:
+    """Published listings, the best first."""
+    score: ColumnElement[Any] = sa.literal_column(
+        "plugyard.featured_score(rating_sum, rating_count, installations, health_score)", sa.Float
+    )
+    order = _Order("listings", score, _LISTINGS.c.id, float)
+    where: list[Any] = [_LISTINGS.c.withdrawn_at.is_(None)]
+    if filters.category is not None:
+        where.append(_LISTINGS.c.category == filters.category)
+    asked = word_query(filters.q or "")
+    if asked is not None:
+        where.append(_LISTINGS.c.words.op("@@")(sa.cast(asked, postgresql.TSQUERY)))
+    return _query([sa.literal_column("plugyard.marketplace_listings.*")], where, order, page)
+
+
+def ratings(listing_id: str, page: PageRequest) -> Query:
+    """A listing's ratings, the newest first."""
+    table = _RATINGS.c
+    order = _Order("ratings", table.updated_at, table.tenant_id, datetime)
+    return _query(list(table), [table.listing_id == listing_id], order, page)
+
+
+def keys(page: PageRequest) -> Query:
+    """The tenant's keys, the newest first."""
+    table = _KEYS.c
+    return _query(list(table), [table.tenant_id == _HERE], _Order("keys", table.created_at, table.id, datetime), page)
+
+
+def audit(page: PageRequest) -> Query:
+    """The tenant's trail, the newest entry first."""
+    table = _AUDIT.c
+    return _query(list(table), [table.tenant_id == _HERE], _Order("audit", table.at, table.id, datetime), page)
+
+
+def tenants(page: PageRequest) -> Query:
+    """Every tenant, the newest first; the operator's transaction alone sees more than one."""
+    table = _TENANTS.c
+    return _query(list(table), [], _Order("tenants", table.created_at, table.id, datetime), page)

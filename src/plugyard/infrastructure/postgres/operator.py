@@ -1,0 +1,68 @@
+"""The operator's transaction, which crosses tenants. Opened by `store.PostgresStore.for_operator` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from plugyard.application.ports import Page, PageRequest
+from plugyard.domain.errors import NameTaken, NotFound
+from plugyard.domain.identity import Tenant, TenantPolicy
+from plugyard.infrastructure.postgres.rows import uuid_or_none
+from plugyard.infrastructure.postgres.statements import statements
+from plugyard.infrastructure.postgres.trail import TenantRows, tenant_of
+
+_SQL = statements("trail")
+_EXECUTIONS = statements("executions")
+
+
+class PostgresOperatorTransaction(TenantRows):
+    """`application.ports.OperatorTransaction` on PostgreSQL."""
+
+    async def add_tenant(self, tenant: Tenant) -> None:
+        """Adds a tenant; raises `NameTaken` when its slug is in use."""
+        row = {
+            "id": tenant.id,
+            "slug": tenant.slug,
+            "name": tenant.name,
+            "policy": Jsonb(tenant.policy.to_document()),
+            "created_at": tenant.created_at,
+        }
+        try:
+            await self._run(_SQL["add tenant"], row)
+        except psycopg.errors.UniqueViolation as error:
+            raise NameTaken(f"There is a tenant {tenant.slug!r} already.") from error
+
+    async def tenant_by_slug(self, slug: str) -> Tenant | None:
+        """The tenant of that slug."""
+        if "\0" in slug:
+            return None
+        row = await self._one(_SQL["tenant by slug"], {"slug": slug})
+        return tenant_of(row) if row else None
+
+    async def list_tenants(self, page: PageRequest) -> Page[Tenant]:
+        """Every tenant, the newest first."""
+        from plugyard.infrastructure.postgres import lists
+
+        query = lists.tenants(page)
+        rows, cursor = query.page(await self._all(query.text, query.parameters))
+        return Page(tuple(tenant_of(row) for row in rows), cursor)
+
+    async def save_policy(self, tenant_id: str, policy: TenantPolicy, at: datetime) -> None:
+        """Writes a tenant's policy; raises `NotFound` when there is no such tenant."""
+        row = {"id": tenant_id, "policy": Jsonb(policy.to_document()), "at": at}
+        if uuid_or_none(tenant_id) is None or await self._run(_SQL["save policy"], row) == 0:
+            raise NotFound
+
+    async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]:
+        """Tenant and plugin of active plugins that ran since then, those first whose last check is the longest ago."""
+        rows = await self._all(_EXECUTIONS["plugins to check"], {"since": ran_since, "limit": limit})
+        return [(row["tenant_id"], row["id"]) for row in rows]
+
+    async def known_digests(self, digests: Sequence[str]) -> frozenset[str]:
+        """Those of the digests that any version of any tenant names."""
+        rows = await self._all(_SQL["known digests"], {"digests": list(digests)})
+        return frozenset(row["digest"] for row in rows)

@@ -1,0 +1,42 @@
+-- Executions and what is folded from them. Used by executions.py and recorder.py.
+
+-- # record executions
+select plugyard.record_executions(%s::jsonb);
+
+-- # execution by id
+select * from plugyard.plugin_executions where id = %(id)s;
+
+-- # metrics of a window
+with window_rows as materialized (
+  select status, function, start, wall_ms, cpu_ms, peak_memory_bytes
+  from plugyard.plugin_executions
+  where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s
+    and started_at >= %(since)s and started_at < %(until)s
+)
+select
+  (select coalesce(jsonb_object_agg(status, n), '{}')
+   from (select status, count(*) as n from window_rows group by status) as s) as by_status,
+  (select coalesce(jsonb_object_agg(function, n), '{}')
+   from (select function, count(*) as n from window_rows group by function) as f) as by_function,
+  (select coalesce(jsonb_object_agg(start, n), '{}')
+   from (select start, count(*) as n from window_rows where start is not null group by start) as t) as starts,
+  avg(wall_ms) as wall_mean,
+  percentile_cont(array[0.5, 0.95, 0.99]) within group (order by wall_ms) as wall_percentiles,
+  max(wall_ms) as wall_max,
+  coalesce(sum(cpu_ms), 0)::double precision as cpu_total,
+  avg(cpu_ms) as cpu_mean,
+  max(peak_memory_bytes) as peak_memory
+from window_rows;
+
+-- # outcomes since
+select status, count(*) as n from plugyard.plugin_executions
+where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s and started_at >= %(since)s
+group by status;
+
+-- # plugins to check
+select p.tenant_id, p.id from plugyard.plugins p
+where p.state = 'active' and exists (
+  select from plugyard.plugin_executions e
+  where e.tenant_id = p.tenant_id and e.plugin_id = p.id and e.started_at >= %(since)s)
+order by p.health_checked_at nulls first, p.id
+limit %(limit)s;

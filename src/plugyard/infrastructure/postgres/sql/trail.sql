@@ -1,0 +1,81 @@
+-- Tenants, keys, the audit trail, the outbox, idempotency. Used by trail.py, operator.py and store.py.
+
+-- # add tenant
+insert into plugyard.tenants (id, slug, name, policy, created_at, updated_at)
+values (%(id)s, %(slug)s, %(name)s, %(policy)s, %(created_at)s, %(created_at)s);
+
+-- # tenant by id
+select * from plugyard.tenants where id = %(id)s;
+
+-- # tenant by slug
+select * from plugyard.tenants where slug = %(slug)s;
+
+-- # save policy
+update plugyard.tenants set policy = %(policy)s, updated_at = %(at)s where id = %(id)s;
+
+-- # add key
+insert into plugyard.api_keys (
+  id, tenant_id, name, role, secret_hash, created_at, expires_at, revoked_at, last_used_at)
+values (
+  %(id)s, %(tenant_id)s, %(name)s, %(role)s, %(secret_hash)s, %(created_at)s, %(expires_at)s, %(revoked_at)s,
+  %(last_used_at)s);
+
+-- # key by id
+select id, tenant_id, name, role, created_at, expires_at, revoked_at, last_used_at
+from plugyard.api_keys where id = %(id)s;
+
+-- # key by hash
+select id, tenant_id, name, role, created_at, expires_at, revoked_at, last_used_at
+from plugyard.key_by_hash(%(secret_hash)s);
+
+-- # save key
+update plugyard.api_keys set
+  name = %(name)s, role = %(role)s, expires_at = %(expires_at)s, revoked_at = %(revoked_at)s,
+  last_used_at = greatest(last_used_at, %(last_used_at)s)
+where id = %(id)s;
+
+-- # touch keys
+select plugyard.touch_keys(%(ids)s::uuid[], %(moments)s::timestamptz[]);
+
+-- # audit
+insert into plugyard.audit_log (id, tenant_id, at, actor, action, target, detail, request_id)
+values (%(id)s, %(tenant_id)s, %(at)s, %(actor)s, %(action)s, %(target)s, %(detail)s, %(request_id)s);
+
+-- # emit
+insert into plugyard.outbox (id, tenant_id, plugin_id, type, occurred_at, data)
+values (%(id)s, %(tenant_id)s, %(plugin_id)s, %(type)s, %(occurred_at)s, %(data)s);
+
+-- # claim idempotency key
+insert into plugyard.idempotency_keys as held (
+  tenant_id, plugin_id, key, request_hash, execution_id, response, created_at)
+values (
+  plugyard.current_tenant(), %(plugin_id)s, %(key)s, %(request_hash)s, %(execution_id)s, %(response)s, %(created_at)s)
+on conflict (tenant_id, plugin_id, key) do update set
+  request_hash = excluded.request_hash, execution_id = excluded.execution_id, response = excluded.response,
+  created_at = excluded.created_at
+where held.created_at < excluded.created_at - interval '1 day'
+returning 1;
+
+-- # idempotency key
+select request_hash, execution_id, response, created_at from plugyard.idempotency_keys
+where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s and key = %(key)s;
+
+-- # keep idempotent response
+update plugyard.idempotency_keys set response = %(response)s
+where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s and key = %(key)s;
+
+-- # free idempotency key
+delete from plugyard.idempotency_keys
+where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s and key = %(key)s;
+
+-- # known digests
+select distinct digest from plugyard.plugin_versions where digest = any(%(digests)s::text[]);
+
+-- # ensure partitions
+select plugyard.ensure_partitions(%(days_ahead)s);
+
+-- # clean up
+select execution_days, log_days, keys, events from plugyard.clean_up(%(executions_kept)s, %(logs_kept)s);
+
+-- # ping
+select 1;

@@ -1,0 +1,194 @@
+"""`application.ports.Store` on PostgreSQL: a pool of connections, and transactions bound to a tenant.
+
+Made and opened by `plugyard.bootstrap`; the use cases open one transaction each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg.types.string import TextLoader
+from psycopg_pool import AsyncConnectionPool
+
+from plugyard.application.ports import OperatorTransaction, Transaction
+from plugyard.domain.identity import ApiKey
+from plugyard.infrastructure.postgres.errors import translated
+from plugyard.infrastructure.postgres.executions import ExecutionRows
+from plugyard.infrastructure.postgres.marketplace import MarketplaceRows
+from plugyard.infrastructure.postgres.operator import PostgresOperatorTransaction
+from plugyard.infrastructure.postgres.plugins import PluginRows
+from plugyard.infrastructure.postgres.rows import Connection, VersionCache, uuid_or_none
+from plugyard.infrastructure.postgres.statements import statements
+from plugyard.infrastructure.postgres.trail import TrailRows, key_of
+
+_SQL = statements("trail")
+_OPTIONS = "-c search_path=plugyard -c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s"
+_NOWHERE = ""
+"""The tenant of a transaction for an id that is none: no row is its."""
+
+
+class PostgresTransaction(PluginRows, ExecutionRows, MarketplaceRows, TrailRows):
+    """`application.ports.Transaction` on PostgreSQL: its methods stand in the modules of its parts."""
+
+
+@dataclass(frozen=True)
+class CleanUp:
+    """What a clean-up removed: days of executions and of logs, idempotency keys, relayed events."""
+
+    execution_days: int
+    log_days: int
+    keys: int
+    events: int
+
+
+class PostgresStore:
+    """The store of one service. `open` it before use and `close` it at the end."""
+
+    def __init__(self, service_url: str, *, connections: int = 20) -> None:
+        self._versions = VersionCache()
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            service_url,
+            connection_class=psycopg.AsyncConnection[psycopg.rows.DictRow],
+            # Transactions are begun by hand, together with the setting that binds them to a tenant.
+            kwargs={"autocommit": True, "row_factory": dict_row, "options": _OPTIONS},
+            configure=_configure,
+            min_size=2,
+            max_size=connections,
+            timeout=5.0,
+            open=False,
+        )
+        self._warming: asyncio.Task[object] | None = None
+
+    async def open(self) -> None:
+        """Connects; raises `StoreUnavailable` when the database does not answer within 10 s."""
+        with translated():
+            await self._pool.open(wait=True, timeout=10.0)
+        # SQLAlchemy takes half a second to load, which the first list should not have to wait for.
+        self._warming = asyncio.create_task(asyncio.to_thread(importlib.import_module, f"{__package__}.lists"))
+
+    async def close(self) -> None:
+        """Closes every connection; transactions under way have 5 s to end."""
+        if self._warming is not None:
+            await self._warming
+        await self._pool.close(timeout=5.0)
+
+    def for_tenant(self, tenant_id: str) -> AbstractAsyncContextManager[Transaction]:
+        """One transaction that sees this tenant's rows alone; committed when its block ends without an error."""
+        return self._for_tenant(tenant_id)
+
+    def for_operator(self) -> AbstractAsyncContextManager[OperatorTransaction]:
+        """One transaction that sees every tenant's rows."""
+        return self._for_operator()
+
+    @asynccontextmanager
+    async def _for_tenant(self, tenant_id: str) -> AsyncIterator[PostgresTransaction]:
+        tenant = uuid_or_none(tenant_id) or _NOWHERE
+        # The value is a UUID or empty, so it can stand in the statement, which spares a round trip.
+        async with self._transaction(f"begin; set local plugyard.tenant_id = '{tenant}'") as connection:
+            transaction = PostgresTransaction(connection, tenant_id, self._versions)
+            yield transaction
+        transaction.committed()
+
+    @asynccontextmanager
+    async def _for_operator(self) -> AsyncIterator[PostgresOperatorTransaction]:
+        async with self._transaction("begin; set local plugyard.operator = 'on'") as connection:
+            yield PostgresOperatorTransaction(connection, _NOWHERE, self._versions)
+
+    @asynccontextmanager
+    async def _transaction(self, begin: str) -> AsyncIterator[Connection]:
+        connection = await self._begun(begin)
+        try:
+            try:
+                yield connection
+            except BaseException:
+                # The error of the block is what the caller has to see, not that of the rollback; the pool discards a
+                # connection that is not idle when it comes back.
+                with contextlib.suppress(psycopg.Error):
+                    await connection.rollback()
+                raise
+            with translated():
+                await connection.execute("commit", prepare=False)
+        finally:
+            await self._pool.putconn(connection)
+
+    async def _begun(self, begin: str) -> Connection:
+        """A connection with an open transaction. One that the server has closed meanwhile is replaced."""
+        with translated():
+            connection = await self._pool.getconn()
+            try:
+                await connection.execute(begin, prepare=False)
+            except psycopg.OperationalError:
+                await self._pool.putconn(connection)
+                # After a restart of the server every idle connection is dead.
+                await self._pool.check()
+                connection = await self._pool.getconn()
+                await self._begin_or_return(connection, begin)
+            except BaseException:
+                await self._pool.putconn(connection)
+                raise
+        return connection
+
+    async def _begin_or_return(self, connection: Connection, begin: str) -> None:
+        try:
+            await connection.execute(begin, prepare=False)
+        except BaseException:
+            await self._pool.putconn(connection)
+            raise
+
+    async def key_by_hash(self, secret_hash: bytes) -> ApiKey | None:
+        """The key whose secret has this hash, of whichever tenant."""
+        async with self._transaction("begin") as connection:
+            with translated():
+                cursor = await connection.execute(_SQL["key by hash"], {"secret_hash": secret_hash})
+                row = await cursor.fetchone()
+        return key_of(row) if row else None
+
+    async def touch_keys(self, used: Mapping[str, datetime]) -> None:
+        """Notes when keys were last used; a later moment that is noted already stays."""
+        if not used:
+            return
+        async with self._transaction("begin") as connection:
+            with translated():
+                parameters = {"ids": list(used), "moments": list(used.values())}
+                await connection.execute(_SQL["touch keys"], parameters)
+
+    async def ping(self) -> None:
+        """Asks the database for a sign of life; raises `StoreUnavailable` without one."""
+        async with self._transaction("begin") as connection:
+            with translated():
+                await connection.execute(_SQL["ping"])
+
+    async def ensure_partitions(self, days_ahead: int = 7) -> None:
+        """Makes the partitions of the days to come; call it at each start and once a day."""
+        async with self._transaction("begin") as connection:
+            with translated():
+                await connection.execute(_SQL["ensure partitions"], {"days_ahead": days_ahead})
+
+    async def clean_up(self, executions_kept: timedelta, logs_kept: timedelta) -> CleanUp:
+        """Drops the partitions that are older than their retention, and what else has served its time."""
+        async with self._transaction("begin") as connection:
+            with translated():
+                parameters = {"executions_kept": executions_kept, "logs_kept": logs_kept}
+                row = await (await connection.execute(_SQL["clean up"], parameters)).fetchone()
+        return CleanUp(**(row or {}))
+
+
+async def _configure(connection: Connection) -> None:
+    """Ids are text everywhere in the product, and JSON is read and written the quick way."""
+    connection.adapters.register_loader("uuid", TextLoader)
+    set_json_loads(msgspec.json.decode, connection)
+    set_json_dumps(_dumps, connection)
+
+
+def _dumps(value: object) -> bytes:
+    return msgspec.json.encode(value)
