@@ -90,7 +90,7 @@ def resolve(root: Candidate, universe: Iterable[Candidate], platform: Version) -
         if candidate.name != root.name:
             by_name.setdefault(candidate.name, []).append(candidate)
     by_name[root.name] = [root]
-    start = [Requirement(root.name, VersionRange.parse(f"={root.version}"), "this package")]
+    start = [Requirement(root.name, VersionRange(f"={root.version}"), "this package")]
     try:
         result = resolvelib.Resolver(_Provider(by_name, platform), resolvelib.BaseReporter()).resolve(start, 500)
     except resolvelib.ResolutionImpossible as error:

@@ -85,3 +85,23 @@ def narrowed(asked: tuple[Permission, ...], granted: tuple[Permission, ...]) -> 
 def missing(asked: tuple[Permission, ...], auto_granted: frozenset[Service]) -> tuple[Permission, ...]:
     """What a tenant's policy does not grant by itself, so that an admin has to consent."""
     return tuple(permission for permission in asked if permission.service not in auto_granted)
+
+
+def carried(before: Permission, now: Permission, grant: Permission) -> Permission | None:
+    """The grant as it holds for another version of the plugin; ``None`` where that asks for more than was agreed to.
+
+    ``before`` and ``now`` are what the two versions ask for. What the new one no longer asks for leaves the grant.
+    """
+    values: dict[str, tuple[str, ...]] = {}
+    for key in ("hosts", "methods", "paths", "topics"):
+        was, asked, held = getattr(before, key), getattr(now, key), getattr(grant, key)
+        if key == "hosts":
+            # Where the author named no host the admin did, and has agreed to those alone.
+            more = not set(asked) <= set(was or held)
+        else:
+            more = bool(was) and not (asked and set(asked) <= set(was))
+        values[key] = tuple(one for one in held if one in asked) if asked and held else asked or held
+        # A grant of which nothing is left must not become an empty narrowing, which would allow everything.
+        if more or (held and not values[key]):
+            return None
+    return replace(now, **values)
