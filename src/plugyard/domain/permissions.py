@@ -92,7 +92,7 @@ def carried(before: Permission, now: Permission, grant: Permission) -> Permissio
 
     ``before`` and ``now`` are what the two versions ask for. What the new one no longer asks for leaves the grant.
     """
-    values: dict[str, tuple[str, ...]] = {}
+    values: dict[str, Any] = {}
     for key in ("hosts", "methods", "paths", "topics"):
         was, asked, held = getattr(before, key), getattr(now, key), getattr(grant, key)
         if key == "hosts":

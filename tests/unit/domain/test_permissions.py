@@ -59,8 +59,8 @@ def test_a_version_that_asks_the_same_keeps_its_grant(asked: Permission) -> None
     assert carried(asked, asked, asked) == asked
 
 
-def network(*hosts: str, **more: tuple[str, ...]) -> Permission:
-    return Permission(Service.NETWORK, hosts, **more)
+def network(*hosts: str, methods: tuple[str, ...] = ()) -> Permission:
+    return Permission(Service.NETWORK, hosts, methods)
 
 
 @pytest.mark.parametrize(
