@@ -53,6 +53,12 @@ def _service(data: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", SERVICE, str(data)], stdout=subprocess.PIPE, text=True)
 
 
+def _status(pid: int) -> dict[str, str]:
+    """What the kernel tells of a process (proc(5), /proc/pid/status)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
 def _eventually_gone(cluster: Path, seconds: float) -> list[int]:
     end = time.monotonic() + seconds
     while process.processes_in(cluster) and time.monotonic() < end:
@@ -209,7 +215,7 @@ async def test_a_folder_closed_to_the_account_keeps_its_modes_and_the_cluster_go
 
     place = Path((closed / "data" / "postgres.location").read_text().strip())
     assert place.parent == shared / "clusters"
-    assert place.exists()
+    assert process.tail(place / "PG_VERSION").strip() == "18"
     assert any(str(place) in line for line in told)
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
@@ -255,8 +261,7 @@ async def test_the_server_runs_without_the_rights_of_root(data: Path) -> None:
         found = process.processes_in(data / "postgres")
         assert found
         for pid in found:
-            status = Path(f"/proc/{pid}/status").read_text()
-            fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+            fields = _status(pid)
             assert "0" not in fields["Uid"].split()
             assert "0" not in fields["Gid"].split()
             assert fields["Groups"].split() == []

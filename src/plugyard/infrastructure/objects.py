@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
 from plugyard.domain.errors import NotFound, StoreUnavailable
@@ -63,7 +63,7 @@ class FolderObjects:
         with _translated():
             try:
                 await obstore.delete_async(self._store, key)
-            except NotFoundError:
+            except FileNotFoundError:
                 return
 
     async def list(self, prefix: str) -> AsyncIterator[tuple[str, datetime]]:
@@ -81,7 +81,7 @@ class FolderObjects:
         with _translated():
             try:
                 return int((await obstore.head_async(self._store, key))["size"])
-            except NotFoundError:
+            except FileNotFoundError:
                 return None
 
     async def _keep(self, key: str) -> None:
@@ -94,7 +94,7 @@ class FolderObjects:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except NotFoundError as error:
+    except FileNotFoundError as error:
         raise NotFound from error
     except (BaseError, OSError) as error:
         raise StoreUnavailable("The object store is away; nothing was changed.") from error

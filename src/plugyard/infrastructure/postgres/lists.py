@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.types import NullType
 
 from plugyard.application.ports import ExecutionFilter, ListingFilter, LogFilter, PageRequest, PluginFilter
 from plugyard.domain.errors import FieldError, InvalidInput
@@ -28,7 +29,16 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 
 def _table(name: str, columns: str) -> sa.TableClause:
-    return sa.table(name, *(sa.column(column) for column in columns.split()), schema="plugyard")
+    return sa.table(name, *(sa.column(column, _type(column)) for column in columns.split()), schema="plugyard")
+
+
+def _type(column: str) -> Any:
+    """The type of a column, by its name: SQLAlchemy casts what is compared with it to that."""
+    if column == "id" or column.endswith("_id"):
+        return postgresql.UUID(as_uuid=False)
+    if column == "at" or column.endswith("_at"):
+        return postgresql.TIMESTAMP(timezone=True)
+    return sa.Text()
 
 
 _PLUGINS = _table("plugins", "id tenant_id name state version_id created_at updated_at")
@@ -82,7 +92,9 @@ def _query(columns: Sequence[Any], where: Sequence[Any], order: _Order, page: Pa
     sort = sa.tuple_(order.key, order.id)
     if place is not None:
         # The types are left to PostgreSQL, which knows those of the columns.
-        behind = sa.tuple_(sa.bindparam("place_key", place.key, sa.Null), sa.bindparam("place_id", place.id, sa.Null))
+        behind = sa.tuple_(
+            sa.bindparam("place_key", place.key, NullType()), sa.bindparam("place_id", place.id, NullType())
+        )
         statement = statement.where(sort < behind if order.descending else sort > behind)
     keys = (order.key, order.id)
     statement = statement.order_by(*(key.desc() if order.descending else key.asc() for key in keys))

@@ -132,11 +132,7 @@ create index plugins_by_change on plugyard.plugins (tenant_id, updated_at, id);
 create index plugins_by_name on plugyard.plugins (tenant_id, name, id);
 create index plugins_to_check on plugyard.plugins (health_checked_at nulls first) where state = 'active';
 call plugyard.isolate('plugyard.plugins');
--- A new judgement of its health does not make a plugin a changed one.
-create trigger touch before update on plugyard.plugins for each row
-  when ((old.state, old.version_id, old.configuration, old.secrets, old.grants)
-        is distinct from (new.state, new.version_id, new.configuration, new.secrets, new.grants))
-  execute function plugyard.touch();
+-- No touch here: what counts as a change of a plugin is the domain's to say, and a new judgement of its health does not.
 
 create table plugyard.plugin_versions (
   id uuid primary key,

@@ -1,0 +1,82 @@
+"""The object store: what is put is got, under its key and nowhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from plugyard.application.ports import Objects
+from plugyard.domain.errors import NotFound
+from plugyard.infrastructure.objects import FolderObjects
+from tests.memory.objects import MemoryObjects
+
+KEY = "packages/sha256/ab/abcdef"
+
+
+@pytest.fixture(params=["memory", "folder"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
+    """One implementation after the other."""
+    if request.param == "memory":
+        return MemoryObjects(lambda: datetime.now(UTC))
+    return FolderObjects(tmp_path / "objects")
+
+
+async def test_bytes_come_back_and_are_new_once(objects: Objects) -> None:
+    assert await objects.put(KEY, b"some bytes") is True
+    assert await objects.put(KEY, b"some bytes") is False
+    assert await objects.get(KEY) == b"some bytes"
+
+
+@pytest.mark.parametrize("size", [0, 1, 4 * 1024 * 1024, 9 * 1024 * 1024 + 1])
+async def test_a_file_comes_back_and_is_new_once(objects: Objects, tmp_path: Path, size: int) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(range(256)) * (size // 256) + b"x" * (size % 256))
+    assert await objects.put_file(KEY, source) is True
+    assert await objects.put_file(KEY, source) is False
+    assert await objects.get(KEY) == source.read_bytes()
+
+
+async def test_a_key_that_is_not_there_is_not_found_and_may_be_deleted(objects: Objects) -> None:
+    with pytest.raises(NotFound):
+        await objects.get(KEY)
+    await objects.delete(KEY)
+
+
+async def test_a_deleted_object_is_gone(objects: Objects) -> None:
+    await objects.put(KEY, b"bytes")
+    await objects.delete(KEY)
+    with pytest.raises(NotFound):
+        await objects.get(KEY)
+    assert await objects.put(KEY, b"bytes") is True
+
+
+async def test_a_list_names_every_key_below_a_prefix_with_its_time(objects: Objects) -> None:
+    keys = {f"packages/sha256/{number % 3:02d}/{number:04d}" for number in range(30)}
+    for key in keys | {"bundles/sha256/00/0000"}:
+        await objects.put(key, key.encode())
+    found = {key: changed async for key, changed in objects.list("packages/")}
+    assert set(found) == keys
+    assert all(abs(datetime.now(UTC) - changed) < timedelta(minutes=1) for changed in found.values())
+    assert {key async for key, _ in objects.list("packages/sha256/00/")} == {key for key in keys if "/00/" in key}
+    assert {key async for key, _ in objects.list("nothing/")} == set()
+
+
+async def test_a_file_that_a_power_loss_cut_short_is_written_again(tmp_path: Path) -> None:
+    objects = FolderObjects(tmp_path / "objects")
+    await objects.put(KEY, b"all of it")
+    (tmp_path / "objects" / KEY).write_bytes(b"")
+    assert await objects.put(KEY, b"all of it") is True
+    assert await objects.get(KEY) == b"all of it"
+
+
+@pytest.mark.parametrize("key", ["../outside", "packages/../../outside", "/etc/passwd/x"])
+async def test_no_key_leads_out_of_the_folder(tmp_path: Path, key: str) -> None:
+    objects = FolderObjects(tmp_path / "objects")
+    # Whichever way it is refused, nothing may be outside.
+    with contextlib.suppress(Exception):
+        await objects.put(key, b"bytes")
+    assert not [name for name in os.listdir(tmp_path) if name != "objects"]
