@@ -1,0 +1,1 @@
+"""The HTTP side: what callers meet. Everything here turns requests into use cases, and what they say into answers."""

@@ -1,0 +1,61 @@
+"""What a handler gives back: bytes that are ready to be sent, or a stream of server-sent events."""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, cast
+
+import msgspec
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
+
+encode = msgspec.json.Encoder().encode
+JSON = "application/json"
+
+
+class Answer(ASGIResponse):
+    """A status, headers and a body, sent as they are."""
+
+    def __init__(
+        self,
+        body: bytes,
+        *,
+        status: int = 200,
+        media_type: str = JSON,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(body=b"", status_code=status, media_type=media_type)
+        self.body = body
+        self._sent = [
+            (b"content-type", media_type.encode("latin-1")),
+            (b"content-length", str(len(body)).encode()),
+            *((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; a HEAD request gets the same headers and no body (RFC 9110, 9.3.2)."""
+        await send(cast("Any", {"type": "http.response.start", "status": self.status_code, "headers": self._sent}))
+        body = b"" if scope.get("method") == "HEAD" else self.body
+        await send(cast("Any", {"type": "http.response.body", "body": body, "more_body": False}))
+
+
+def json_answer(value: Any, *, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+    """A value as JSON."""
+    return Answer(encode(value), status=status, headers=headers)
+
+
+class EventStream(ASGIResponse):
+    """Server-sent events, until the iterator ends or the client leaves."""
+
+    def __init__(self, events: AsyncIterator[bytes]) -> None:
+        super().__init__(body=b"", media_type="text/event-stream")
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send each piece as it comes. ``X-Accel-Buffering`` tells proxies to pass it on at once."""
+        headers = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"x-accel-buffering", b"no"),
+        ]
+        await send(cast("Any", {"type": "http.response.start", "status": 200, "headers": headers}))
+        async for piece in self._events:
+            await send(cast("Any", {"type": "http.response.body", "body": piece, "more_body": True}))
+        await send(cast("Any", {"type": "http.response.body", "body": b"", "more_body": False}))

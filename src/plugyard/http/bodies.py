@@ -1,0 +1,156 @@
+"""Bodies: read with a cap, taken as JSON, and held strictly against the type that an operation names.
+
+msgspec decodes what is right, fast; only where it refuses are all the faults looked for, so that they come at once.
+"""
+
+import json
+from collections.abc import Hashable, Mapping
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import jsonschema_rs
+import msgspec
+from litestar.types import Receive
+
+from plugyard.application.schemas import compiled, pointer
+from plugyard.domain.errors import FieldError, InvalidInput, TooLarge
+from plugyard.http.problems import MalformedJson, MalformedRequest, UnsupportedMediaType
+
+T = TypeVar("T")
+MAX_ERRORS = 50
+DEFAULT_CAP = 256 * 1024
+JSON_TYPE, MERGE_PATCH_TYPE = "application/json", "application/merge-patch+json"
+
+
+async def read_body(receive: Receive, headers: Mapping[str, str], cap: int) -> bytes:
+    """The body, at most ``cap`` bytes; raises ``TooLarge`` as soon as there are more, whatever the headers say."""
+    length = headers.get("content-length", "")
+    if length.isdigit() and (len(length) > 18 or int(length) > cap):
+        raise TooLarge(f"The body has {length[:20]} bytes; at most {cap} are taken here.")
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise MalformedRequest("The client left before the body had arrived.")
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > cap:
+            raise TooLarge(f"The body has more than {cap} bytes.")
+        if not message.get("more_body", False) and not pieces:
+            return bytes(piece)
+        pieces.append(piece)
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+
+
+def check_media_type(headers: Mapping[str, str], accepted: tuple[str, ...]) -> None:
+    """Raise ``UnsupportedMediaType`` unless the body is of an accepted type, in UTF-8."""
+    given = headers.get("content-type", "")
+    if given == JSON_TYPE:
+        kind, parameters = given, ""
+    else:
+        kind, _, parameters = given.partition(";")
+    if kind.strip().lower() not in accepted:
+        shown = f"{given[:100]!r}" if given else "no media type"
+        raise UnsupportedMediaType(f"The request has {shown}; send the body as {' or '.join(accepted)}.")
+    if parameters:
+        name, _, value = parameters.strip().partition("=")
+        if name.strip().lower() == "charset" and value.strip().strip('"').lower() not in ("utf-8", "utf8"):
+            raise UnsupportedMediaType(f"JSON is UTF-8; the request says charset {value.strip()[:40]!r}.")
+
+
+def decode(raw: bytes, type_: type[T], *, schema: str = "", document: Mapping[str, Any] | None = None) -> T:
+    """The body as a value of the type; raises ``MalformedJson``, or ``InvalidInput`` with every fault by pointer.
+
+    ``document`` is a schema to hold it against, under the name ``schema``; by default it is the type's own.
+    """
+    validator = _validator(cast("Hashable", type_)) if document is None else _named_validator(schema, document)
+    try:
+        value = msgspec.json.decode(raw, type=type_)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("The body does not fit.", _faults(raw, validator) or [_from_msgspec(str(error))]) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedJson(_why_malformed(raw, error)) from error
+    # The types leave two things open: names that stand twice, and a line feed that "$" overlooks in Python.
+    if not validator.is_valid(_once_each(raw)):
+        raise InvalidInput("The body does not fit.", _faults(raw, validator))
+    return value
+
+
+def _why_malformed(raw: bytes, error: Exception) -> str:
+    if not raw.strip():
+        return "The body is empty; a JSON object is needed."
+    if isinstance(error, RecursionError):
+        return "The body nests too deep."
+    if isinstance(error, UnicodeDecodeError):
+        return f"The body is not UTF-8: {error.reason} at byte {error.start}."
+    return f"{error}."
+
+
+class _Twice(ValueError):
+    pass
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _Twice(name)
+        found[name] = value
+    return found
+
+
+def _once_each(raw: bytes) -> Any:
+    """The value again; ``InvalidInput`` when a name stands twice in one object: readers disagree which counts."""
+    try:
+        return json.loads(raw, object_pairs_hook=_once)
+    except _Twice as error:
+        where = [FieldError(pointer([str(error)[:100]]), "given twice")]
+        raise InvalidInput("The body has a name twice in one object.", where) from error
+    except (ValueError, RecursionError) as error:
+        raise MalformedJson(f"The body is no valid JSON: {str(error)[:200]}") from error
+
+
+@cache
+def _validator(type_: Hashable) -> jsonschema_rs.Draft202012Validator:
+    return compiled(msgspec.json.schema(type_))
+
+
+_named: dict[str, jsonschema_rs.Draft202012Validator] = {}
+
+
+def _named_validator(name: str, document: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
+    if name not in _named:
+        _named[name] = compiled(dict(document))
+    return _named[name]
+
+
+def _faults(raw: bytes, validator: jsonschema_rs.Draft202012Validator) -> list[FieldError]:
+    """Every fault of the body by the schema; none where only msgspec saw one."""
+    try:
+        value = msgspec.json.decode(raw)
+        found = [fault for error in validator.iter_errors(value) for fault in _told(error)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = []
+    return found[:MAX_ERRORS]
+
+
+def _told(error: jsonschema_rs.ValidationError) -> list[FieldError]:
+    where, kind = pointer(error.instance_path), error.kind
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.AdditionalProperties):
+        return [FieldError(where + pointer([name[:100]]), "no such field here") for name in kind.unexpected]
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.Required):
+        return [FieldError(where + pointer([str(kind.property)]), "is required")]
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.AnyOf):
+        # A value that may be null: what is wrong with it as a value is what helps.
+        inner = [one for branch in kind.context for one in branch if not one.message.endswith('type "null"')]
+        if len(inner) == 1:
+            return _told(inner[0])
+    return [FieldError(where, error.message[:300])]
+
+
+def _from_msgspec(message: str) -> FieldError:
+    what, _, path = message.partition(" - at `$")
+    parts: list[str | int] = [part.rstrip("]`") for part in path.replace("[", ".").split(".") if part.rstrip("]`")]
+    return FieldError(pointer(parts), what[:300])

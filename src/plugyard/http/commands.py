@@ -1,0 +1,132 @@
+"""What requests look like: the bodies that operations take, with every bound that their fields have."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from plugyard.domain.identity import Role
+from plugyard.domain.permissions import Permission, Service
+from plugyard.http.queries import PLAIN_TEXT
+
+Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=PLAIN_TEXT)]
+VersionText = Annotated[str, Meta(min_length=1, max_length=100, pattern=PLAIN_TEXT, examples=["1.0.0"])]
+# A review may have lines; what no database keeps is NUL.
+Prose = Annotated[str, Meta(max_length=2_000, pattern=r"^[^\u0000]*$")]
+Words = Annotated[list[Text], Meta(max_length=100)]
+
+
+class Command(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
+    """The base of all bodies."""
+
+
+class Grant(Command, frozen=True):
+    """A permission that an admin grants; empty lists leave the narrowing of the manifest as it is."""
+
+    service: Service
+    hosts: Words = []
+    methods: Words = []
+    paths: Words = []
+    topics: Words = []
+    reason: Annotated[str, Meta(max_length=500, pattern=PLAIN_TEXT)] = ""
+
+    def permission(self) -> Permission:
+        """The domain's value."""
+        return Permission(
+            self.service, tuple(self.hosts), tuple(self.methods), tuple(self.paths), tuple(self.topics), self.reason
+        )
+
+
+Grants = Annotated[list[Grant], Meta(max_length=20)]
+
+
+def permissions(grants: list[Grant] | None) -> tuple[Permission, ...] | None:
+    """The grants, or ``None`` where none were named."""
+    return None if grants is None else tuple(one.permission() for one in grants)
+
+
+class InstallPlugin(Command, frozen=True):
+    """Which permissions to grant: null grants all that the manifest asks, an empty list none."""
+
+    grants: Grants | None = None
+
+
+class UpgradePlugin(Command, frozen=True):
+    """Which version to use, by default the highest; grants consent to what it asks in addition."""
+
+    version: VersionText | None = None
+    grants: Grants | None = None
+
+
+class NamedVersion(Command, frozen=True):
+    """A version of the plugin, or null for the default."""
+
+    version: VersionText | None = None
+
+
+class InstallListing(Command, frozen=True):
+    """Which permissions to grant (null: all that it asks), and whether to activate at once."""
+
+    grants: Grants | None = None
+    activate: bool = False
+
+
+class RateListing(Command, frozen=True):
+    """Stars and words."""
+
+    stars: Annotated[int, Meta(ge=1, le=5)]
+    review: Prose = ""
+
+
+class ExecuteFunction(Command, frozen=True):
+    """Which function to run, on what, and for how long at most."""
+
+    function: Text
+    input: msgspec.Raw | UnsetType = UNSET
+    mode: Literal["sync", "async"] = "sync"
+    timeout_ms: Annotated[int, Meta(ge=1, le=300_000)] | None = None
+
+
+class CreateKey(Command, frozen=True):
+    """A name to know the key by, its role, and after how many days it ends (null: never)."""
+
+    name: Text
+    role: Role
+    expires_in_days: Annotated[int, Meta(ge=1, le=3_650)] | None = None
+
+
+class CreateTenant(Command, frozen=True):
+    """The tenant's short name, which addresses use, and its full one."""
+
+    slug: Annotated[str, Meta(min_length=2, max_length=63, pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
+    name: Text
+
+
+class SetPolicy(Command, frozen=True):
+    """The services that every plugin of the tenant gets without an admin's consent."""
+
+    auto_grant: Annotated[list[Service], Meta(max_length=20)]
+
+
+# What configurations are made of: JSON without NUL in its text, which PostgreSQL's JSONB does not keep.
+CONFIGURATION_VALUE: dict[str, Any] = {
+    "title": "ConfigurationValue",
+    "anyOf": [
+        {"type": ["null", "boolean", "number"]},
+        {"type": "string", "maxLength": 65_536, "pattern": r"^[^\u0000]*$"},
+        {"type": "array", "items": {"$ref": "#/$defs/ConfigurationValue"}},
+        {
+            "type": "object",
+            "propertyNames": {"maxLength": 200, "pattern": r"^[^\u0000]*$"},
+            "additionalProperties": {"$ref": "#/$defs/ConfigurationValue"},
+        },
+    ],
+}
+CONFIGURATION_PATCH: dict[str, Any] = {
+    "title": "ConfigurationPatch",
+    "description": "A JSON merge patch (RFC 7396): objects merge, null removes, anything else replaces.",
+    "type": "object",
+    "propertyNames": {"maxLength": 200, "pattern": r"^[^\u0000]*$"},
+    "additionalProperties": {"$ref": "#/$defs/ConfigurationValue"},
+    "$defs": {"ConfigurationValue": CONFIGURATION_VALUE},
+}

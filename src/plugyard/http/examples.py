@@ -1,0 +1,199 @@
+"""Example values for the OpenAPI document; a test holds each against the schema that it stands beside."""
+
+from typing import Any
+
+PLUGIN_ID = "019a8f3e-7c1d-7b52-9d3f-2f6f0c1e4a10"
+EXECUTION_ID = "019a8f40-11aa-7c3e-8a51-6b1f2f3d4e5f"
+LISTING_ID = "019a8f41-2b3c-7d4e-9f50-8a9b0c1d2e3f"
+KEY_ID = "019a8f42-3c4d-7e5f-8061-9b0c1d2e3f40"
+TENANT_ID = "019a8f30-0a1b-7c2d-8e3f-4a5b6c7d8e9f"
+DIGEST = "sha256:8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4"
+MOMENT = "2026-01-31T09:30:00Z"
+
+HEALTH = {"status": "healthy", "score": 100, "checkedAt": MOMENT}
+PERMISSION = {
+    "service": "network",
+    "hosts": ["api.acme.com"],
+    "methods": ["POST"],
+    "paths": ["/v1/*"],
+    "topics": [],
+    "reason": "creates invoices",
+}
+FUNCTION = {
+    "name": "total",
+    "description": "Adds up an invoice",
+    "effect": "read",
+    "input": {"type": "object"},
+    "output": None,
+}
+SUMMARY: dict[str, Any] = {
+    "id": PLUGIN_ID,
+    "name": "invoice-totals",
+    "version": "1.0.0",
+    "status": "active",
+    "runtime": "javascript",
+    "description": "Adds up invoices with taxes and discounts",
+    "author": "Ada Lovelace",
+    "category": "finance",
+    "health": HEALTH,
+    "createdAt": MOMENT,
+    "updatedAt": MOMENT,
+}
+DETAIL: dict[str, Any] = {
+    **SUMMARY,
+    "keywords": ["invoice", "tax"],
+    "entry": "index.ts",
+    "digest": DIGEST,
+    "functions": [FUNCTION],
+    "endpoints": [],
+    "permissions": [PERMISSION],
+    "grants": [PERMISSION],
+    "limits": {"memory": 128, "timeout": 30000, "cpu": None},
+    "isolation": "shared",
+    "configuration": {"currency": "EUR", "token": "********"},
+    "configurationSchema": {"type": "object", "properties": {"currency": {"type": "string", "default": "EUR"}}},
+    "listingId": None,
+    "suspendedBecause": None,
+    "installedAt": MOMENT,
+    "activatedAt": MOMENT,
+    "allowed": ["execute", "deactivate", "uninstall", "install", "upgrade", "rollback", "configure"],
+}
+WITH_DEPENDENCIES = {
+    **DETAIL,
+    "dependencies": [{"name": "currency-rates", "range": "^2.0.0", "version": "2.3.1", "pluginId": PLUGIN_ID}],
+}
+FINDING = {
+    "rule": "manifest.unknown-field",
+    "severity": "warning",
+    "where": "plugin.json#/metadata/licence",
+    "line": 4,
+    "what": "There is no field 'licence'.",
+    "why": "A misspelt field is silently without effect.",
+    "mend": "Write 'license'.",
+}
+REPORT: dict[str, Any] = {
+    "version": "1.0.0",
+    "digest": DIGEST,
+    "format": "zip",
+    "packedBytes": 4096,
+    "unpackedBytes": 9120,
+    "entries": 7,
+    "tookMs": 12.5,
+    "findings": [FINDING],
+}
+UPLOADED = {
+    "plugin": DETAIL,
+    "version": "1.0.0",
+    "created": True,
+    "report": {**REPORT, "findings": []},
+    "consentNeeded": [],
+    "notActivated": None,
+}
+VERSION = {
+    "version": "1.0.0",
+    "digest": DIGEST,
+    "packedBytes": 4096,
+    "runtime": "javascript",
+    "functions": ["total"],
+    "permissions": [PERMISSION],
+    "createdAt": MOMENT,
+}
+USAGE = {"wallMs": 1.9, "cpuMs": 0.8, "peakMemoryBytes": 6291456, "serviceCalls": 2, "start": "warm"}
+EXECUTED: dict[str, Any] = {
+    "executionId": EXECUTION_ID,
+    "pluginId": PLUGIN_ID,
+    "version": "1.0.0",
+    "function": "total",
+    "status": "succeeded",
+    "output": {"total": "119.00"},
+    "error": None,
+    "usage": USAGE,
+}
+EXECUTION = {
+    **{name: value for name, value in EXECUTED.items() if name != "output"},
+    "startedAt": MOMENT,
+    "endedAt": MOMENT,
+    "actor": f"key:{KEY_ID}",
+    "requestId": "request-1",
+    "inputBytes": 61,
+    "outputBytes": 18,
+}
+LOG = {
+    "id": EXECUTION_ID,
+    "executionId": EXECUTION_ID,
+    "at": MOMENT,
+    "level": "info",
+    "message": "called",
+    "fields": {"by": "user-7"},
+}
+METRICS = {
+    "since": "2026-01-30T09:30:00Z",
+    "until": MOMENT,
+    "executions": 41,
+    "byStatus": {"succeeded": 40, "failed": 1},
+    "errorRate": 0.0244,
+    "wallMs": {"mean": 2.1, "p50": 1.9, "p95": 3.2, "p99": 4.0, "max": 9.7},
+    "cpuMsTotal": 33.6,
+    "cpuMsMean": 0.82,
+    "peakMemoryBytesMax": 7340032,
+    "byFunction": {"total": 41},
+    "starts": {"cold": 1, "warm": 40},
+    "health": HEALTH,
+}
+LISTING = {
+    "id": LISTING_ID,
+    "name": "invoice-totals",
+    "version": "1.0.0",
+    "digest": DIGEST,
+    "runtime": "javascript",
+    "description": "Adds up invoices with taxes and discounts",
+    "author": "Ada Lovelace",
+    "category": "finance",
+    "keywords": ["invoice", "tax"],
+    "license": "Apache-2.0",
+    "homepage": None,
+    "functions": [FUNCTION],
+    "permissions": [PERMISSION],
+    "packedBytes": 4096,
+    "publishedAt": MOMENT,
+    "withdrawnAt": None,
+    "installations": 12,
+    "rating": 4.5,
+    "ratings": 2,
+    "healthScore": 100,
+    "score": 0.6521,
+}
+RATING = {"stars": 5, "review": "Adds up.", "mine": True, "createdAt": MOMENT, "updatedAt": MOMENT}
+KEY: dict[str, Any] = {
+    "id": KEY_ID,
+    "name": "continuous delivery",
+    "role": "developer",
+    "createdAt": MOMENT,
+    "expiresAt": None,
+    "revokedAt": None,
+    "lastUsedAt": None,
+}
+NEW_KEY = {**KEY, "secret": "plugyard_shown-this-once-and-never-again"}
+TENANT: dict[str, Any] = {
+    "id": TENANT_ID,
+    "slug": "acme",
+    "name": "Acme",
+    "createdAt": MOMENT,
+    "policy": {"autoGrant": ["cache"]},
+}
+NEW_TENANT = {"tenant": TENANT, "key": {**NEW_KEY, "name": "first admin key", "role": "admin"}}
+ME = {"actor": f"key:{KEY_ID}", "role": "admin", "tenantId": TENANT_ID}
+AUDIT = {
+    "id": EXECUTION_ID,
+    "at": MOMENT,
+    "actor": f"key:{KEY_ID}",
+    "action": "plugin.activated",
+    "target": PLUGIN_ID,
+    "detail": {"version": "1.0.0"},
+    "requestId": "request-1",
+}
+
+
+def page_of(item: dict[str, Any]) -> dict[str, Any]:
+    """One item as the last page of a list."""
+    return {"items": [item], "nextCursor": None}

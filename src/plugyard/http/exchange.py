@@ -1,0 +1,98 @@
+"""One request and what a handler needs of it: the caller, the ids in its path, its query, its headers and its body."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from litestar.types import Receive
+
+from plugyard.application.platform import Platform
+from plugyard.application.schemas import deeper_than
+from plugyard.domain.errors import FieldError, InvalidInput
+from plugyard.domain.identity import Caller
+from plugyard.http.bodies import (
+    DEFAULT_CAP,
+    JSON_TYPE,
+    MERGE_PATCH_TYPE,
+    check_media_type,
+    decode,
+    read_body,
+)
+from plugyard.http.commands import CONFIGURATION_PATCH
+from plugyard.http.telemetry import Telemetry
+
+T = TypeVar("T")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+# The UUID of which RFC 9562 says that nothing has it, so asking for it is asking for something missing.
+NIL = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the HTTP side holds for as long as it runs."""
+
+    platform: Platform
+    telemetry: Telemetry
+    upload_folder: Path
+    max_upload_bytes: int
+    draining: "Draining"
+
+
+class Draining:
+    """Whether the service is about to end, so that streams end first."""
+
+    def __init__(self) -> None:
+        self.begun = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request that was authenticated and whose parameters were read."""
+
+    service: Service
+    caller: Caller
+    path: Mapping[str, str]
+    query: Mapping[str, Any]
+    headers: Mapping[str, str]
+    declared: Mapping[str, Any] = field(default_factory=dict)  # the headers that the operation declares, as values
+    receive: Receive = field(kw_only=True)
+
+    @property
+    def platform(self) -> Platform:
+        """The use cases' ports and policies."""
+        return self.service.platform
+
+    def id(self, name: str) -> str:
+        """An id of the path. Text that is no UUID is looked for like one that nothing has: the answer is the same."""
+        given = self.path[name]
+        return given.lower() if _UUID.fullmatch(given) else NIL
+
+    async def body(self, type_: type[T], *, cap: int = DEFAULT_CAP) -> T:
+        """The body as a value; it has to be there."""
+        check_media_type(self.headers, (JSON_TYPE,))
+        return decode(await read_body(self.receive, self.headers, cap), type_)
+
+    async def optional_body(self, type_: type[T]) -> T:
+        """The body as a value, or the type's defaults where none was sent."""
+        raw = await read_body(self.receive, self.headers, DEFAULT_CAP)
+        if not raw:
+            return type_()
+        check_media_type(self.headers, (JSON_TYPE,))
+        return decode(raw, type_)
+
+    async def merge_patch(self) -> dict[str, Any]:
+        """A JSON merge patch (RFC 7396) whose top is an object."""
+        check_media_type(self.headers, (MERGE_PATCH_TYPE, JSON_TYPE))
+        raw = await read_body(self.receive, self.headers, DEFAULT_CAP)
+        patch = decode(raw, dict[str, Any], schema="configuration patch", document=CONFIGURATION_PATCH)
+        limit = self.platform.policies.max_input_depth
+        if deeper_than(limit, raw, patch):
+            raise InvalidInput("The configuration nests too deep.", [FieldError("", f"at most {limit} levels")])
+        return patch
+
+    async def raw_body(self, cap: int) -> bytes:
+        """The body's bytes, declared as JSON."""
+        check_media_type(self.headers, (JSON_TYPE,))
+        return await read_body(self.receive, self.headers, cap)

@@ -1,0 +1,219 @@
+"""Executions over HTTP.
+
+``execute_function`` is the service's hot path: the input and the output pass through it as bytes.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from litestar.response.base import ASGIResponse
+
+from plugyard.application import history
+from plugyard.application.execute import Call, Executed, execute
+from plugyard.application.ports import ExecutionFilter
+from plugyard.domain.errors import NotOffered
+from plugyard.domain.execution import ExecutionStatus
+from plugyard.domain.identity import Action
+from plugyard.http import commands, examples, present, views
+from plugyard.http.answers import json_answer
+from plugyard.http.bodies import decode
+from plugyard.http.exchange import Exchange
+from plugyard.http.operations import Body, Reply, operation
+from plugyard.http.queries import PAGE, Parameter, choice_of, moment, page_of, text
+
+MAX_INPUT_BYTES = 5_000_000
+_TAG = "Executions"
+_NULL = msgspec.Raw(b"null")
+_decode = msgspec.json.Decoder(commands.ExecuteFunction).decode
+_NAMES = (b'"function"', b'"input"', b'"mode"', b'"timeoutMs"')
+_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+_EXECUTIONS = "/api/v1/executions/{executionId}"
+
+
+def _idempotency_key(value: str) -> str:
+    if not 1 <= len(value) <= 255 or not all(33 <= ord(character) <= 126 for character in value):
+        raise ValueError("1 to 255 visible ASCII characters")
+    return value
+
+
+IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key",
+    "Repeats of a request under one key, within a day, get the first answer and execute nothing.",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    _idempotency_key,
+    example="order-4711",
+    header=True,
+)
+
+
+@operation(
+    "POST",
+    "/api/v1/plugins/{pluginId}/execute",
+    tag=_TAG,
+    action=Action.EXECUTE,
+    query=(IDEMPOTENCY_KEY,),
+    body=Body(
+        commands.ExecuteFunction,
+        examples={"a call": {"function": "total", "input": {"lines": [{"net": "100.00"}]}, "timeoutMs": 2000}},
+        overrides={
+            "input": {"description": "Any JSON value; it has to fit the function's own schema. Default: null."},
+            "mode": {"enum": ["sync"], "default": "sync", "description": "`async` answers 501 `not_offered` for now."},
+        },
+    ),
+    replies=[
+        Reply(
+            200,
+            "The execution happened, whatever its outcome: `status` says how it went.",
+            views.ExecutedView,
+            examples.EXECUTED,
+            headers={"Idempotency-Replayed": "`true` where this is the first answer again."},
+        )
+    ],
+    problems=[
+        "not_found",
+        "function_not_found",
+        "wrong_state",
+        "idempotency_in_progress",
+        "idempotency_mismatch",
+        "overloaded",
+        "sandbox_unavailable",
+    ],
+)
+async def execute_function(exchange: Exchange) -> ASGIResponse:
+    """Execute a function of an active plugin.
+
+    Answers when the record of the execution is durable. An execution that happened answers 200 whatever its outcome;
+    the request's own faults are 4xx. When the caller leaves, the execution goes on and is recorded.
+    """
+    asked = _asked(await exchange.raw_body(MAX_INPUT_BYTES))
+    call = Call(
+        asked.function,
+        b"null" if isinstance(asked.input, msgspec.UnsetType) else bytes(asked.input),
+        asked.timeout_ms,
+        exchange.declared["Idempotency-Key"],
+        _trace(exchange.headers),
+    )
+    executed = await _to_its_end(exchange, exchange.id("pluginId"), call)
+    execution = executed.execution
+    view = views.ExecutedView(
+        execution_id=execution.id,
+        plugin_id=execution.plugin_id,
+        version=execution.version,
+        function=execution.function,
+        status=execution.status,
+        output=_NULL if executed.output is None else msgspec.Raw(executed.output),
+        error=present.failure(execution.error),
+        usage=present.usage(execution.usage),
+    )
+    return json_answer(view, headers=(("idempotency-replayed", "true"),) if executed.replayed else ())
+
+
+def _trace(headers: Mapping[str, str]) -> str | None:
+    """The caller's ``traceparent`` (W3C Trace Context, level 1), or nothing where it is not well formed."""
+    given = headers.get("traceparent")
+    return given if given is not None and _TRACE.fullmatch(given) else None
+
+
+def _asked(raw: bytes) -> commands.ExecuteFunction:
+    """The body, decoded once; the careful way only where it is wrong or may name something twice."""
+    try:
+        asked = _decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        asked = decode(raw, commands.ExecuteFunction)
+    if any(raw.count(name) > 1 for name in _NAMES):
+        asked = decode(raw, commands.ExecuteFunction)
+    if asked.mode == "async":
+        raise NotOffered("Asynchronous executions are not offered yet; leave mode out, or send sync.")
+    return asked
+
+
+async def _to_its_end(exchange: Exchange, plugin_id: str, call: Call) -> Executed:
+    """Execute in a task of its own, so that a caller who leaves does not take the execution along."""
+    task = asyncio.ensure_future(execute(exchange.platform, exchange.caller, plugin_id, call))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        exchange.platform.in_background(_ended(task))
+        raise
+
+
+async def _ended(task: "asyncio.Future[Any]") -> None:
+    await asyncio.wait([task])
+
+
+@operation(
+    "GET",
+    "/api/v1/plugins/{pluginId}/executions",
+    tag=_TAG,
+    query=(
+        choice_of("status", "Only executions that stand so.", ExecutionStatus),
+        text("function", "Only this function.", example="total"),
+        text("version", "Only this version.", most=100, example="1.0.0"),
+        moment("since", "Only executions that started at this time or later."),
+        moment("until", "Only executions that started before this time."),
+        *PAGE,
+    ),
+    replies=[Reply(200, "A page.", views.PageView[views.ExecutionView], examples.page_of(examples.EXECUTION))],
+    problems=["not_found"],
+)
+async def list_executions(exchange: Exchange) -> ASGIResponse:
+    """List a plugin's executions, newest first."""
+    asked = exchange.query
+    filters = ExecutionFilter(asked["status"], asked["function"], asked["version"], asked["since"], asked["until"])
+    found = await history.executions(
+        exchange.platform, exchange.caller, exchange.id("pluginId"), filters, page_of(asked)
+    )
+    return json_answer(present.page(found, present.execution))
+
+
+@operation(
+    "GET",
+    _EXECUTIONS,
+    tag=_TAG,
+    replies=[Reply(200, "The execution.", views.ExecutionView, examples.EXECUTION)],
+    problems=["not_found"],
+)
+async def get_execution(exchange: Exchange) -> ASGIResponse:
+    """Show one execution, running or ended."""
+    found = await history.execution(exchange.platform, exchange.caller, exchange.id("executionId"))
+    return json_answer(present.execution(found))
+
+
+@operation(
+    "POST",
+    _EXECUTIONS + "/cancel",
+    tag=_TAG,
+    action=Action.EXECUTE,
+    replies=[Reply(200, "The execution as it was when it was told to end.", views.ExecutionView, examples.EXECUTION)],
+    problems=["not_found", "conflict"],
+)
+async def cancel_execution(exchange: Exchange) -> ASGIResponse:
+    """Cancel an execution that runs or waits.
+
+    Its own caller is answered with the status `cancelled`.
+    """
+    found = await history.cancel(exchange.platform, exchange.caller, exchange.id("executionId"))
+    return json_answer(present.execution(found))
+
+
+def _any_http(method: str) -> Any:
+    @operation(
+        method,
+        "/api/v1/plugins/{pluginId}/http/{path}",
+        tag=_TAG,
+        action=Action.EXECUTE,
+        replies=[Reply(200, "Nothing yet.")],
+        listed=False,
+    )
+    async def call_endpoint(exchange: Exchange) -> ASGIResponse:
+        """Call one of the plugin's own endpoints; a later version brings it."""
+        raise NotOffered("A plugin's own HTTP endpoints are not served yet; execute the handler by its name.")
+
+    return call_endpoint
+
+
+OPERATIONS = (execute_function, list_executions, get_execution, cancel_execution)
+UNLISTED = tuple(_any_http(method) for method in ("GET", "POST", "PUT", "PATCH", "DELETE"))

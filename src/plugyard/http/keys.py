@@ -1,0 +1,86 @@
+"""API keys over HTTP, and who the caller's own key belongs to."""
+
+from datetime import timedelta
+
+from litestar.response.base import ASGIResponse
+
+from plugyard.application import keys
+from plugyard.domain.identity import Action
+from plugyard.http import commands, examples, present, views
+from plugyard.http.answers import json_answer
+from plugyard.http.exchange import Exchange
+from plugyard.http.operations import Body, Reply, operation
+from plugyard.http.queries import PAGE, page_of
+
+_TAG = "Keys and tenants"
+
+
+@operation(
+    "GET",
+    "/api/v1/me",
+    tag=_TAG,
+    action=None,
+    replies=[Reply(200, "The caller.", views.MeView, examples.ME)],
+)
+async def who_am_i(exchange: Exchange) -> ASGIResponse:
+    """Show who the key belongs to and what role it has."""
+    caller = exchange.caller
+    return json_answer(views.MeView(actor=caller.actor, role=caller.role, tenant_id=caller.tenant_id))
+
+
+@operation(
+    "GET",
+    "/api/v1/keys",
+    tag=_TAG,
+    action=Action.MANAGE_KEYS,
+    query=PAGE,
+    replies=[Reply(200, "A page.", views.PageView[views.KeyView], examples.page_of(examples.KEY))],
+)
+async def list_keys(exchange: Exchange) -> ASGIResponse:
+    """List the tenant's keys, newest first, without their secrets."""
+    found = await keys.keys(exchange.platform, exchange.caller, page_of(exchange.query))
+    return json_answer(present.page(found, present.key))
+
+
+@operation(
+    "POST",
+    "/api/v1/keys",
+    tag=_TAG,
+    action=Action.MANAGE_KEYS,
+    body=Body(
+        commands.CreateKey,
+        examples={"for a pipeline": {"name": "continuous delivery", "role": "developer", "expiresInDays": 90}},
+    ),
+    replies=[Reply(201, "The key, with the secret that is never shown again.", views.NewKeyView, examples.NEW_KEY)],
+)
+async def create_key(exchange: Exchange) -> ASGIResponse:
+    """Make a key.
+
+    Operator keys belong to no tenant and are made where the service is started.
+    """
+    asked = await exchange.body(commands.CreateKey)
+    platform = exchange.platform
+    expires_at = None
+    if asked.expires_in_days is not None:
+        expires_at = platform.clock() + timedelta(days=asked.expires_in_days)
+    key, secret = await keys.create_key(platform, exchange.caller, asked.name, asked.role, expires_at)
+    return json_answer(present.new_key(key, secret), status=201)
+
+
+@operation(
+    "DELETE",
+    "/api/v1/keys/{keyId}",
+    tag=_TAG,
+    action=Action.MANAGE_KEYS,
+    replies=[Reply(200, "The key, revoked.", views.KeyView, {**examples.KEY, "revokedAt": examples.MOMENT})],
+    problems=["not_found"],
+)
+async def revoke_key(exchange: Exchange) -> ASGIResponse:
+    """Revoke a key.
+
+    It stays listed. Revoking a revoked key changes nothing.
+    """
+    return json_answer(present.key(await keys.revoke_key(exchange.platform, exchange.caller, exchange.id("keyId"))))
+
+
+OPERATIONS = (who_am_i, list_keys, create_key, revoke_key)

@@ -1,0 +1,102 @@
+"""What happens around every request: its id, the last net under all errors, its line in the log and in the counters."""
+
+import time
+from typing import Any, cast
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from plugyard.application.ports import Ids
+from plugyard.http.problems import MEDIA_TYPE, problem_of
+from plugyard.http.telemetry import Telemetry
+
+MAX_REQUEST_ID = 64
+_QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
+_log = structlog.get_logger("plugyard.http")
+_COMMON = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+
+
+def request_id_of(scope: Any, ids: Ids) -> str:
+    """The caller's ``X-Request-Id`` where it is short, visible ASCII; else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and 1 <= len(value) <= MAX_REQUEST_ID and all(33 <= byte <= 126 for byte in value):
+            return cast("str", value.decode("ascii"))
+    return ids()
+
+
+def instance_of(scope: Any) -> str:
+    """The request's path as it was sent, as far as a problem document shows it."""
+    raw = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
+    return cast("str", raw.partition(b"?")[0].decode("ascii", "replace")[:500])
+
+
+class Around:
+    """Wraps the whole application."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry, ids: Ids) -> None:
+        self._app, self._telemetry, self._ids = app, telemetry, ids
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; anything but HTTP is passed on."""
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = request_id_of(scope, self._ids)
+        state = scope["state"]
+        state["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(requestId=request_id)
+        status = 0
+
+        async def observed(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = [*message["headers"], (b"x-request-id", request_id.encode("ascii"))]
+                names = {name for name, _ in own}
+                message["headers"] = own + [pair for pair in _COMMON if pair[0] not in names]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed)
+        except Exception as error:
+            _log.exception("the request met an error that nobody expected")
+            if status == 0:
+                await _send_problem(scope, observed, error, request_id)
+        finally:
+            self._tell(scope, status or 499, time.perf_counter() - began)
+
+    def _tell(self, scope: Any, status: int, seconds: float) -> None:
+        route = scope.get("path_template") or "none"
+        self._telemetry.request(scope["method"], route, status, seconds)
+        state = scope["state"]
+        caller = state.get("caller")
+        facts: dict[str, Any] = {
+            "method": scope["method"],
+            "path": instance_of(scope),
+            "route": route,
+            "status": status,
+            "tookMs": round(seconds * 1000, 3),
+        }
+        if caller is not None:
+            facts["actor"], facts["tenantId"] = caller.actor, caller.tenant_id
+        if "execution_id" in state:
+            facts["executionId"] = state["execution_id"]
+        if "problem" in state:
+            facts["problem"] = state["problem"]
+        (_log.debug if route in _QUIET else _log.info)("request", **facts)
+
+
+async def _send_problem(scope: Any, send: Any, error: Exception, request_id: str) -> None:
+    problem = problem_of(error, instance=instance_of(scope), request_id=request_id)
+    scope["state"]["problem"] = problem.code
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-length", str(len(problem.body)).encode()),
+        *((name.encode(), value.encode("latin-1")) for name, value in problem.headers),
+    ]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    body = b"" if scope["method"] == "HEAD" else problem.body
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,193 @@
+"""A plugin's logs, once or followed as they come, and its metrics."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+from litestar.response.base import ASGIResponse
+
+from plugyard.application import observe
+from plugyard.application.ports import LogFilter, StoredLogLine
+from plugyard.domain.errors import PlugyardError
+from plugyard.http import examples, present, views
+from plugyard.http.answers import EventStream, encode, json_answer
+from plugyard.http.auth import caller_of
+from plugyard.http.exchange import NIL, Exchange
+from plugyard.http.operations import Reply, operation
+from plugyard.http.queries import PAGE, Parameter, choice, flag, moment, page_of, text
+
+POLL_S, HEARTBEAT_S = 0.25, 15.0
+# Records are committed in another order than their ids were given, but hardly this much later.
+OVERLAP_MS = 2_000
+_TAG = "Logs and metrics"
+
+
+def _uuid(value: str) -> str:
+    try:
+        found = str(uuid.UUID(value))
+    except ValueError:
+        raise ValueError("a UUID") from None
+    if found != value.lower():
+        raise ValueError("a UUID")
+    return found
+
+
+LAST_EVENT_ID = Parameter(
+    "Last-Event-ID",
+    "While following: the id of the last line that was seen, to go on behind it.",
+    {"type": "string", "format": "uuid"},
+    _uuid,
+    header=True,
+)
+
+
+@operation(
+    "GET",
+    "/api/v1/plugins/{pluginId}/logs",
+    tag=_TAG,
+    query=(
+        choice("level", "Only lines of this level or above.", ["debug", "info", "warn", "error"]),
+        Parameter("executionId", "Only lines of this execution.", {"type": "string", "format": "uuid"}, _uuid),
+        text("q", "Only lines whose message has this in it.", example="invoice"),
+        moment("since", "Only lines of this time or later."),
+        moment("until", "Only lines before this time."),
+        flag("follow", "Stream lines as server-sent events, as they come."),
+        *PAGE,
+        LAST_EVENT_ID,
+    ),
+    replies=[
+        Reply(200, "A page, or the stream.", views.PageView[views.LogView], examples.page_of(examples.LOG)),
+        Reply(200, "A page, or the stream.", media_type="text/event-stream"),
+    ],
+    problems=["not_found"],
+)
+async def read_logs(exchange: Exchange) -> ASGIResponse:
+    """Read what a plugin logged, newest first, or follow it.
+
+    With `follow=true` the answer is a stream of server-sent events that begins with the newest line and ends when the
+    client leaves or the service ends. Each event's data is a log line; its id is the line's, so that a client which
+    comes back with `Last-Event-ID` misses nothing. A comment every 15 seconds keeps the connection open.
+    """
+    asked = exchange.query
+    filters = LogFilter(asked["level"], asked["executionId"], asked["q"], asked["since"], asked["until"])
+    plugin_id = exchange.id("pluginId")
+    if not asked["follow"]:
+        found = await observe.logs(exchange.platform, exchange.caller, plugin_id, filters, page_of(asked))
+        return json_answer(present.page(found, present.log_line))
+    following = Following(exchange, plugin_id, filters)
+    await following.begin(exchange.declared["Last-Event-ID"])
+    return EventStream(following.events())
+
+
+class Following:
+    """Follows a plugin's log by polling, and never sends a line twice."""
+
+    def __init__(self, exchange: Exchange, plugin_id: str, filters: LogFilter) -> None:
+        self._exchange, self._plugin_id, self._filters = exchange, plugin_id, filters
+        self._start = NIL
+        self._sent: set[str] = set()
+        self._first: list[StoredLogLine] = []
+
+    async def begin(self, last_seen: str | None) -> None:
+        """Find where to start; raises ``NotFound`` before anything was sent."""
+        lines = await self._after(last_seen)
+        if last_seen is not None:
+            self._start = last_seen
+        self._first = list(lines)
+
+    async def _after(self, line_id: str | None) -> Any:
+        exchange = self._exchange
+        return await observe.logs_after(exchange.platform, exchange.caller, self._plugin_id, self._filters, line_id)
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """The stream, piece by piece."""
+        left = asyncio.ensure_future(self._client_left())
+        last_sign = time.monotonic()
+        try:
+            yield b"retry: 1000\n\n"
+            newest = self._first[-1].id if self._first else self._start
+            if self._first:
+                yield self._told(self._first)
+            while not left.done() and not self._exchange.service.draining.begun:
+                try:
+                    lines = await self._new_lines(newest)
+                except PlugyardError:
+                    # The store is away for a moment: the client comes back by itself, and is then told so.
+                    return
+                if lines:
+                    newest = max(newest, lines[-1].id)
+                    yield self._told(lines)
+                    last_sign = time.monotonic()
+                elif time.monotonic() - last_sign >= HEARTBEAT_S:
+                    if not await self._still_allowed():
+                        return
+                    yield b": still here\n\n"
+                    last_sign = time.monotonic()
+                await asyncio.wait([left], timeout=POLL_S)
+        finally:
+            left.cancel()
+
+    async def _client_left(self) -> None:
+        while (await self._exchange.receive())["type"] != "http.disconnect":
+            pass
+
+    async def _still_allowed(self) -> bool:
+        """A key that was revoked since ends its streams too."""
+        exchange = self._exchange
+        try:
+            await caller_of(exchange.platform, exchange.headers, exchange.caller.request_id)
+        except PlugyardError:
+            return False
+        return True
+
+    async def _new_lines(self, newest: str) -> list[StoredLogLine]:
+        """What came since, and what was committed late behind a newer line."""
+        after = max(self._start, earlier(newest, OVERLAP_MS))
+        self._sent = {one for one in self._sent if one > after}
+        found: list[StoredLogLine] = []
+        while True:
+            lines = await self._after(after)
+            found += [one for one in lines if one.id not in self._sent]
+            if len(lines) < 200:
+                return found
+            after = lines[-1].id
+
+    def _told(self, lines: list[StoredLogLine]) -> bytes:
+        self._sent.update(one.id for one in lines)
+        return b"".join(
+            b"id: " + one.id.encode() + b"\nevent: log\ndata: " + encode(present.log_line(one)) + b"\n\n"
+            for one in lines
+        )
+
+
+def earlier(line_id: str, by_ms: int) -> str:
+    """The lowest UUID of version 7 that is so many milliseconds older (RFC 9562, section 5.7)."""
+    if line_id == NIL:
+        return NIL
+    began = max(0, (uuid.UUID(line_id).int >> 80) - by_ms)
+    return str(uuid.UUID(int=began << 80))
+
+
+@operation(
+    "GET",
+    "/api/v1/plugins/{pluginId}/metrics",
+    tag=_TAG,
+    query=(
+        moment("since", "The beginning of the window; by default a day before its end."),
+        moment("until", "The end of the window; by default now."),
+    ),
+    replies=[Reply(200, "The aggregates.", views.MetricsView, examples.METRICS)],
+    problems=["not_found"],
+)
+async def read_metrics(exchange: Exchange) -> ASGIResponse:
+    """Show a plugin's counts, error rate, latency, CPU, memory and health over a window."""
+    asked = exchange.query
+    found, health = await observe.metrics(
+        exchange.platform, exchange.caller, exchange.id("pluginId"), asked["since"], asked["until"]
+    )
+    return json_answer(present.metrics(found, health))
+
+
+OPERATIONS = (read_logs, read_metrics)

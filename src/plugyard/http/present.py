@@ -1,0 +1,330 @@
+"""Turns the domain's values into the views that answers are made of; the handlers of each resource call it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from plugyard.application.ports import AuditEntry, Metrics, Page, ResolvedDependency, StoredLogLine
+from plugyard.domain.configuration import masked, with_defaults
+from plugyard.domain.execution import Execution, ExecutionFailure, ExecutionStatus, Usage
+from plugyard.domain.health import Health
+from plugyard.domain.identity import ApiKey, Tenant
+from plugyard.domain.manifest import Effect, Manifest
+from plugyard.domain.marketplace import Category, Listing, Rating
+from plugyard.domain.permissions import Permission
+from plugyard.domain.plugin import PluginVersion, PluginView, allowed
+from plugyard.domain.report import Finding, Report
+from plugyard.http.views import (
+    AuditView,
+    CategoryView,
+    DependencyView,
+    EndpointView,
+    ExecutionView,
+    FailureView,
+    FindingView,
+    FunctionView,
+    HealthView,
+    KeyView,
+    LimitsView,
+    ListingView,
+    LogView,
+    MetricsView,
+    NewKeyView,
+    PageView,
+    PermissionView,
+    PluginDetail,
+    PluginSummary,
+    PluginWithDependencies,
+    PolicyView,
+    RatingView,
+    ReportView,
+    TenantView,
+    UsageView,
+    VersionView,
+    WallView,
+)
+
+
+def page(found: Page[Any], view: Any) -> PageView[Any]:
+    """A page of views."""
+    return PageView(items=[view(one) for one in found.items], next_cursor=found.next_cursor)
+
+
+def permission(one: Permission) -> PermissionView:
+    """A permission, all of its fields."""
+    return PermissionView(
+        service=one.service, hosts=one.hosts, methods=one.methods, paths=one.paths, topics=one.topics, reason=one.reason
+    )
+
+
+def _functions(manifest: Manifest, exports: tuple[str, ...]) -> list[FunctionView]:
+    found = []
+    for name in manifest.callable_functions(exports):
+        spec = manifest.functions.get(name)
+        found.append(
+            FunctionView(
+                name=name,
+                description=spec.description if spec else "",
+                effect=spec.effect if spec else Effect.WRITE,
+                input=spec.input if spec else None,
+                output=spec.output if spec else None,
+            )
+        )
+    return found
+
+
+def health(one: Health) -> HealthView:
+    """A judgement of health."""
+    return HealthView(status=one.status, score=one.score, checked_at=one.checked_at)
+
+
+def plugin_summary(view: PluginView) -> PluginSummary:
+    """A plugin for a list."""
+    return PluginSummary(**_summary(view))
+
+
+def _summary(view: PluginView) -> dict[str, Any]:
+    plugin, manifest = view.plugin, view.version.manifest
+    return {
+        "id": plugin.id,
+        "name": plugin.name,
+        "version": view.version.number,
+        "status": plugin.state,
+        "runtime": manifest.runtime,
+        "description": manifest.description,
+        "author": manifest.author,
+        "category": manifest.category,
+        "health": health(plugin.health),
+        "created_at": plugin.created_at,
+        "updated_at": plugin.updated_at,
+    }
+
+
+def _detail(view: PluginView) -> dict[str, Any]:
+    plugin, version, manifest = view.plugin, view.version, view.version.manifest
+    limits = manifest.limits
+    return {
+        **_summary(view),
+        "keywords": manifest.keywords,
+        "entry": manifest.entry,
+        "digest": f"sha256:{version.digest}",
+        "functions": _functions(manifest, version.exports),
+        "endpoints": [EndpointView(method=o.method, path=o.path, handler=o.handler) for o in manifest.endpoints],
+        "permissions": [permission(one) for one in manifest.permissions],
+        "grants": [permission(one) for one in plugin.grants],
+        "limits": LimitsView(memory=limits.memory_mb, timeout=limits.timeout_ms, cpu=limits.cpu_ms),
+        "isolation": manifest.isolation,
+        "configuration": masked(with_defaults(manifest.configuration, plugin.configuration), plugin.secrets),
+        "configuration_schema": manifest.configuration,
+        "listing_id": plugin.origin_listing_id,
+        "suspended_because": plugin.suspended_because,
+        "installed_at": plugin.installed_at,
+        "activated_at": plugin.activated_at,
+        "allowed": allowed(plugin.state),
+    }
+
+
+def plugin_detail(view: PluginView) -> PluginDetail:
+    """A plugin with everything."""
+    return PluginDetail(**_detail(view))
+
+
+def plugin_with_dependencies(view: PluginView, resolved: Sequence[ResolvedDependency]) -> PluginWithDependencies:
+    """A plugin with everything, and its dependencies."""
+    found = [
+        DependencyView(name=one.name, range=one.range, version=one.resolved_version, plugin_id=one.resolved_plugin_id)
+        for one in resolved
+    ]
+    return PluginWithDependencies(**_detail(view), dependencies=found)
+
+
+def finding(one: Finding) -> FindingView:
+    """A finding of the gate."""
+    return FindingView(
+        rule=one.rule, severity=one.severity, where=one.where, line=one.line, what=one.what, why=one.why, mend=one.mend
+    )
+
+
+def report(one: Report, version: str) -> ReportView:
+    """The gate's report on a version."""
+    return ReportView(
+        version=version,
+        digest=f"sha256:{one.digest}",
+        format=one.format,
+        packed_bytes=one.packed_bytes,
+        unpacked_bytes=one.unpacked_bytes,
+        entries=one.entries,
+        took_ms=round(one.took_ms, 3),
+        findings=[finding(each) for each in one.findings],
+    )
+
+
+def version(one: PluginVersion) -> VersionView:
+    """A version for a list."""
+    return VersionView(
+        version=one.number,
+        digest=f"sha256:{one.digest}",
+        packed_bytes=one.report.packed_bytes,
+        runtime=one.manifest.runtime,
+        functions=one.functions,
+        permissions=[permission(each) for each in one.manifest.permissions],
+        created_at=one.created_at,
+    )
+
+
+def usage(one: Usage | None) -> UsageView | None:
+    """What was used."""
+    if one is None:
+        return None
+    return UsageView(
+        wall_ms=round(one.wall_ms, 3),
+        cpu_ms=round(one.cpu_ms, 3),
+        peak_memory_bytes=one.peak_memory_bytes,
+        service_calls=one.service_calls,
+        start=one.start,
+    )
+
+
+def failure(one: ExecutionFailure | None) -> FailureView | None:
+    """Why it did not succeed."""
+    if one is None:
+        return None
+    return FailureView(code=one.code, message=one.message, stack=one.stack, limit=one.limit, used=one.used)
+
+
+def execution(one: Execution) -> ExecutionView:
+    """The record of an execution."""
+    return ExecutionView(
+        execution_id=one.id,
+        plugin_id=one.plugin_id,
+        version=one.version,
+        function=one.function,
+        status=one.status,
+        error=failure(one.error),
+        usage=usage(one.usage),
+        started_at=one.started_at,
+        ended_at=one.ended_at,
+        actor=one.actor,
+        request_id=one.request_id,
+        input_bytes=one.input_bytes,
+        output_bytes=one.output_bytes,
+    )
+
+
+def log_line(one: StoredLogLine) -> LogView:
+    """One line of a log."""
+    line = one.line
+    return LogView(
+        id=one.id,
+        execution_id=one.execution_id,
+        at=line.at,
+        level=line.level,
+        message=line.message,
+        fields=line.fields,
+    )
+
+
+def metrics(found: Metrics, judged: Health) -> MetricsView:
+    """Aggregates. Cancelled executions say nothing of the plugin, so the error rate leaves them out."""
+    counted = {status: count for status, count in found.by_status.items() if status is not ExecutionStatus.CANCELLED}
+    ended = sum(counted.values())
+    succeeded = counted.get(ExecutionStatus.SUCCEEDED, 0)
+    wall = {key: found.wall_ms.get(key) for key in ("mean", "p50", "p95", "p99", "max")}
+    return MetricsView(
+        since=found.since,
+        until=found.until,
+        executions=sum(found.by_status.values()),
+        by_status={status.value: count for status, count in found.by_status.items()},
+        error_rate=round(1 - succeeded / ended, 4) if ended else None,
+        wall_ms=WallView(**wall),
+        cpu_ms_total=found.cpu_ms_total,
+        cpu_ms_mean=found.cpu_ms_mean,
+        peak_memory_bytes_max=found.peak_memory_bytes_max,
+        by_function=found.by_function,
+        starts=found.starts,
+        health=health(judged),
+    )
+
+
+def listing(one: Listing) -> ListingView:
+    """A listing."""
+    manifest, words = one.manifest, one.manifest.document.get("metadata", {})
+    return ListingView(
+        id=one.id,
+        name=one.name,
+        version=one.version,
+        digest=f"sha256:{one.digest}",
+        runtime=manifest.runtime,
+        description=manifest.description,
+        author=manifest.author,
+        category=manifest.category,
+        keywords=manifest.keywords,
+        license=words.get("license"),
+        homepage=words.get("homepage"),
+        functions=_functions(manifest, one.exports),
+        permissions=[permission(each) for each in manifest.permissions],
+        packed_bytes=one.packed_bytes,
+        published_at=one.published_at,
+        withdrawn_at=one.withdrawn_at,
+        installations=one.installations,
+        rating=one.rating,
+        ratings=one.rating_count,
+        health_score=one.health_score,
+        score=round(one.score, 4),
+    )
+
+
+def category(one: Category) -> CategoryView:
+    """A category."""
+    return CategoryView(name=one.name, count=one.count)
+
+
+def rating(one: Rating, tenant_id: str | None) -> RatingView:
+    """A rating. Who else gave it stays with the platform."""
+    return RatingView(
+        stars=one.stars,
+        review=one.review,
+        mine=one.tenant_id == tenant_id,
+        created_at=one.created_at,
+        updated_at=one.updated_at,
+    )
+
+
+def _key(one: ApiKey) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "role": one.role,
+        "created_at": one.created_at,
+        "expires_at": one.expires_at,
+        "revoked_at": one.revoked_at,
+        "last_used_at": one.last_used_at,
+    }
+
+
+def key(one: ApiKey) -> KeyView:
+    """A key without its secret."""
+    return KeyView(**_key(one))
+
+
+def new_key(one: ApiKey, secret: str) -> NewKeyView:
+    """A key with its secret, this once."""
+    return NewKeyView(**_key(one), secret=secret)
+
+
+def tenant(one: Tenant) -> TenantView:
+    """A tenant."""
+    policy = PolicyView(auto_grant=sorted(one.policy.auto_grant))
+    return TenantView(id=one.id, slug=one.slug, name=one.name, created_at=one.created_at, policy=policy)
+
+
+def audit_entry(one: AuditEntry) -> AuditView:
+    """An entry of the trail."""
+    return AuditView(
+        id=one.id,
+        at=one.at,
+        actor=one.actor,
+        action=one.action,
+        target=one.target,
+        detail=dict(one.detail),
+        request_id=one.request_id,
+    )

@@ -1,0 +1,159 @@
+"""Counters for Prometheus and structured logs: what the service tells its operators.
+
+``bootstrap.py`` makes one ``Telemetry`` and gives it to the HTTP side and, for executions, to the use cases.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
+
+from plugyard.domain.execution import Execution
+
+Reading = Callable[[], float | Mapping[str, float]]
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+# Values of these are never written, whatever logs them; keys and bodies are not logged in the first place.
+_SECRET = frozenset({"authorization", "secret", "password", "token", "pepper", "body"})
+
+
+class Telemetry:
+    """Counts, and shows what was counted. ``pool`` reads how many environments there are, by state or in all."""
+
+    def __init__(self, pool: Reading | None = None) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Histogram(
+            "plugyard_http_request_duration_seconds",
+            "HTTP requests by route, and how long they took.",
+            ["method", "route", "status"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._executions = Counter(
+            "plugyard_executions", "Executions that ended, by status.", ["status"], registry=self.registry
+        )
+        self._execution_seconds = Histogram(
+            "plugyard_execution_duration_seconds",
+            "How long executions took in the sandbox, by the kind of start.",
+            ["start"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._cpu = Counter("plugyard_execution_cpu_seconds", "CPU time of executions.", registry=self.registry)
+        self._uploads = Histogram(
+            "plugyard_upload_duration_seconds",
+            "Uploads by outcome, and how long they took.",
+            ["outcome"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._known: dict[tuple[str, ...], Any] = {}
+        if pool is not None:
+            self.gauge("plugyard_environments", "Environments of the sandbox.", pool, label="state")
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request; ``route`` is the template, so that ids make no new series."""
+        key = ("request", method, route, str(status))
+        observer = self._known.get(key)
+        if observer is None:
+            shown = method if method in _METHODS else "other"
+            observer = self._known[key] = self._requests.labels(shown, route, str(status))
+        observer.observe(seconds)
+
+    def execution(self, execution: Execution) -> None:
+        """Count an execution that ended."""
+        self._executions.labels(execution.status.value).inc()
+        if execution.usage is not None:
+            self._execution_seconds.labels(execution.usage.start).observe(execution.usage.wall_ms / 1000)
+            self._cpu.inc(max(0.0, execution.usage.cpu_ms / 1000))
+
+    def upload(self, outcome: str, seconds: float) -> None:
+        """Count an upload: created, repeated, or the code of the problem."""
+        self._uploads.labels(outcome).observe(seconds)
+
+    def gauge(self, name: str, description: str, read: Reading, *, label: str = "kind") -> None:
+        """Show what ``read`` says at each scrape: one number, or one for each value of the label."""
+        if "_" in name and not name.startswith("plugyard_"):
+            raise ValueError(f"metrics of the service begin with plugyard_, not as {name}")
+        self.registry.register(_Read(name, description, read, label))
+
+    def outbox_depth(self) -> Gauge:
+        """A gauge that the relay of events sets: how many wait."""
+        return Gauge("plugyard_outbox_events", "Events that wait to be relayed.", registry=self.registry)
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The text that Prometheus scrapes, and its media type."""
+        return generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+
+
+class _Read(Collector):
+    def __init__(self, name: str, description: str, read: Reading, label: str) -> None:
+        self._name, self._description, self._read, self._label = name, description, read, label
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        value = self._read()
+        if isinstance(value, Mapping):
+            family = GaugeMetricFamily(self._name, self._description, labels=[self._label])
+            for kind, number in value.items():
+                family.add_metric([kind], float(number))
+        else:
+            family = GaugeMetricFamily(self._name, self._description, value=float(value))
+        yield family
+
+
+def configure_logging(form: str = "console", level: str = "info") -> None:
+    """Write logs to the standard error: ``json``, an object on each line, or ``console``, for people.
+
+    ``level`` is debug, info, warning or error. What libraries log by the standard library comes the same way.
+    """
+    lowest = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_secrets,
+    ]
+    if form == "json":
+        rendering: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(_to_json)]
+    else:
+        rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    structlog.configure(
+        processors=[*shared, *rendering],
+        wrapper_class=structlog.make_filtering_bound_logger(lowest),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_only_event, *rendering])
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(lowest, logging.WARNING))
+
+
+def _only_event(logger: Any, method: str, event: Any) -> Any:
+    return structlog.stdlib.ProcessorFormatter.remove_processors_meta(logger, method, event)
+
+
+def _without_secrets(logger: Any, method: str, event: Any) -> Any:
+    for name in event:
+        if name.lower() in _SECRET:
+            event[name] = "********"
+    return event
+
+
+def _to_json(value: Any, **options: Any) -> str:
+    return msgspec.json.encode(value, enc_hook=repr).decode()
