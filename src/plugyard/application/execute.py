@@ -213,9 +213,13 @@ async def _run_once(platform: Platform, caller: Caller, executable: _Executable,
             return replayed
         # The first request died with its process and left no record: this one takes its place.
         async with platform.store.for_tenant(tenant_id) as tx:
-            await tx.settle_key(plugin_id, key, None)
-            if await tx.claim_key(plugin_id, key, claim) is not None:
-                raise IdempotencyConflict()
+            there = await tx.claim_key(plugin_id, key, claim)
+            if there is not None and there.execution_id == before.execution_id:
+                await tx.settle_key(plugin_id, key, None)
+                there = await tx.claim_key(plugin_id, key, claim)
+        if there is not None:
+            # Another repeat was quicker to take it.
+            raise IdempotencyConflict()
     try:
         executed = await _run(platform, caller, executable, call, claim.execution_id)
     except BaseException:

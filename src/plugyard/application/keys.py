@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from plugyard.application.platform import Platform, record_tenant_change, require, tenant_of
 from plugyard.application.ports import Page, PageRequest
-from plugyard.domain.errors import Forbidden, NotFound, Unauthenticated
+from plugyard.domain.errors import FieldError, Forbidden, InvalidInput, NotFound, Unauthenticated
 from plugyard.domain.identity import Action, ApiKey, Caller, Role
 
 PREFIX = "plugyard_"
@@ -85,6 +85,9 @@ async def create_key(
     tenant_id = tenant_of(caller)
     if role is Role.OPERATOR:
         raise Forbidden("An operator key belongs to no tenant; it is made where the service is started.")
+    if expires_at is not None and (expires_at.tzinfo is None or expires_at <= platform.clock()):
+        fault = FieldError("/expiresAt", "a time to come, with its offset from UTC")
+        raise InvalidInput("The key would have expired already.", [fault])
     secret = new_secret()
     key = ApiKey(platform.ids(), tenant_id, name, role, platform.clock(), expires_at)
     async with platform.store.for_tenant(tenant_id) as tx:

@@ -14,9 +14,9 @@ from plugyard.application.ports import ListingFilter, Page, PageRequest, Transac
 from plugyard.domain.errors import Conflict, FieldError, Forbidden, InvalidInput, NotFound, WrongState
 from plugyard.domain.events import EventType
 from plugyard.domain.identity import Action, Caller
-from plugyard.domain.marketplace import Category, Listing, Rating
+from plugyard.domain.marketplace import MAX_STARS, MIN_STARS, Category, Listing, Rating
 from plugyard.domain.permissions import Permission
-from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
+from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView, allowed
 from plugyard.domain.report import Report
 from plugyard.domain.versions import Version
 
@@ -29,7 +29,7 @@ async def publish(platform: Platform, caller: Caller, plugin_id: str, number: st
     async with platform.store.for_tenant(tenant_of(caller)) as tx:
         view = await plugin_of(tx, plugin_id, lock=True)
         if view.plugin.state not in PUBLISHABLE:
-            raise WrongState("publish", view.plugin.state.value, [f"publish once {PUBLISHABLE[0].value}"])
+            raise WrongState("publish", view.plugin.state.value, allowed(view.plugin.state))
         if view.plugin.origin_listing_id is not None:
             raise Forbidden("This plugin came from the marketplace; only its publisher can publish it.")
         version = view.version if number is None else await tx.version_numbered(plugin_id, number)
@@ -181,17 +181,19 @@ async def adopt_version(
 async def rate(platform: Platform, caller: Caller, listing_id: str, stars: int, review: str) -> Rating:
     """Give a listing 1 to 5 stars and a review; a tenant has one rating of a listing, and a new one replaces it."""
     require(caller, Action.RATE)
+    if not MIN_STARS <= stars <= MAX_STARS:
+        raise InvalidInput("A rating has 1 to 5 stars.", [FieldError("/stars", f"{MIN_STARS} to {MAX_STARS}")])
     tenant_id = tenant_of(caller)
     async with platform.store.for_tenant(tenant_id) as tx:
         found = await _published(tx, listing_id)
         if found.tenant_id == tenant_id:
             raise Forbidden("A publisher cannot rate its own listing.")
-        now = platform.clock()
-        rating = Rating(tenant_id, listing_id, stars, review, now, now)
-        await tx.rate(rating)
         installed = await tx.plugin_named(found.name)
         if installed is None or installed.plugin.origin_listing_id != found.id:
             raise Forbidden("Only a tenant that has installed the listing can rate it.")
+        now = platform.clock()
+        rating = Rating(tenant_id, listing_id, stars, review, now, now)
+        await tx.rate(rating)
         data = {"listingId": listing_id, "stars": stars}
         await record_change(platform, tx, caller, EventType.PLUGIN_RATED, installed.plugin, data)
     return rating

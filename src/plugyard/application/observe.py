@@ -1,6 +1,7 @@
 """Step six: logs, metrics and health, folded from executions; a plugin that keeps failing is suspended."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from plugyard.application.install import forget_cached
@@ -56,6 +57,10 @@ async def check_health(platform: Platform, tenant_id: str, plugin_id: str) -> No
         window = timedelta(seconds=platform.policies.health_window_s)
         plugin = view.plugin.with_health(judge(await tx.outcomes(plugin_id, now - window), now))
         await tx.save_plugin(plugin)
+        listing = await tx.listing_of(plugin_id)
+        if listing is not None and listing.health_score != plugin.health.score:
+            # The featured rule counts the publisher's own health, so the listing follows it.
+            await tx.save_listing(replace(listing, health_score=plugin.health.score))
         facts = {"status": plugin.health.status.value, "score": plugin.health.score}
         await tx.emit(event(platform, EventType.PLUGIN_HEALTH_CHECKED, plugin, facts))
 

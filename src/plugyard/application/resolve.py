@@ -5,7 +5,7 @@ from plugyard.application.ports import ResolvedDependency, Transaction
 from plugyard.domain.dependencies import Candidate, Unresolvable, resolve
 from plugyard.domain.errors import DependencyConflict
 from plugyard.domain.manifest import Manifest
-from plugyard.domain.plugin import PluginState, PluginView
+from plugyard.domain.plugin import PluginState, PluginVersion, PluginView
 
 
 def _candidate(manifest: Manifest, *, current: bool = False) -> Candidate:
@@ -70,11 +70,30 @@ async def refuse_if_needed(tx: Transaction, view: PluginView, action: str) -> No
     needing = [
         other.plugin.name
         for other in await tx.installed_plugins()
-        if other.plugin.state is PluginState.ACTIVE and view.plugin.name in other.version.manifest.plugins
+        if other.plugin.state is PluginState.ACTIVE
+        and other.plugin.id != view.plugin.id
+        and view.plugin.name in other.version.manifest.plugins
     ]
     if needing:
         names = ", ".join(sorted(needing))
         raise DependencyConflict(
             f"To {action} this plugin would break others that are active: {names}. Deactivate them first.",
             [f"{name} depends on {view.plugin.name}" for name in sorted(needing)],
+        )
+
+
+async def refuse_if_outgrown(tx: Transaction, view: PluginView, version: PluginVersion) -> None:
+    """Raise ``DependencyConflict`` when an active plugin needs this one in a range without ``version``."""
+    name, number = view.plugin.name, version.manifest.version
+    outgrown = [
+        f"{other.plugin.name} needs {name} {wanted}, and this is {number}"
+        for other in await tx.installed_plugins()
+        if other.plugin.state is PluginState.ACTIVE
+        and other.plugin.id != view.plugin.id
+        and (wanted := other.version.manifest.plugins.get(name)) is not None
+        and not wanted.admits(number)
+    ]
+    if outgrown:
+        raise DependencyConflict(
+            f"Version {number} would break plugins that are active: {'; '.join(sorted(outgrown))}.", sorted(outgrown)
         )

@@ -10,10 +10,10 @@ from plugyard.application.install import check_grants, forget_cached, policy_of
 from plugyard.application.marketplace import adopt_version
 from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
 from plugyard.application.ports import PageRequest, Transaction
-from plugyard.application.resolve import require_dependencies
+from plugyard.application.resolve import refuse_if_outgrown, require_dependencies
 from plugyard.domain.errors import Conflict, NotFound
 from plugyard.domain.identity import Action, Caller
-from plugyard.domain.permissions import Permission, narrowed
+from plugyard.domain.permissions import Permission, carried, narrowed
 from plugyard.domain.plugin import PluginState, PluginVersion, PluginView, Transition
 
 
@@ -50,9 +50,18 @@ async def upgrade(
     return view
 
 
-async def rollback(platform: Platform, caller: Caller, plugin_id: str, number: str | None) -> PluginView:
-    """Point at an earlier version, or at the one before the last change."""
-    require(caller, Action.ACTIVATE)
+async def rollback(
+    platform: Platform,
+    caller: Caller,
+    plugin_id: str,
+    number: str | None,
+    grants: Sequence[Permission] | None = None,
+) -> PluginView:
+    """Point at an earlier version, or at the one before the last change.
+
+    Raises ``ConsentRequired`` where the earlier version asks for what is no longer granted and no grants are sent.
+    """
+    require(caller, Action.INSTALL if grants is not None else Action.ACTIVATE)
     async with platform.store.for_tenant(tenant_of(caller)) as tx:
         view = await plugin_of(tx, plugin_id, lock=True)
         view.plugin.check(Transition.ROLLBACK)
@@ -64,7 +73,9 @@ async def rollback(platform: Platform, caller: Caller, plugin_id: str, number: s
             raise NotFound(f"There is no version {number} of this plugin." if number else "There is no version before.")
         if version.id == view.version.id:
             raise Conflict(f"The plugin is at version {version.number} already.")
-        view = await point_at(platform, tx, caller, view, version, Transition.ROLLBACK, None)
+        view = await point_at(
+            platform, tx, caller, view, version, Transition.ROLLBACK, None if grants is None else tuple(grants)
+        )
     forget_cached(platform, plugin_id)
     await platform.executor.forget(plugin_id)
     return view
@@ -92,16 +103,23 @@ async def point_at(
     version: PluginVersion,
     transition: Transition,
     grants: tuple[Permission, ...] | None,
+    *,
+    consents: bool = False,
 ) -> PluginView:
-    """Change the version within a transaction that is open. Rights that the version does not ask for are dropped."""
+    """Change the version within a transaction that is open. Rights that the version does not ask for are dropped.
+
+    ``grants`` are what an admin names; without them the present ones are kept, and what the version asks beyond them
+    is granted where ``consents`` says that an admin stands behind it.
+    """
     asked = version.manifest.permissions
     if view.plugin.state is PluginState.VALIDATED:
         kept: tuple[Permission, ...] = ()  # consent comes with the install
-    elif grants is not None and grants:
+    elif grants is not None:
         check_grants(asked, grants)
         kept = narrowed(asked, grants)
     else:
-        kept = await _kept_grants(tx, view, asked)
+        kept = await _kept_grants(tx, view, asked, consents=consents)
+    await refuse_if_outgrown(tx, view, version)
     changed = PluginView(view.plugin, version)
     if view.plugin.state is PluginState.ACTIVE:
         await require_dependencies(platform, tx, changed)
@@ -114,23 +132,25 @@ async def point_at(
     return PluginView(plugin, version)
 
 
-async def _kept_grants(tx: Transaction, view: PluginView, asked: tuple[Permission, ...]) -> tuple[Permission, ...]:
+async def _kept_grants(
+    tx: Transaction, view: PluginView, asked: tuple[Permission, ...], *, consents: bool
+) -> tuple[Permission, ...]:
+    """The grants as they hold for a version that asks for ``asked``; raises ``ConsentRequired`` with what is new."""
     held = {grant.service: grant for grant in view.plugin.grants}
     before = {permission.service: permission for permission in view.version.manifest.permissions}
     automatic = (await policy_of(tx, view.plugin.tenant_id)).auto_grant
     kept: list[Permission] = []
     wanted: list[Permission] = []
     for permission in asked:
-        if permission.service in held:
-            grant = held[permission.service]
-            widened = any(
-                set(getattr(permission, key)) - set(getattr(before.get(permission.service), key, ()))
-                for key in ("hosts", "methods", "paths", "topics")
-            )
-            (wanted if widened and permission.service not in automatic else kept).append(grant)
-        elif permission.service in automatic:
+        service = permission.service
+        if service in before and service not in held:
+            continue  # an admin left it out, and that decision stands
+        grant = carried(before[service], permission, held[service]) if service in before else None
+        if grant is not None:
+            kept.append(grant)
+        elif consents or service in automatic:
             kept.append(permission)
-        elif permission.service not in before:
+        else:
             wanted.append(permission)
     if wanted:
         raise ConsentRequired(tuple(wanted))

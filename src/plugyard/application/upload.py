@@ -146,8 +146,7 @@ async def _go_on(
         return view, needed
     if activate:
         if view.version.id != version.id:
-            grants = version.manifest.permissions if consents else None
-            view = await point_at(platform, tx, caller, view, version, Transition.UPGRADE, grants)
+            view = await point_at(platform, tx, caller, view, version, Transition.UPGRADE, None, consents=consents)
         if view.plugin.state is not PluginState.ACTIVE:
             view = await activate_in(platform, tx, caller, view)
     return view, ()

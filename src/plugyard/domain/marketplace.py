@@ -8,6 +8,7 @@ from plugyard.domain.manifest import Manifest
 
 # The featured rule, as docs/marketplace.md tells it to publishers.
 RATING_WEIGHT, INSTALLATIONS_WEIGHT, HEALTH_WEIGHT = 0.5, 0.3, 0.2
+MIN_STARS, MAX_STARS = 1, 5
 PRIOR_STARS, PRIOR_RATINGS = 3.0, 5
 FULL_MARKS_INSTALLATIONS = 10_000
 UNKNOWN_HEALTH = 80
