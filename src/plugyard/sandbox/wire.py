@@ -25,6 +25,11 @@ MAX_FRAME_BYTES: Final = MAX_BUNDLE_BYTES + 1024 * 1024
 MAX_ERROR_BYTES: Final = 64 * 1024
 """How long the JSON of one guest error may be; messages and stacks are cut to fit."""
 MAX_JSON_DEPTH: Final = 128
+MAX_MESSAGE_BYTES: Final = 16 * 1024
+"""How long the message, and the JSON of the fields, of one log line may be."""
+LOAD_LOG_LINES: Final = 100
+LOAD_LOG_BYTES: Final = 64 * 1024
+"""What a plugin may log while it is loaded; those lines belong to the execution that had it loaded."""
 
 _LENGTH = struct.Struct(">I")
 

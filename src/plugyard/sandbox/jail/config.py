@@ -1,6 +1,7 @@
 """What a jail is told: plain values, decided by the service and carried to the jailed process by the zygote."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 
 
 class JailError(Exception):
@@ -24,3 +25,13 @@ class JailConfig:
     open_files: int = 16
     data_bytes: int | None = None
     reads_files: bool = False
+
+    def to_params(self) -> dict[str, bool | int | float | str | None]:
+        """The form in which it travels in a fork request."""
+        return asdict(self)
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, bool | int | float | str | None]) -> "JailConfig":
+        """Read `to_params` back; other keys are left alone."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in params.items() if name in known})  # type: ignore[arg-type]

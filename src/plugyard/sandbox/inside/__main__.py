@@ -1,0 +1,15 @@
+"""The zygote of environments: `python -m plugyard.sandbox.inside RUNTIME=ARTEFACT ... DESCRIPTOR`, started by the pool."""
+
+import sys
+
+from plugyard.sandbox.inside import environment, zygote
+
+
+def main() -> None:
+    """Map the guests and serve."""
+    *artefacts, descriptor = sys.argv[1:]
+    paths = dict(argument.split("=", 1) for argument in artefacts)
+    zygote.run(int(descriptor), lambda: environment.prepare(paths))
+
+
+main()

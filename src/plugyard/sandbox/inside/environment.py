@@ -1,0 +1,225 @@
+"""One environment: a jailed process that holds one WebAssembly instance, one plugin, one tenant.
+
+`prepare` runs once in the zygote; what it maps is shared by all environments. Each environment is then `Environment.live` in a
+fork: it instantiates the guest, closes the jail, and only then reads the first byte that an author wrote.
+"""
+
+import json
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from wasmtime import Config, Engine, Store, WasiConfig, WasmtimeError
+from wasmtime.component import Component, Func, Linker, Record
+
+from plugyard.sandbox import jail, wire
+from plugyard.sandbox.inside.zygote import Params, Role
+
+HOST = "plugyard:plugin/host@1.0.0"
+
+# What the process may hold beside the guest's memory: the bundle, inputs and outputs in transit, the interpreter.
+_HEADROOM_BYTES = 96 * 1024 * 1024
+_PAGE_BYTES = 4096
+
+
+def engine() -> Engine:
+    """The engine that compiles and runs guests; an artefact loads only into the same configuration.
+
+    Neither fuel nor epochs: time is kept from outside, which also ends a guest that sleeps, and costs nothing here.
+    """
+    return Engine(Config())
+
+
+def prepare(artefacts: Mapping[str, str]) -> dict[str, Role]:
+    """Map the compiled guests, by runtime; every runtime is a role of the zygote."""
+    shared = engine()
+    return {
+        # deserialize_file trusts its file: only artefacts that this service compiled itself ever come here.
+        runtime: _Guest(shared, Component.deserialize_file(shared, path)).live
+        for runtime, path in artefacts.items()
+    }
+
+
+class _Guest:
+    """A compiled guest with its imports bound, waiting to be instantiated in a fork."""
+
+    def __init__(self, shared: Engine, component: Component) -> None:
+        self._engine = shared
+        self._component = component
+        self._linker = Linker(shared)
+        self._linker.add_wasip2()
+        self._environment: Environment | None = None
+        with self._linker.root() as root, root.add_instance(HOST) as host:
+            host.add_func("start", self._start)
+            host.add_func("wait", self._wait)
+            host.add_func("log", self._log)
+
+    def live(self, channel: socket.socket, descriptors: list[int], params: Params) -> None:
+        """The role: from the fork to the end of the environment."""
+        base_bytes, _ = _memory()
+        store = Store(self._engine)
+        # No arguments, no variables, no folders, no addresses, streams that lead nowhere.
+        store.set_wasi(WasiConfig())
+        instance = self._linker.instantiate(store, self._component)
+        load, invoke = instance.get_func(store, "load"), instance.get_func(store, "invoke")
+        if load is None or invoke is None:
+            raise RuntimeError("the guest lacks its exports")
+        _, data_bytes = _memory()
+        environment = Environment(channel, store, load, invoke, data_bytes)
+        self._environment = environment
+        config = jail.JailConfig.from_params(params)
+        environment.enforced = config.enforced
+        jail.close(config, [channel.fileno()])
+        wire.send(channel, wire.Ready(wire.PROTOCOL, base_bytes))
+        environment.serve()
+
+    # The linker keeps references to these for as long as it lives, so they are bound once and find the environment here.
+
+    def _start(self, _store: object, service: str, method: str, arguments: str) -> int:
+        assert self._environment is not None
+        return self._environment.start(service, method, arguments)
+
+    def _wait(self, _store: object, timeout_ms: float | None) -> Record | None:
+        assert self._environment is not None
+        return self._environment.wait(timeout_ms)
+
+    def _log(self, _store: object, level: str, message: str, fields: str) -> None:
+        assert self._environment is not None
+        self._environment.log(level, message, fields)
+
+
+class Environment:
+    """The loop behind the walls: a plugin is loaded once, then its functions run one after another."""
+
+    def __init__(self, channel: socket.socket, store: Store, load: Func, invoke: Func, data_bytes: int) -> None:
+        self.enforced = True
+        self._channel = channel
+        self._store = store
+        self._load = load
+        self._invoke = invoke
+        self._data_bytes = data_bytes
+        self._readable = select.poll()
+        self._readable.register(channel, select.POLLIN)
+        self._tickets = 0
+        self._under_way: set[int] = set()
+        self._local: deque[wire.Answer] = deque()
+        self._running = False
+        self._lines_left = 0
+        self._bytes_left = 0
+
+    def serve(self) -> NoReturn:
+        """Do what the service asks until it closes the channel (EOFError)."""
+        while True:
+            request = wire.decode_to_environment(wire.receive(self._channel))
+            if isinstance(request, wire.Load):
+                self._take_in(request)
+            elif isinstance(request, wire.Invoke):
+                self._run(request)
+            # An answer to a call that no one waits for any more is dropped.
+
+    def _take_in(self, request: wire.Load) -> None:
+        self._store.set_limits(memory_size=request.memory_bytes)
+        if self.enforced:
+            spare = _HEADROOM_BYTES + 4 * len(request.bundle)
+            jail.limit_data(self._data_bytes + request.memory_bytes + spare)
+        self._lines_left, self._bytes_left = wire.LOAD_LOG_LINES, wire.LOAD_LOG_BYTES
+        ok, trap, payload = self._enter(self._load, request.bundle.decode())
+        if ok:
+            wire.send(self._channel, wire.Loaded(tuple(json.loads(payload)), b""))
+        elif trap:
+            wire.send(self._channel, wire.Done(False, True, payload))
+        else:
+            wire.send(self._channel, wire.Loaded((), payload[: wire.MAX_ERROR_BYTES]))
+
+    def _run(self, request: wire.Invoke) -> None:
+        self._under_way.clear()
+        self._local.clear()
+        self._lines_left, self._bytes_left = request.log_lines, request.log_bytes
+        self._running = True
+        ok, trap, payload = self._enter(
+            self._invoke, request.function, request.input.decode(), request.context.decode()
+        )
+        self._running = False
+        if ok and len(payload) > request.output_bytes:
+            ok, payload = False, json.dumps({"code": "output_too_large", "used": len(payload)}).encode()
+        wire.send(self._channel, wire.Done(ok, trap, payload))
+
+    def _enter(self, function: Func, *arguments: str) -> tuple[bool, bool, bytes]:
+        """Call into the guest: whether it succeeded, whether the engine stopped it, and the JSON that came of it."""
+        try:
+            result: Any = function(self._store, *arguments)
+        except WasmtimeError as error:
+            return False, True, json.dumps({"code": "crashed", "message": _reason(error)}).encode()
+        ok = result.tag == "ok"
+        payload: str = result.payload
+        return ok, False, payload.encode()
+
+    def start(self, service: str, method: str, arguments: str) -> int:
+        """The guest's import: pass a service call to the service."""
+        self._tickets += 1
+        ticket = self._tickets
+        if self._running:
+            wire.send(self._channel, wire.Call(ticket, service, method, arguments.encode()))
+            self._under_way.add(ticket)
+        else:
+            refusal = {"code": "not_running", "message": "services can be called while a function runs, not on import"}
+            self._local.append(wire.Answer(ticket, False, json.dumps(refusal).encode()))
+        return ticket
+
+    def wait(self, timeout_ms: float | None) -> Record | None:
+        """The guest's import: sleep until an answer comes or time is over."""
+        if self._local:
+            return _record(self._local.popleft())
+        if timeout_ms is None and not self._under_way:
+            raise WasmtimeError("the plugin waits for something that nothing will bring about")
+        end = None if timeout_ms is None else time.monotonic() + max(timeout_ms, 0.0) / 1000
+        while True:
+            if end is not None:
+                left = end - time.monotonic()
+                # Rounded up by poll's own granularity, so that a sleep is never shorter than asked.
+                if not self._readable.poll(max(0.0, left * 1000 + 0.5)):
+                    return None
+            answer = wire.decode_to_environment(wire.receive(self._channel))
+            if not isinstance(answer, wire.Answer):
+                raise wire.WireError("a request came while a function ran")
+            if answer.ticket in self._under_way:
+                self._under_way.discard(answer.ticket)
+                return _record(answer)
+
+    def log(self, level: str, message: str, fields: str) -> None:
+        """The guest's import: pass a log line on while the execution may still write one.
+
+        The line that goes beyond the cap is passed on too, so that the service learns that there was one.
+        """
+        if self._lines_left < 0 or self._bytes_left < 0:
+            return
+        if len(message) > wire.MAX_MESSAGE_BYTES:
+            message = message[: wire.MAX_MESSAGE_BYTES // 4] + " ..."
+        if len(fields) > wire.MAX_MESSAGE_BYTES:
+            fields = '{"truncated": true}'
+        self._lines_left -= 1
+        self._bytes_left -= len(message) + len(fields)
+        wire.send(self._channel, wire.Log(level, message, fields.encode()))
+
+
+def _record(answer: wire.Answer) -> Record:
+    record = Record()
+    record.ticket, record.ok, record.value = answer.ticket, answer.ok, answer.value.decode()  # type: ignore[attr-defined]
+    return record
+
+
+def _reason(error: WasmtimeError) -> str:
+    """The engine's own words, without the backtrace of machine addresses."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    causes = [line for line in lines if line and not line[0].isdigit() and "backtrace" not in line]
+    return (causes[-1] if causes else "the engine stopped the plugin")[:500]
+
+
+def _memory() -> tuple[int, int]:
+    """Private resident memory and writable private address space of this process, in bytes. Source: proc_pid_statm(5)."""
+    with open("/proc/self/statm") as statm:
+        fields = statm.read().split()
+    return (int(fields[1]) - int(fields[2])) * _PAGE_BYTES, int(fields[5]) * _PAGE_BYTES
