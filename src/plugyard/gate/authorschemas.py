@@ -6,13 +6,14 @@ fetched, patterns take linear time, and references cannot make a small schema co
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
 
 from plugyard.gate import schemacost
 from plugyard.gate.definition import pointer_of
-from plugyard.gate.findings import Findings
+from plugyard.gate.findings import ENOUGH, Findings
 from plugyard.gate.strictjson import Document, child
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -31,8 +32,11 @@ def compiled(schema: dict[str, Any] | bool) -> jsonschema_rs.Draft202012Validato
     return jsonschema_rs.Draft202012Validator(schema, offline=True, pattern_options=options)
 
 
-def check(schema: Any, pointer: str, document: Document, findings: Findings) -> bool:
-    """Report what is wrong with one schema; whether nothing is. ``pointer`` is its place in the manifest."""
+def check(schema: Any, pointer: str, document: Document, findings: Findings, budget: schemacost.Budget) -> bool:
+    """Report what is wrong with one schema; whether nothing is. ``pointer`` is its place in the manifest.
+
+    ``budget`` is shared by all schemas of the manifest and shrinks.
+    """
     if isinstance(schema, bool):
         return True
     if not isinstance(schema, dict):
@@ -41,7 +45,7 @@ def check(schema: Any, pointer: str, document: Document, findings: Findings) -> 
     if schema.get("$schema", DIALECT) not in (DIALECT, DIALECT + "#"):
         found.append(("manifest.schema-invalid", f"{pointer}/$schema", f"names another dialect than {DIALECT}"))
     else:
-        for error in _dialect().iter_errors(schema):
+        for error in islice(_dialect().iter_errors(schema), ENOUGH):
             place = pointer + pointer_of(list(error.instance_path))
             found.append(("manifest.schema-invalid", place, error.message))
     found += [
@@ -49,8 +53,12 @@ def check(schema: Any, pointer: str, document: Document, findings: Findings) -> 
         for place, target in _references(schema, pointer)
         if not target.startswith("#")
     ]
+    found += [
+        ("manifest.schema-reference", place, "gives a part of the schema an address of its own")
+        for place in _inner_addresses(schema, pointer)
+    ]
     if not found:
-        found += [("manifest.schema-cost", pointer, what) for what in schemacost.problems(schema)]
+        found += [("manifest.schema-cost", pointer, what) for what in schemacost.problems(schema, budget)]
     if not found:
         found += _compile_problems(schema, pointer)
     for rule, place, what in found:
@@ -83,9 +91,21 @@ def _references(node: Any, pointer: str) -> Iterator[tuple[str, str]]:
             yield from _references(value, child(pointer, index))
 
 
+def _inner_addresses(node: Any, pointer: str, *, root: bool = True) -> Iterator[str]:
+    """Where ``$id`` moves the base of references, so that they would not lead where ``schemacost`` follows them."""
+    if isinstance(node, dict):
+        if not root and isinstance(node.get("$id"), str):
+            yield child(pointer, "$id")
+        for key, value in node.items():
+            yield from _inner_addresses(value, child(pointer, key), root=False)
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _inner_addresses(value, child(pointer, index), root=False)
+
+
 def check_defaults(schema: dict[str, Any], pointer: str, document: Document, findings: Findings) -> None:
     """Report each default of a configuration that its own schema refuses. The schema itself must have passed."""
-    for error in compiled(schema).iter_errors(_defaults(schema)):
+    for error in islice(compiled(schema).iter_errors(_defaults(schema)), ENOUGH):
         # A field without a default is for the tenant to fill in; its absence is no fault of the defaults.
         if error.kind.name == "required":
             continue

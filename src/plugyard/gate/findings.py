@@ -5,6 +5,9 @@ from plugyard.gate.rules import RULES
 
 _SHOWN = 240
 
+ENOUGH = 400
+"""How many faults of one kind are looked at: more than are listed, and few enough to stay cheap."""
+
 
 class Findings:
     """A list that takes each finding once, up to a cap; the first beyond it is replaced by a notice.
@@ -16,26 +19,31 @@ class Findings:
         self._cap = cap
         self._found: dict[tuple[str, str, str], Finding] = {}
         self._left_out = 0
+        self._refused = False
 
     def add(self, rule: str, where: str, what: str, *, line: int | None = None, mend: str | None = None) -> None:
         """Record what was found. ``where`` and ``what`` may hold hostile text: it is made printable and cut."""
         entry = RULES[rule]
+        if len(self._found) >= self._cap and self.refused:
+            self._left_out += 1
+            return
         finding = Finding(rule, entry.severity, shown(where), shown(what), entry.why, mend or entry.mend, line)
         key = (rule, finding.where, finding.what)
         if key in self._found:
             return
-        if len(self._found) < self._cap:
-            self._found[key] = finding
-            return
-        self._left_out += 1
-        if entry.severity is Severity.ERROR and not self.refused:
+        refuses = entry.severity is Severity.ERROR
+        if len(self._found) >= self._cap:
+            self._left_out += 1
+            if not refuses:
+                return
             self._found.popitem()
-            self._found[key] = finding
+        self._found[key] = finding
+        self._refused = self._refused or refuses
 
     @property
     def refused(self) -> bool:
         """Whether anything found so far refuses the package."""
-        return any(finding.severity is Severity.ERROR for finding in self._found.values())
+        return self._refused
 
     def all(self) -> tuple[Finding, ...]:
         """Everything found, in the order of finding, with a notice at the end where the cap cut it."""

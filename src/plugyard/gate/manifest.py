@@ -29,8 +29,19 @@ class Checked:
     entry: str | None = None
 
 
-def check(data: bytes, file: str, paths: Collection[str], limits: GateLimits, findings: Findings) -> Checked:
-    """Report everything that is wrong with a manifest. ``paths`` are the package's files, relative to the manifest."""
+def check(
+    data: bytes,
+    file: str,
+    paths: Collection[str],
+    limits: GateLimits,
+    findings: Findings,
+    *,
+    with_schemas: bool = True,
+) -> Checked:
+    """Report everything that is wrong with a manifest. ``paths`` are the package's files, relative to the manifest.
+
+    ``with_schemas=False`` leaves out the author's own schemas, the one part that can take long.
+    """
     document = strictjson.parse(data, file, limits, findings)
     if document is None:
         return Checked()
@@ -39,6 +50,8 @@ def check(data: bytes, file: str, paths: Collection[str], limits: GateLimits, fi
         return Checked()
     runtime = semantics.infer_runtime(document, findings)
     semantics.check(document, runtime, findings)
+    if with_schemas:
+        semantics.check_schemas(document, findings)
     if runtime is Runtime.WASM:
         what = "asks for WebAssembly components, which this version does not run"
         findings.add("runtime.not-offered", document.where("/runtime"), what, line=document.line("/runtime"))

@@ -322,7 +322,7 @@ _MANIFEST = (
     ),
     (
         "schema-reference",
-        "a schema refers to another document",
+        "a schema refers to another document, or holds one",
         "Nothing is fetched to check input.",
         "Copy the schema below $defs and refer to it as #/$defs/name or with a pointer inside the same schema.",
     ),

@@ -14,8 +14,15 @@ _SAME_VALUE_LISTS = ("allOf", "anyOf", "oneOf")
 _SAME_VALUE = ("not", "if", "then", "else")
 _OBJECT = ("additionalProperties", "unevaluatedProperties", "propertyNames")
 _ARRAY = ("items", "contains", "unevaluatedItems")
-_MAX_MERGES = 100_000
 _ANY_FIELD, _ANY_ITEM = "{}", "[]"
+
+
+@dataclass
+class Budget:
+    """What all schemas of one manifest may cost together while they are checked: steps of counting, and patterns."""
+
+    merges: int = 300_000
+    patterns: int = 200
 
 
 @dataclass
@@ -29,15 +36,18 @@ class _Node:
     members: dict[str, list[int]] = field(default_factory=dict)
 
 
-def problems(schema: dict[str, Any]) -> list[str]:
+def problems(schema: dict[str, Any], budget: Budget) -> list[str]:
     """Why the schema is too costly, in words; empty where it is not. References that lead nowhere are left out."""
+    budget.patterns -= _patterns(schema)
+    if budget.patterns < 0:
+        return [f"holds more patterns than the {Budget.patterns} that the schemas of a manifest may have together"]
     graph = _Graph(schema)
     order = graph.order()
     if order is None:
         return ["refers to itself for the same value, without end"]
     before = [0] * len(graph.nodes)
     for _ in range(_LEVELS):
-        after = _level(graph.nodes, order, before)
+        after = _level(graph.nodes, order, before, budget)
         if after is None:
             return ["combines more parts than can be counted"]
         if after == before:
@@ -48,19 +58,29 @@ def problems(schema: dict[str, Any]) -> list[str]:
     return []
 
 
-def _level(nodes: list[_Node], order: list[int], below: list[int]) -> list[int] | None:
+def _patterns(node: Any) -> int:
+    """How many regular expressions a schema holds."""
+    if isinstance(node, list):
+        return sum(map(_patterns, node))
+    if not isinstance(node, dict):
+        return 0
+    own = isinstance(node.get("pattern"), str) + len(_dict(node.get("patternProperties")))
+    return own + sum(map(_patterns, node.values()))
+
+
+def _level(nodes: list[_Node], order: list[int], below: list[int], budget: Budget) -> list[int] | None:
     """The visits that each node costs at most, given what each costs for values one level less deep."""
     visits = [0] * len(nodes)
     sums: list[dict[str, int]] = [{} for _ in nodes]
-    merges = 0
     for index in order:
         node, total, own = nodes[index], sums[index], 1
+        budget.merges -= len(node.members) + 1
         for key, targets in node.members.items():
             total[key] = sum(below[target] for target in targets)
         for target in node.same:
             own += visits[target]
-            merges += len(sums[target]) + 1
-            if merges > _MAX_MERGES:
+            budget.merges -= len(sums[target]) + 1
+            if budget.merges < 0:
                 return None
             for key, cost in sums[target].items():
                 total[key] = min(MAX_VISITS + 1, total.get(key, 0) + cost)

@@ -7,13 +7,13 @@ the right type, so that an author reads everything at once.
 import keyword
 import re
 import zoneinfo
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 from plugyard.domain.manifest import Runtime
 from plugyard.domain.versions import Version, VersionRange
-from plugyard.gate import authorschemas, cron
+from plugyard.gate import authorschemas, cron, schemacost
 from plugyard.gate.findings import Findings
 from plugyard.gate.strictjson import Document, child
 
@@ -35,7 +35,7 @@ def time_zones() -> frozenset[str]:
 
 
 def check(document: Document, runtime: Runtime | None, findings: Findings) -> None:
-    """Report everything that is wrong although each value has the right shape."""
+    """Report what is wrong although each value has the right shape, save for the author's own schemas."""
     root = document.value
     if not isinstance(root, dict):
         return
@@ -46,20 +46,29 @@ def check(document: Document, runtime: Runtime | None, findings: Findings) -> No
     for part in (_versions, _names, _endpoints, _schedules, _permissions):
         for rule, pointer, what in part(root, runtime):
             add(rule, pointer, what)
+
+
+def check_schemas(document: Document, findings: Findings) -> None:
+    """Report what is wrong with the schemas in the manifest. Hostile ones can take seconds."""
+    root = _dict(document.value)
+    budget = schemacost.Budget()
     configuration = root.get("configuration")
-    if isinstance(configuration, dict) and authorschemas.check(configuration, "/configuration", document, findings):
+    if isinstance(configuration, dict) and authorschemas.check(
+        configuration, "/configuration", document, findings, budget
+    ):
         if configuration.get("type", "object") != "object":
             what = "must describe an object, for settings have names"
-            add("manifest.schema-invalid", "/configuration/type", what)
+            line = document.line("/configuration/type")
+            findings.add("manifest.schema-invalid", document.where("/configuration/type"), what, line=line)
         else:
             authorschemas.check_defaults(configuration, "/configuration", document, findings)
     for name, spec in _dict(root.get("functions")).items():
         for key in ("input", "output"):
-            authorschemas.check(_dict(spec).get(key), child(child("/functions", name), key), document, findings)
+            pointer = child(child("/functions", name), key)
+            authorschemas.check(_dict(spec).get(key), pointer, document, findings, budget)
 
 
 _Problems = Iterator[tuple[str, str, str]]
-_Part = Callable[[dict[str, Any], Runtime | None], _Problems]
 
 
 def infer_runtime(document: Document, findings: Findings) -> Runtime | None:

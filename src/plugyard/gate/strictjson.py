@@ -5,12 +5,15 @@ readers of one manifest must not see two manifests. The standard library's reade
 """
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NoReturn
 
 from plugyard.gate.findings import Findings
 from plugyard.gate.limits import GateLimits
 
+_LINE_END = re.compile("\n")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -42,7 +45,11 @@ class Document:
         while pointer and pointer not in self._places:
             pointer = pointer.rpartition("/")[0]
         at = self._places.get(pointer)
-        return None if at is None else self._text.count("\n", 0, at) + 1
+        return None if at is None else bisect_left(self._line_ends, at) + 1
+
+    @cached_property
+    def _line_ends(self) -> list[int]:
+        return [match.start() for match in _LINE_END.finditer(self._text)]
 
 
 def child(pointer: str, key: str | int) -> str:

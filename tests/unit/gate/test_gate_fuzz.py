@@ -109,3 +109,37 @@ def test_a_manifest_of_any_shape_never_raises(value: object) -> None:
                                         "schedules", "security", "api"]), _json))  # fmt: skip
 def test_fields_of_any_shape_never_raise(fields: dict[str, object]) -> None:
     _check(plain(text=manifest(**fields)))
+
+
+_keywords = st.sampled_from([
+    "$ref", "$dynamicRef", "$anchor", "$id", "$defs", "$schema", "type", "properties", "items", "allOf",
+    "anyOf", "not", "if", "then", "prefixItems", "default", "pattern", "patternProperties",
+    "additionalProperties", "enum", "minimum", "required", "dependentSchemas", "format", "uniqueItems",
+])  # fmt: skip
+_schemas = st.recursive(
+    st.booleans()
+    | _json
+    | st.sampled_from(["#", "#/$defs/a", "#a", "a", "(", "^a+$", "string", "#/properties/a/allOf/0"]),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(_keywords, below, max_size=4)
+        | st.dictionaries(st.sampled_from(["a", "b"]), below, max_size=2)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=400)
+@given(st.dictionaries(_keywords, _schemas, max_size=5))
+def test_schemas_of_any_shape_never_raise(schema: dict[str, object]) -> None:
+    _check(plain(text=manifest(configuration=schema, functions={"f": {"input": schema}})))
+
+
+@given(st.text("0123456789.<>=~^|-*xXvV +ab", max_size=30), st.text("0123456789.-+abv", max_size=20))
+def test_ranges_and_versions_of_any_shape_never_raise(text: str, version: str) -> None:
+    _check(plain(text=manifest(metadata={"name": "abc", "version": version}, dependencies={"node": text})))
+
+
+@given(st.text("0123456789*/,- sunmonjax", max_size=30))
+def test_schedules_of_any_shape_never_raise(text: str) -> None:
+    _check(plain(text=manifest(schedules=[{"cron": text, "function": "f", "timeZone": text}])))

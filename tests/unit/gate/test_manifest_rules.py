@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from typing import Any
 
 import pytest
@@ -148,3 +149,23 @@ def test_only_text_is_bundled() -> None:
         io.BytesIO(plain(Entry(b"a.png", b"\x89PNG"), Entry(b"LICENSE", b"x"), Entry(b"t/A.MD", b"y"))), GateLimits()
     )
     assert set(json.loads(inspection.bundle or b"")["files"]) == {"plugin.json", "index.js", "t/A.MD"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"functions": {f"f {number}": {} for number in range(20_000)}},
+        {"security": {"permissions": ["x"] * 60_000}},
+        {"security": {"permissions": [{}] * 60_000}},
+        {f"unknown{number}": [1.0] for number in range(15_000)},
+        {"configuration": {"$ref": "#/$defs/0", "$defs": {str(n): {"$ref": f"#/$defs/{n + 1}"} for n in range(6_000)}}},
+        {"configuration": {"allOf": [{}] * 60_000}},
+    ],
+    ids=["functions", "words", "objects", "fields", "chain", "list"],
+)
+def test_a_manifest_full_of_faults_is_checked_in_seconds(fields: dict[str, Any]) -> None:
+    began = time.process_time()
+    findings = _findings(manifest(**fields))
+    assert findings
+    assert len(findings) <= GateLimits().findings + 1
+    assert time.process_time() - began < 5

@@ -7,7 +7,10 @@ import tarfile
 import zipfile
 from collections.abc import Mapping
 
+from plugyard.application.ports import Inspection
+from plugyard.domain.report import Report
 from plugyard.gate import answer, authorschemas, semantics
+from plugyard.gate.findings import Findings
 from plugyard.gate.inspect import inspect
 from plugyard.gate.limits import GateLimits
 from plugyard.sandbox import jail, wire
@@ -33,8 +36,14 @@ def _inspect(channel: socket.socket, descriptors: list[int], params: Params) -> 
     config = jail.JailConfig(enforced=enforced, data_bytes=limits.memory_bytes, reads_files=True)
     (package,) = descriptors
     jail.close(config, [channel.fileno(), package])
-    with open(package, "rb", closefd=False) as file:
-        inspection = inspect(file, limits, digest)
+    try:
+        with open(package, "rb", closefd=False) as file:
+            inspection = inspect(file, limits, digest)
+    except MemoryError:
+        findings = Findings(1)
+        what = f"the check needed more than {limits.memory_bytes} bytes of memory"
+        findings.add("gate.could-not-run", "the package", what)
+        inspection = Inspection(Report(findings=findings.all()))
     wire.send(channel, answer.encode(inspection))
 
 
