@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import pytest
 
 from plugyard.application.ports import ExecutionRecorder, Store
-from tests.integration.conftest import Database, database, postgres_urls
+from tests.integration.conftest import Database, database, postgres_data, postgres_urls
 from tests.memory.recorder import MemoryRecorder
 from tests.memory.store import MemoryStore
 
-__all__ = ["database", "postgres_urls"]
+__all__ = ["database", "postgres_data", "postgres_urls"]
 
 
 @dataclass(frozen=True)

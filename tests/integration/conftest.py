@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 import pytest
 import pytest_asyncio
+from psycopg.conninfo import conninfo_to_dict
 
 from plugyard.infrastructure.embedded.server import EmbeddedPostgres, Urls
 from plugyard.infrastructure.postgres.migrations import migrate
@@ -37,15 +40,29 @@ class Database:
         return psycopg.connect(self.urls.owner_url, autocommit=True, options=options)
 
 
-@pytest_asyncio.fixture(scope="session")
-async def postgres_urls() -> AsyncIterator[Urls]:
-    """A server that lives as long as the tests."""
+@pytest.fixture(scope="session")
+def postgres_data() -> Iterator[Path]:
+    """The data folder of the server below."""
     folder = reachable_folder()
-    server = EmbeddedPostgres(folder)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def postgres_urls(postgres_data: Path) -> AsyncIterator[Urls]:
+    """A server that lives as long as the tests."""
+    server = EmbeddedPostgres(postgres_data)
     urls = await server.start()
     yield urls
     await server.stop()
-    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def superuser_url(postgres_data: Path, postgres_urls: Urls) -> str:
+    """The way in that the service does not have, for tests that need databases of their own."""
+    password = json.loads((postgres_data / "postgres.secrets").read_text())["superuser"]
+    port = conninfo_to_dict(postgres_urls.owner_url)["port"]
+    return f"postgresql://plugyard_superuser:{password}@127.0.0.1:{port}/postgres"
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -58,9 +75,3 @@ async def database(postgres_urls: Urls) -> AsyncIterator[Database]:
     yield Database(store, recorder, postgres_urls)
     await recorder.close()
     await store.close()
-
-
-@pytest.fixture
-def service_url(postgres_urls: Urls) -> str:
-    """How the service connects."""
-    return postgres_urls.service_url

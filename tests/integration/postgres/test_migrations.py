@@ -1,0 +1,84 @@
+"""Migrations: done once, however many services start, and quick when there is nothing to do."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+import psycopg
+import pytest
+from alembic.script import ScriptDirectory
+
+from plugyard.domain.errors import StoreUnavailable
+from plugyard.infrastructure.embedded.server import Urls
+from plugyard.infrastructure.postgres.migrations import HEAD, REVISIONS, migrate
+from plugyard.infrastructure.postgres.migrations.run import configuration
+from tests.integration.conftest import SERVICE_ROLE, Database
+
+
+async def test_the_head_that_the_code_names_is_that_of_the_scripts() -> None:
+    scripts = ScriptDirectory.from_config(configuration())
+    assert scripts.get_current_head() == HEAD
+    assert {script.revision for script in scripts.walk_revisions()} == REVISIONS
+
+
+async def test_every_migration_says_whether_it_runs_before_or_after_the_code() -> None:
+    for script in ScriptDirectory.from_config(configuration()).walk_revisions():
+        assert script.module.__doc__ is not None
+        assert ("Before code." in script.module.__doc__) != ("After code." in script.module.__doc__)
+
+
+async def test_a_migrated_database_is_left_alone_quickly_and_without_alembic(database: Database) -> None:
+    begin = time.perf_counter()
+    assert await migrate(database.urls.owner_url, SERVICE_ROLE) is False
+    assert time.perf_counter() - begin < 0.2
+    code = (
+        "import asyncio, sys; from plugyard.infrastructure.postgres.migrations import migrate; "
+        "assert not asyncio.run(migrate(sys.argv[1], 'plugyard_service')); "
+        "assert not {'alembic', 'sqlalchemy'} & set(sys.modules), 'loaded'"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, database.urls.owner_url)
+    assert await process.wait() == 0
+
+
+async def test_services_that_start_at_once_migrate_once(postgres_urls: Urls, superuser_url: str) -> None:
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        connection.execute("create database twins owner plugyard_owner")
+    url = postgres_urls.owner_url.rpartition("/")[0] + "/twins"
+    try:
+        answers = await asyncio.gather(*(migrate(url, SERVICE_ROLE) for _ in range(4)))
+        assert True in answers
+        with psycopg.connect(url) as connection:
+            assert connection.execute("select version_num from plugyard.alembic_version").fetchall() == [(HEAD,)]
+        assert await migrate(url, SERVICE_ROLE) is False
+    finally:
+        with psycopg.connect(superuser_url, autocommit=True) as connection:
+            connection.execute("drop database twins")
+
+
+async def test_an_owner_may_serve_by_itself(postgres_urls: Urls, superuser_url: str) -> None:
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        connection.execute("create database alone owner plugyard_owner")
+    url = postgres_urls.owner_url.rpartition("/")[0] + "/alone"
+    try:
+        assert await migrate(url) is True
+        with psycopg.connect(url) as connection:
+            assert connection.execute("select count(*) from plugyard.plugins").fetchone() == (0,)
+    finally:
+        with psycopg.connect(superuser_url, autocommit=True) as connection:
+            connection.execute("drop database alone")
+
+
+async def test_a_database_of_newer_code_is_left_alone(database: Database) -> None:
+    with database.as_owner() as owner:
+        owner.execute("update alembic_version set version_num = '9999'")
+        try:
+            assert await migrate(database.urls.owner_url, SERVICE_ROLE) is False
+        finally:
+            owner.execute("update alembic_version set version_num = %s", [HEAD])
+
+
+async def test_a_database_that_is_away_is_unavailable() -> None:
+    with pytest.raises(StoreUnavailable):
+        await migrate("postgresql://nobody:x@127.0.0.1:1/none")
