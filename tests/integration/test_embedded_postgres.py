@@ -147,6 +147,24 @@ async def test_nothing_survives_a_killed_service_and_the_next_start_holds_what_w
     await server.stop()
 
 
+async def test_a_server_that_died_is_started_again_under_the_same_urls(data: Path) -> None:
+    server = EmbeddedPostgres(data)
+    urls = await server.start()
+    with psycopg.connect(urls.owner_url) as connection:
+        connection.execute("create table kept as select 42 as value")
+    assert server._child is not None
+    server._child.kill()
+    server._child.wait()
+    assert not server.running
+
+    await server.restart()
+    assert server.running
+    await server.restart()
+    with psycopg.connect(urls.owner_url) as connection:
+        assert connection.execute("select value from kept").fetchone() == (42,)
+    await server.stop()
+
+
 async def test_a_start_at_the_moment_of_the_kill_waits_for_the_dying_server(data: Path) -> None:
     service = _service(data)
     assert service.stdout is not None
@@ -170,7 +188,7 @@ async def test_a_lock_file_that_names_a_foreign_process_does_not_stop_the_start(
 
     again = EmbeddedPostgres(data)
     await again.start()
-    assert again.running()
+    assert again.running
     await again.stop()
 
 

@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -73,6 +73,15 @@ class Urls:
         return "Urls(...)"
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where the programs and the cluster are, and who runs them."""
+
+    programs: Path
+    cluster: Path
+    account: Account
+
+
 class EmbeddedPostgres:
     """One PostgreSQL server for one data folder and one service."""
 
@@ -81,6 +90,8 @@ class EmbeddedPostgres:
         self._log = self._data / "postgres.log"
         self._lock: int | None = None
         self._child: subprocess.Popen[bytes] | None = None
+        self._place: _Place | None = None
+        self._port = 0
 
     async def start(self, progress: Progress = lambda _: None) -> Urls:
         """Starts the server, making the cluster on the first start, and answers when it accepts connections.
@@ -105,14 +116,25 @@ class EmbeddedPostgres:
             else:
                 progress("Making the database cluster")
                 await _make_cluster(programs, cluster, account, credentials, self._log)
-            port = await self._launch(programs, cluster, account)
+            self._place = _Place(programs, cluster, account)
+            await self._launch(self._place, [_free_port() for _ in range(5)])
             if not credentials.prepared:
-                await prepare_database(_url(SUPERUSER, credentials.superuser, port, "postgres"), credentials)
+                await prepare_database(_url(SUPERUSER, credentials.superuser, self._port, "postgres"), credentials)
                 credentials.mark_prepared(self._data)
         except BaseException:
             await self.stop()
             raise
-        return Urls(_url(OWNER, credentials.owner, port), _url(SERVICE, credentials.service, port))
+        return Urls(_url(OWNER, credentials.owner, self._port), _url(SERVICE, credentials.service, self._port))
+
+    async def restart(self) -> None:
+        """Starts a server that ended by itself again, on the same port, so that its URLs stay what they were.
+
+        What was committed is there. Raises `EmbeddedPostgresFailedError` when it does not come up.
+        """
+        if self._place is None or self.running:
+            return
+        await self._recover(self._place.cluster, lambda _: None)
+        await self._launch(self._place, [self._port])
 
     async def stop(self) -> None:
         """Stops the server and gives the data folder free; does nothing when it does not run."""
@@ -123,6 +145,7 @@ class EmbeddedPostgres:
             os.close(self._lock)
             self._lock = None
 
+    @property
     def running(self) -> bool:
         """Whether the server's process lives."""
         return self._child is not None and self._child.poll() is None
@@ -135,23 +158,24 @@ class EmbeddedPostgres:
         # Its number may meanwhile be that of another process, and PostgreSQL would then refuse to start.
         stale.unlink(missing_ok=True)
 
-    async def _launch(self, programs: Path, cluster: Path, account: Account) -> int:
-        """Starts `postgres` on a free port and waits until it accepts connections; answers the port."""
-        for _ in range(5):
-            port = _free_port()
+    async def _launch(self, place: _Place, ports: Sequence[int]) -> None:
+        """Starts `postgres` on the first of the ports that is still free and waits until it accepts connections."""
+        for port in ports:
             settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(port)}.items()]
             begin = self._log.stat().st_size if self._log.exists() else 0
             with self._log.open("ab") as sink:
-                child = process.spawn(account, programs / "postgres", ["-D", str(cluster), *settings], sink)
+                arguments = ["-D", str(place.cluster), *settings]
+                child = process.spawn(place.account, place.programs / "postgres", arguments, sink)
             self._child = child
-            if await _ready(child, cluster):
-                return port
+            if await _ready(child, place.cluster):
+                self._port = port
+                return
             said = process.tail(self._log, max(1, self._log.stat().st_size - begin))
             await process.end(child)
             # Between the choice of a port and its use another program may take it.
             if "could not bind" not in said:
                 raise EmbeddedPostgresFailedError(f"PostgreSQL did not start; {self._log} ends with:\n{said[-2000:]}")
-        raise EmbeddedPostgresFailedError("PostgreSQL found no free port on 127.0.0.1.")
+        raise EmbeddedPostgresFailedError(f"PostgreSQL found none of the ports {list(ports)} free.")
 
     def _rotate_log(self) -> None:
         if self._log.exists() and self._log.stat().st_size > _LOG_LIMIT_BYTES:
