@@ -24,9 +24,13 @@ class Answer(ASGIResponse):
     ) -> None:
         super().__init__(body=b"", status_code=status, media_type=media_type)
         self.body = body
-        self._sent = [
+        # RFC 9110, 8.6: an answer without content says nothing of its length.
+        described = [
             (b"content-type", media_type.encode("latin-1")),
             (b"content-length", str(len(body)).encode()),
+        ]
+        self._sent = [
+            *(described if status != 204 else ()),
             *((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers),
         ]
 

@@ -15,7 +15,7 @@ from plugyard.http.answers import Answer, encode
 from plugyard.http.exchange import Draining, Service
 from plugyard.http.health import Ready
 from plugyard.http.middleware import Around, instance_of
-from plugyard.http.operations import Operation, route_of
+from plugyard.http.operations import Operation, routes_of
 from plugyard.http.problems import MEDIA_TYPE, problem_of
 from plugyard.http.telemetry import Telemetry
 
@@ -50,7 +50,7 @@ def create_app(
     service = Service(platform, telemetry, upload_folder, max_upload_bytes, Draining())
     app = Litestar(
         route_handlers=[
-            *(route_of(one, service) for one in (*OPERATIONS, *executions.UNLISTED)),
+            *routes_of((*OPERATIONS, *executions.UNLISTED), service),
             *health.routes_of(service, ready, version),
             *_document_routes(version),
         ],

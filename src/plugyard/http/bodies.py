@@ -69,7 +69,9 @@ def decode(raw: bytes, type_: type[T], *, schema: str = "", document: Mapping[st
     try:
         value = msgspec.json.decode(raw, type=type_)
     except msgspec.ValidationError as error:
-        raise InvalidInput("The body does not fit.", _faults(raw, validator) or [_from_msgspec(str(error))]) from error
+        if faults := _faults(raw, validator):
+            raise InvalidInput("The body does not fit.", faults) from error
+        value = _with_whole_numbers(raw, type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedJson(_why_malformed(raw, error)) from error
     # The types leave two things open: names that stand twice, and a line feed that "$" overlooks in Python.
@@ -148,6 +150,18 @@ def _told(error: jsonschema_rs.ValidationError) -> list[FieldError]:
         if len(inner) == 1:
             return _told(inner[0])
     return [FieldError(where, error.message[:300])]
+
+
+def _with_whole_numbers(raw: bytes, type_: type[T]) -> T:
+    """The body once more, for whoever writes ``4.0``: to JSON Schema (and to JavaScript) that is the integer 4."""
+    try:
+        fields = msgspec.json.decode(raw, type=dict[str, Any])
+        for name, value in fields.items():
+            if name != "input" and isinstance(value, float) and value.is_integer():
+                fields[name] = int(value)
+        return msgspec.json.decode(msgspec.json.encode(fields), type=type_)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise InvalidInput("The body does not fit.", [_from_msgspec(str(error))]) from error
 
 
 def _from_msgspec(message: str) -> FieldError:

@@ -17,7 +17,7 @@ from litestar.response.base import ASGIResponse
 
 from plugyard.application.platform import require
 from plugyard.domain.identity import Action
-from plugyard.http.answers import JSON
+from plugyard.http.answers import JSON, Answer
 from plugyard.http.auth import caller_of
 from plugyard.http.exchange import Exchange, Service
 from plugyard.http.queries import Parameter, read_headers, read_query
@@ -112,12 +112,26 @@ def headers_of(scope: Any) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def route_of(one: Operation, service: Service) -> HTTPRouteHandler:
-    """The Litestar route for one operation."""
+def routes_of(operations: Sequence[Operation], service: Service) -> list[HTTPRouteHandler]:
+    """The Litestar routes for all operations."""
+    methods: dict[str, set[str]] = {}
+    for one in operations:
+        methods.setdefault(one.path, {"OPTIONS"}).update([one.method, "HEAD"] if one.method == "GET" else [one.method])
+    routes = []
+    for one in operations:
+        # The first operation of a path also tells what the path takes: Litestar's own OPTIONS would name the methods
+        # of one handler alone.
+        routes.append(_route_of(one, service, ", ".join(sorted(methods.pop(one.path, ())))))
+    return routes
+
+
+def _route_of(one: Operation, service: Service, allow: str) -> HTTPRouteHandler:
     has_headers = any(parameter.header for parameter in one.query)
 
     async def endpoint(request: Request[Any, Any, Any]) -> ASGIResponse:
         scope: Any = request.scope
+        if scope["method"] == "OPTIONS":
+            return Answer(b"", status=204, headers=(("allow", allow),))
         headers = headers_of(scope)
         # Who may not do it learns nothing of whether the rest of the request is right.
         caller = await caller_of(service.platform, headers, scope["state"]["request_id"])
@@ -136,6 +150,8 @@ def route_of(one: Operation, service: Service) -> HTTPRouteHandler:
         return await one.run(exchange)
 
     methods: list[Any] = [one.method, "HEAD"] if one.method == "GET" else [one.method]
+    if allow:
+        methods.append("OPTIONS")
     path = re.sub(r"{(\w+)}", lambda found: "{path:path}" if found[1] == "path" else f"{{{found[1]}:str}}", one.path)
     name = f"{one.method} {one.path}"
     return HTTPRouteHandler(path, http_method=methods, status_code=one.replies[0].status, name=name)(endpoint)

@@ -1,0 +1,98 @@
+"""What the OpenAPI document says, held against what the service does, with data that fits it and data that does not.
+
+Every check of schemathesis runs on every operation, over a socket, with the key of an admin or of an operator.
+"""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from hypothesis import HealthCheck, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from plugyard.application.ports import Inspection
+from plugyard.domain.identity import Role
+from plugyard.domain.report import Finding, Report, Severity
+from plugyard.http import openapi
+from plugyard.http.app import OPERATIONS
+from tests.integration.http.service import KEYS, Http
+
+schema = schemathesis.openapi.from_dict(openapi.document(OPERATIONS, "1.0.0"))
+OF_OPERATORS = ("/api/v1/tenants",)
+
+
+class RefusingInspector:
+    """A gate that takes random bytes for what they are."""
+
+    async def inspect(self, path: Path, *, digest: str, size: int) -> Inspection:
+        """Refuse."""
+        finding = Finding("archive.format", Severity.ERROR, "", "No archive.", "Nothing can be read.", "Pack it.")
+        return Inspection(Report((finding,), digest))
+
+
+def _serve(folder: Path, port: int, ended: threading.Event) -> None:
+    async def until_told() -> None:
+        http = Http(folder)
+        object.__setattr__(http.world.platform, "inspector", RefusingInspector())
+        await http.tenant()
+        server = Server(http.app, "127.0.0.1", port, interface=Interfaces.ASGI, log_enabled=False)
+        serving = asyncio.ensure_future(server.serve())
+        await asyncio.to_thread(ended.wait)
+        server.stop()
+        await serving
+
+    asyncio.run(until_told())
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the application listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ended = threading.Event()
+    serving = threading.Thread(target=_serve, args=(tmp_path_factory.mktemp("http"), port, ended), daemon=True)
+    serving.start()
+    found = f"http://127.0.0.1:{port}"
+    until = time.monotonic() + 10
+    while True:
+        try:
+            httpx.get(found + "/health/live")
+            break
+        except httpx.TransportError:
+            assert serving.is_alive(), "the application could not start"
+            assert time.monotonic() < until, "the application did not start within 10 s"
+            time.sleep(0.02)
+    yield found
+    ended.set()
+    serving.join(10)
+
+
+def _beyond_schemas(case: schemathesis.Case) -> list[Any]:
+    """The checks that do not hold where a schema cannot say it all: which bytes are a package, and which cursors were
+    given by an earlier page."""
+    query = case.query if isinstance(case.query, dict) else {}
+    if case.operation.path == "/api/v1/plugins/upload" or "cursor" in query:
+        return [positive_data_acceptance]
+    return []
+
+
+@schema.parametrize()
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_the_document_and_the_service_agree(case: schemathesis.Case, address: str) -> None:
+    role = Role.OPERATOR if case.operation.path in OF_OPERATORS else Role.ADMIN
+    case.call_and_validate(
+        base_url=address,
+        headers={"Authorization": f"Bearer {KEYS[role]}"},
+        excluded_checks=_beyond_schemas(case),
+        timeout=10,
+    )
