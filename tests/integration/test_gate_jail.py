@@ -17,7 +17,7 @@ from plugyard.gate.limits import GateLimits
 from plugyard.sandbox.outside.zygote_client import Child
 from tests.unit.gate.archive_samples import SAMPLES
 from tests.unit.gate.manifest_samples import MANIFEST_SAMPLES
-from tests.unit.gate.packing import Entry, plain
+from tests.unit.gate.packing import Entry, deflated, manifest, plain
 
 _LIMITS = GateLimits()
 _DIGEST = "d" * 64
@@ -96,6 +96,17 @@ async def test_a_check_that_runs_out_of_memory_refuses(tmp_path: Path) -> None:
         await inspector.close()
 
 
+async def test_a_schema_that_exhausts_the_validator_ends_the_check_alone(
+    inspector: JailedInspector, tmp_path: Path
+) -> None:
+    properties = {f"p{number}": {"default": 1} for number in range(5_000)}
+    hostile = {"properties": properties, "required": [f"q{number}" for number in range(9_000)]}
+    inspection = await _inspect(inspector, tmp_path, plain(text=manifest(configuration=hostile)))
+    assert _rules(inspection) <= {"gate.could-not-run", "gate.timeout"}
+    assert inspection.report.refused
+    assert not (await _inspect(inspector, tmp_path, plain())).report.refused
+
+
 async def test_a_check_that_is_killed_refuses_and_the_next_one_runs(tmp_path: Path) -> None:
     class Killed(_Remembering):
         async def _fork(self, path: Path, digest: str) -> Child:
@@ -155,7 +166,8 @@ async def test_a_package_of_50_megabytes_is_checked_in_seconds_with_bounded_memo
     inspector = _Remembering()
     try:
         noise = os.urandom(1 << 20)
-        entries = [Entry(b"%d.bin" % number, noise[number:] + noise[:number], method=8) for number in range(46)]
+        packed = deflated(noise)
+        entries = [Entry(b"%d.bin" % number, noise, method=8, packed=packed) for number in range(46)]
         text = b"".join(b"const x%d = %d;\n" % (number, number * 7919 % 10007) for number in range(330_000))
         entries.append(Entry(b"lib/a.js", text, method=8))
         package = plain(*entries)

@@ -1,6 +1,6 @@
 """Checks the JSON Schemas that an author writes into a manifest: the configuration, and functions' input and output.
 
-``semantics`` calls it. What passes here can be compiled by ``compiled`` and applied to hostile input: nothing is
+``semantics`` calls it. What passes here ``application.schemas`` can compile and apply to hostile input: nothing is
 fetched, patterns take linear time, and references cannot make a small schema cost an endless check.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from plugyard.application import schemas
 from plugyard.gate import schemacost
 from plugyard.gate.definition import pointer_of
 from plugyard.gate.findings import ENOUGH, Findings
@@ -24,12 +25,6 @@ _REFERENCES = frozenset({"$ref", "$dynamicRef"})
 @cache
 def _dialect() -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator({"$ref": DIALECT}, offline=True)
-
-
-def compiled(schema: dict[str, Any] | bool) -> jsonschema_rs.Draft202012Validator:
-    """The schema ready to check input; raises ``jsonschema_rs.ValidationError`` or ``ReferencingError``."""
-    options = jsonschema_rs.RegexOptions(size_limit=1 << 20)
-    return jsonschema_rs.Draft202012Validator(schema, offline=True, pattern_options=options)
 
 
 def check(schema: Any, pointer: str, document: Document, findings: Findings, budget: schemacost.Budget) -> bool:
@@ -68,14 +63,15 @@ def check(schema: Any, pointer: str, document: Document, findings: Findings, bud
 
 def _compile_problems(schema: dict[str, Any], pointer: str) -> list[tuple[str, str, str]]:
     try:
-        compiled(schema)
-    except jsonschema_rs.ReferencingError as error:
-        return [("manifest.schema-reference", pointer, str(error))]
-    except jsonschema_rs.ValidationError as error:
-        rule = "manifest.schema-reference" if error.kind.name == "$ref" else "manifest.schema-invalid"
-        return [(rule, pointer + pointer_of(list(error.instance_path)), error.message)]
+        schemas.compiled(schema)
     except ValueError as error:
-        return [("manifest.schema-invalid", pointer, str(error))]
+        cause, rule, place = error.__cause__, "manifest.schema-invalid", pointer
+        if isinstance(cause, jsonschema_rs.ReferencingError):
+            rule = "manifest.schema-reference"
+        elif isinstance(cause, jsonschema_rs.ValidationError):
+            place += pointer_of(list(cause.instance_path))
+            rule = "manifest.schema-reference" if cause.kind.name == "$ref" else rule
+        return [(rule, place, str(error))]
     return []
 
 
@@ -105,7 +101,7 @@ def _inner_addresses(node: Any, pointer: str, *, root: bool = True) -> Iterator[
 
 def check_defaults(schema: dict[str, Any], pointer: str, document: Document, findings: Findings) -> None:
     """Report each default of a configuration that its own schema refuses. The schema itself must have passed."""
-    for error in islice(compiled(schema).iter_errors(_defaults(schema)), ENOUGH):
+    for error in islice(schemas.compiled(schema).iter_errors(_defaults(schema)), ENOUGH):
         # A field without a default is for the tenant to fill in; its absence is no fault of the defaults.
         if error.kind.name == "required":
             continue

@@ -71,6 +71,12 @@ def _overlapping() -> bytes:
     )
 
 
+def _lost_header() -> bytes:
+    package = plain(Entry(b"a.txt", b"x"))
+    at = package.rindex(b"PK\x03\x04")
+    return package[:at] + b"PK\x03\x05" + package[at + 4 :]
+
+
 def _second_end() -> bytes:
     return plain(comment=zip_of(Entry(b"other.js", b"evil")))
 
@@ -190,6 +196,34 @@ SAMPLES: list[Sample] = [
     Sample("one key twice in an extended header", "archive.headers-disagree", "the package",
            lambda: taped(pax(("path", "b"), ("path", "c")), Member(b"a")),
                   lambda: taped(pax(("path", "b")), Member(b"a"))),
+    Sample("a size in the extended header that is no number", "archive.damaged", "a.txt",
+           lambda: taped(pax(("size", "-3")), Member(b"a.txt", b"abc")),
+           lambda: taped(pax(("size", "3")), Member(b"a.txt", b"abc"))),
+    Sample("two sizes for one TAR entry", "archive.headers-disagree", "a.txt",
+           lambda: taped(pax(("size", "3")), Member(b"a.txt", b"abcd")),
+           lambda: taped(pax(("size", "4")), Member(b"a.txt", b"abcd"))),
+    Sample("two extended headers of a kind", "archive.headers-disagree", "the package",
+           lambda: taped(pax(("path", "b")), pax(("path", "c")), Member(b"a")),
+           lambda: taped(pax(("path", "b")), Member(b"a"), pax(("path", "c")), Member(b"a"))),
+    Sample("a huge extended header", "archive.entry-kind", "the package",
+           lambda: taped(pax(("comment", "x" * 300_000)), Member(b"a")),
+           lambda: taped(pax(("comment", "x" * 3_000)), Member(b"a"))),
+    Sample("extended headers without end", "archive.too-many-entries", "the package",
+           lambda: taped(*[pax(("comment", "x"), kind=b"g")] * 20), taped, _FEW),
+    Sample("a cut extra field", "archive.damaged", "a.txt",
+           lambda: plain(Entry(b"a.txt", b"x", extra=b"\x55\x54\x09\x00\x01")),
+           lambda: plain(Entry(b"a.txt", b"x", extra=b"\x55\x54\x01\x00\x01"))),
+    Sample("a ZIP64 size that is not there", "archive.damaged", "a.txt",
+           lambda: plain(Entry(b"a.txt", b"x", central={"size": 0xFFFFFFFF})),
+           lambda: plain(Entry(b"a.txt", b"x", extra=struct.pack("<HHQQ", 1, 16, 1, 1),
+                               central={"size": 0xFFFFFFFF, "packed": 0xFFFFFFFF},
+                               local={"size": 0xFFFFFFFF, "packed": 0xFFFFFFFF}))),
+    Sample("a directory of something else", "archive.damaged", "the package",
+           lambda: plain().replace(b"PK\x01\x02", b"PK\x01\x03"), plain),
+    Sample("two entries at one place", "archive.overlap", "b.txt",
+           lambda: plain(Entry(b"a.txt", b"x"), Entry(b"b.txt", b"x", central={"offset": 0})),
+           lambda: plain(Entry(b"a.txt", b"x"), Entry(b"b.txt", b"x"))),
+    Sample("an entry that begins nowhere", "archive.damaged", "a.txt", _lost_header, plain),
     Sample("overlapping entries", "archive.overlap", "a.txt", _overlapping,
            lambda: plain(Entry(b"a.txt", b"inside"), Entry(b"b.txt", b"inside"))),
     Sample("a program before the ZIP", "archive.leading-data", "the package", lambda: b"#!/bin/sh\n" + plain(), plain),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from plugyard.application.ports import Inspection
 from plugyard.domain.report import Report
-from plugyard.gate import answer, authorschemas, semantics
+from plugyard.gate import answer, semantics
 from plugyard.gate.findings import Findings
 from plugyard.gate.inspect import inspect
 from plugyard.gate.limits import GateLimits
@@ -22,7 +22,6 @@ _ENFORCED, _DIGEST = "enforced", "digest"
 def prepare() -> Mapping[str, Role]:
     """Load everything that a check can need, for once the jail is closed no file can be opened any more."""
     semantics.time_zones()
-    authorschemas.compiled({"type": "object"})
     for package in _rehearsals():
         answer.encode(inspect(io.BytesIO(package), GateLimits(), "0" * 64))
     return {"inspect": _inspect}
