@@ -9,7 +9,9 @@ import time
 import psycopg
 import pytest
 from alembic.script import ScriptDirectory
+from psycopg import sql
 
+from plugyard.application.ports import ListingFilter, PageRequest, PluginFilter
 from plugyard.domain.errors import StoreUnavailable
 from plugyard.infrastructure.embedded.server import Urls
 from plugyard.infrastructure.postgres.migrations import HEAD, REVISIONS, migrate
@@ -82,3 +84,28 @@ async def test_a_database_of_newer_code_is_left_alone(database: Database) -> Non
 async def test_a_database_that_is_away_is_unavailable() -> None:
     with pytest.raises(StoreUnavailable):
         await migrate("postgresql://nobody:x@127.0.0.1:1/none")
+
+
+async def test_a_column_that_newer_code_adds_does_not_disturb_older_code(database: Database) -> None:
+    from tests.contract.given import a_stored_listing
+
+    listing = await a_stored_listing(database.store)
+
+    async def read() -> None:
+        async with database.store.for_tenant(listing.tenant_id) as tx:
+            assert await tx.plugin(listing.plugin_id) is not None
+            assert await tx.listing(listing.id) == listing
+            assert (await tx.list_plugins(PluginFilter(), PageRequest())).items
+            assert (await tx.search_listings(ListingFilter(), PageRequest())).items
+
+    for _ in range(40):  # Until every connection of the pool has prepared these statements.
+        await read()
+    with database.as_owner() as owner:
+        try:
+            for table in ("plugins", "marketplace_listings", "plugin_versions"):
+                owner.execute(sql.SQL("alter table {} add column newer text").format(sql.Identifier(table)))
+            for _ in range(10):
+                await read()
+        finally:
+            for table in ("plugins", "marketplace_listings", "plugin_versions"):
+                owner.execute(sql.SQL("alter table {} drop column newer").format(sql.Identifier(table)))

@@ -41,17 +41,34 @@ def _type(column: str) -> Any:
     return sa.Text()
 
 
-_PLUGINS = _table("plugins", "id tenant_id name state version_id created_at updated_at")
-_VERSIONS = _table(
-    "plugin_versions", "id tenant_id plugin_id precedence runtime category author permissions words created_at"
+# What a plugin's, an execution's and a listing's row has to hold; the rest of a table is for filters and orders.
+_PLUGIN_COLUMNS = (
+    "id tenant_id name state version_id previous_version_id origin_listing_id configuration secrets grants "
+    "installed_at activated_at suspended_because health_status health_score health_checked_at created_at updated_at"
 )
-_EXECUTIONS = _table("plugin_executions", "id tenant_id plugin_id status function version started_at")
-_LOGS = _table("plugin_logs", "id tenant_id plugin_id execution_id at level message fields")
-_LISTINGS = _table("marketplace_listings", "id category words withdrawn_at")
+_VERSION_COLUMNS = "id tenant_id plugin_id digest entry manifest report exports created_at"
+_EXECUTION_COLUMNS = (
+    "id tenant_id plugin_id version function status started_at ended_at wall_ms cpu_ms peak_memory_bytes service_calls "
+    "start error_code error_message error_stack error_limit error_used actor request_id input_bytes output_bytes"
+)
+_LOG_COLUMNS = "id execution_id at level message fields"
+_LISTING_COLUMNS = (
+    "id tenant_id plugin_id version_id name version digest entry manifest exports packed_bytes published_at "
+    "withdrawn_at installations rating_sum rating_count health_score"
+)
+_PLUGINS = _table("plugins", _PLUGIN_COLUMNS)
+_VERSIONS = _table("plugin_versions", f"{_VERSION_COLUMNS} precedence runtime category author permissions words")
+_EXECUTIONS = _table("plugin_executions", _EXECUTION_COLUMNS)
+_LOGS = _table("plugin_logs", f"{_LOG_COLUMNS} tenant_id plugin_id")
+_LISTINGS = _table("marketplace_listings", f"{_LISTING_COLUMNS} category words")
 _RATINGS = _table("plugin_ratings", "tenant_id listing_id stars review created_at updated_at")
 _KEYS = _table("api_keys", "id tenant_id name role created_at expires_at revoked_at last_used_at")
 _TENANTS = _table("tenants", "id slug name policy created_at")
 _AUDIT = _table("audit_log", "id tenant_id at actor action target detail request_id")
+
+
+def _columns(table: sa.TableClause, names: str) -> list[Any]:
+    return [table.c[name] for name in names.split()]
 
 
 @dataclass(frozen=True)
@@ -138,14 +155,14 @@ def plugins(filters: PluginFilter, page: PageRequest) -> Query:
     if asked is not None:
         where.append(_VERSIONS.c.words.op("@@")(sa.cast(asked, postgresql.TSQUERY)))
     joined = _PLUGINS.join(_VERSIONS, _VERSIONS.c.id == _PLUGINS.c.version_id)
-    return _query([sa.literal_column("plugyard.plugins.*")], where, order, page, joined)
+    return _query(_columns(_PLUGINS, _PLUGIN_COLUMNS), where, order, page, joined)
 
 
 def versions(plugin_id: str, page: PageRequest) -> Query:
     """A plugin's versions, the highest first."""
     order = _Order("versions", _VERSIONS.c.precedence, _VERSIONS.c.id, str)
     where = [_VERSIONS.c.tenant_id == _HERE, _VERSIONS.c.plugin_id == plugin_id]
-    return _query([sa.literal_column("plugyard.plugin_versions.*")], where, order, page)
+    return _query(_columns(_VERSIONS, _VERSION_COLUMNS), where, order, page)
 
 
 def executions(plugin_id: str, filters: ExecutionFilter, page: PageRequest) -> Query:
@@ -160,25 +177,21 @@ def executions(plugin_id: str, filters: ExecutionFilter, page: PageRequest) -> Q
         where.append(table.version == filters.version)
     where += _between(table.started_at, filters.since, filters.until)
     order = _Order("executions", table.started_at, table.id, datetime)
-    return _query([sa.literal_column("plugyard.plugin_executions.*")], where, order, page)
+    return _query(_columns(_EXECUTIONS, _EXECUTION_COLUMNS), where, order, page)
 
 
 def logs(plugin_id: str, filters: LogFilter, page: PageRequest) -> Query:
     """A plugin's log, the newest first; ids grow with time, so they alone are the order."""
     table = _LOGS.c
     order = _Order("logs", table.id, table.id, str)
-    return _query(_log_columns(), _log_conditions(plugin_id, filters), order, page)
+    return _query(_columns(_LOGS, _LOG_COLUMNS), _log_conditions(plugin_id, filters), order, page)
 
 
 def logs_after(plugin_id: str, filters: LogFilter, after_id: str, limit: int) -> Query:
     """The log lines behind one, the oldest first, for those who follow a log."""
     where = [*_log_conditions(plugin_id, filters), _LOGS.c.id > after_id]
-    statement = sa.select(*_log_columns()).where(*where).order_by(_LOGS.c.id).limit(limit)
+    statement = sa.select(*_columns(_LOGS, _LOG_COLUMNS)).where(*where).order_by(_LOGS.c.id).limit(limit)
     return _compiled("logs after", statement, limit)
-
-
-def _log_columns() -> list[Any]:
-    return [_LOGS.c[name] for name in ("id", "execution_id", "at", "level", "message", "fields")]
 
 
 def _log_conditions(plugin_id: str, filters: LogFilter) -> list[Any]:
@@ -213,7 +226,7 @@ def listings(filters: ListingFilter, page: PageRequest) -> Query:
     asked = word_query(filters.q or "")
     if asked is not None:
         where.append(_LISTINGS.c.words.op("@@")(sa.cast(asked, postgresql.TSQUERY)))
-    return _query([sa.literal_column("plugyard.marketplace_listings.*")], where, order, page)
+    return _query(_columns(_LISTINGS, _LISTING_COLUMNS), where, order, page)
 
 
 def ratings(listing_id: str, page: PageRequest) -> Query:

@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 import psycopg
-from psycopg.rows import dict_row
+from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool
@@ -58,7 +59,7 @@ class PostgresStore:
         self._versions = VersionCache()
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             service_url,
-            connection_class=psycopg.AsyncConnection[psycopg.rows.DictRow],
+            connection_class=psycopg.AsyncConnection[DictRow],
             # Transactions are begun by hand, together with the setting that binds them to a tenant.
             kwargs={"autocommit": True, "row_factory": dict_row, "options": _OPTIONS},
             configure=_configure,
@@ -69,10 +70,10 @@ class PostgresStore:
         )
         self._warming: asyncio.Task[object] | None = None
 
-    async def open(self) -> None:
-        """Connects; raises `StoreUnavailable` when the database does not answer within 10 s."""
+    async def open(self, within_s: float = 10.0) -> None:
+        """Connects; raises `StoreUnavailable` when the database does not answer within so many seconds."""
         with translated():
-            await self._pool.open(wait=True, timeout=10.0)
+            await self._pool.open(wait=True, timeout=within_s)
         # SQLAlchemy takes half a second to load, which the first list should not have to wait for.
         self._warming = asyncio.create_task(asyncio.to_thread(importlib.import_module, f"{__package__}.lists"))
 
@@ -147,40 +148,42 @@ class PostgresStore:
 
     async def key_by_hash(self, secret_hash: bytes) -> ApiKey | None:
         """The key whose secret has this hash, of whichever tenant."""
-        async with self._transaction("begin") as connection:
-            with translated():
-                cursor = await connection.execute(_SQL["key by hash"], {"secret_hash": secret_hash})
-                row = await cursor.fetchone()
+        row = await self._statement(_SQL["key by hash"], {"secret_hash": secret_hash})
         return key_of(row) if row else None
 
     async def touch_keys(self, used: Mapping[str, datetime]) -> None:
         """Notes when keys were last used; a later moment that is noted already stays."""
-        if not used:
-            return
-        async with self._transaction("begin") as connection:
-            with translated():
-                parameters = {"ids": list(used), "moments": list(used.values())}
-                await connection.execute(_SQL["touch keys"], parameters)
+        if used:
+            await self._statement(_SQL["touch keys"], {"ids": list(used), "moments": list(used.values())})
 
     async def ping(self) -> None:
         """Asks the database for a sign of life; raises `StoreUnavailable` without one."""
-        async with self._transaction("begin") as connection:
-            with translated():
-                await connection.execute(_SQL["ping"])
+        await self._statement(_SQL["ping"], {})
 
     async def ensure_partitions(self, days_ahead: int = 7) -> None:
         """Makes the partitions of the days to come; call it at each start and once a day."""
-        async with self._transaction("begin") as connection:
-            with translated():
-                await connection.execute(_SQL["ensure partitions"], {"days_ahead": days_ahead})
+        await self._statement(_SQL["ensure partitions"], {"days_ahead": days_ahead})
 
     async def clean_up(self, executions_kept: timedelta, logs_kept: timedelta) -> CleanUp:
         """Drops the partitions that are older than their retention, and what else has served its time."""
-        async with self._transaction("begin") as connection:
-            with translated():
-                parameters = {"executions_kept": executions_kept, "logs_kept": logs_kept}
-                row = await (await connection.execute(_SQL["clean up"], parameters)).fetchone()
-        return CleanUp(**(row or {}))
+        parameters = {"executions_kept": executions_kept, "logs_kept": logs_kept}
+        return CleanUp(**(await self._statement(_SQL["clean up"], parameters) or {}))
+
+    async def _statement(self, statement: str, parameters: Mapping[str, Any]) -> DictRow | None:
+        """Runs one statement in a transaction of its own, without a tenant; all that come here may be run twice."""
+        with translated():
+            try:
+                return await self._attempt(statement, parameters)
+            except psycopg.OperationalError:
+                await self._pool.check()
+                return await self._attempt(statement, parameters)
+
+    async def _attempt(self, statement: str, parameters: Mapping[str, Any]) -> DictRow | None:
+        connection = await self._pool.getconn()
+        try:
+            return await (await connection.execute(statement, parameters)).fetchone()
+        finally:
+            await self._pool.putconn(connection)
 
 
 async def _configure(connection: Connection) -> None:

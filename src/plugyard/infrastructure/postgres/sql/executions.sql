@@ -4,7 +4,11 @@
 select plugyard.record_executions(%s::jsonb);
 
 -- # execution by id
-select * from plugyard.plugin_executions where id = %(id)s;
+select
+  id, tenant_id, plugin_id, version, function, status, started_at, ended_at, wall_ms, cpu_ms, peak_memory_bytes,
+  service_calls, start, error_code, error_message, error_stack, error_limit, error_used, actor, request_id, input_bytes,
+  output_bytes
+from plugyard.plugin_executions where id = %(id)s;
 
 -- # metrics of a window
 with window_rows as materialized (

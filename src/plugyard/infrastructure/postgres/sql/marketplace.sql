@@ -22,17 +22,29 @@ on conflict (id) do update set
   published_at = excluded.published_at, withdrawn_at = excluded.withdrawn_at, health_score = excluded.health_score;
 
 -- # listing by id
-select * from plugyard.marketplace_listings where id = %(id)s and (withdrawn_at is null or %(withdrawn)s);
+select
+  id, tenant_id, plugin_id, version_id, name, version, digest, entry, manifest, exports, packed_bytes, published_at,
+  withdrawn_at, installations, rating_sum, rating_count, health_score
+from plugyard.marketplace_listings where id = %(id)s and (withdrawn_at is null or %(withdrawn)s);
 
 -- # listing of a plugin
-select * from plugyard.marketplace_listings
+select
+  id, tenant_id, plugin_id, version_id, name, version, digest, entry, manifest, exports, packed_bytes, published_at,
+  withdrawn_at, installations, rating_sum, rating_count, health_score
+from plugyard.marketplace_listings
 where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s;
 
 -- # listing by name
-select * from plugyard.marketplace_listings where name = %(name)s and withdrawn_at is null;
+select
+  id, tenant_id, plugin_id, version_id, name, version, digest, entry, manifest, exports, packed_bytes, published_at,
+  withdrawn_at, installations, rating_sum, rating_count, health_score
+from plugyard.marketplace_listings where name = %(name)s and withdrawn_at is null;
 
 -- # featured listings
-select * from plugyard.marketplace_listings where withdrawn_at is null
+select
+  id, tenant_id, plugin_id, version_id, name, version, digest, entry, manifest, exports, packed_bytes, published_at,
+  withdrawn_at, installations, rating_sum, rating_count, health_score
+from plugyard.marketplace_listings where withdrawn_at is null
 order by plugyard.featured_score(rating_sum, rating_count, installations, health_score) desc, id desc
 limit %(limit)s;
 

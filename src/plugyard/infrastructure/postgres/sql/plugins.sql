@@ -1,4 +1,5 @@
 -- Plugins, their versions and dependencies. Used by plugins.py. Row-level security adds the tenant to each of these.
+-- Columns are always named: a migration that adds one must not change what a prepared statement answers.
 
 -- # add plugin
 insert into plugyard.plugins (
@@ -19,21 +20,36 @@ update plugyard.plugins set
 where id = %(id)s and tenant_id = %(tenant_id)s;
 
 -- # plugin by id
-select * from plugyard.plugins where id = %(id)s;
+select
+  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
+  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at
+from plugyard.plugins where id = %(id)s;
 
 -- # plugin by id, locked
-select * from plugyard.plugins where id = %(id)s for update;
+select
+  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
+  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at
+from plugyard.plugins where id = %(id)s for update;
 
 -- # plugin by name
-select * from plugyard.plugins
+select
+  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
+  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at
+from plugyard.plugins
 where tenant_id = plugyard.current_tenant() and name = %(name)s and state <> 'uninstalled';
 
 -- # plugin by name, locked
-select * from plugyard.plugins
+select
+  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
+  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at
+from plugyard.plugins
 where tenant_id = plugyard.current_tenant() and name = %(name)s and state <> 'uninstalled' for update;
 
 -- # installed plugins
-select * from plugyard.plugins
+select
+  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
+  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at
+from plugyard.plugins
 where tenant_id = plugyard.current_tenant() and state in ('installed', 'active', 'inactive', 'suspended')
 order by name;
 

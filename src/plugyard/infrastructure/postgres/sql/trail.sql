@@ -5,10 +5,10 @@ insert into plugyard.tenants (id, slug, name, policy, created_at, updated_at)
 values (%(id)s, %(slug)s, %(name)s, %(policy)s, %(created_at)s, %(created_at)s);
 
 -- # tenant by id
-select * from plugyard.tenants where id = %(id)s;
+select id, slug, name, policy, created_at from plugyard.tenants where id = %(id)s;
 
 -- # tenant by slug
-select * from plugyard.tenants where slug = %(slug)s;
+select id, slug, name, policy, created_at from plugyard.tenants where slug = %(slug)s;
 
 -- # save policy
 update plugyard.tenants set policy = %(policy)s, updated_at = %(at)s where id = %(id)s;
