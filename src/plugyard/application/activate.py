@@ -22,7 +22,7 @@ class ConfigurationIncomplete(Conflict):
 
 
 async def activate(platform: Platform, caller: Caller, plugin_id: str) -> PluginView:
-    """Let the plugin execute from now on. Raises ``WrongState``, ``ConfigurationIncomplete``, ``DependencyConflict``."""
+    """Let the plugin execute; raises ``WrongState``, ``ConfigurationIncomplete``, ``DependencyConflict``."""
     require(caller, Action.ACTIVATE)
     async with platform.store.for_tenant(tenant_of(caller)) as tx:
         view = await activate_in(platform, tx, caller, await plugin_of(tx, plugin_id, lock=True))

@@ -6,7 +6,6 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from plugyard.application.ports import (
@@ -141,8 +140,3 @@ async def record_tenant_change(
 ) -> None:
     """Leave the audit entry of a change that is no plugin's."""
     await tx.audit(entry(platform, caller, action, target, detail))
-
-
-def seconds(amount: float) -> timedelta:
-    """A span of so many seconds."""
-    return timedelta(seconds=amount)

@@ -72,15 +72,13 @@ async def upload(
             [FieldError("/checksum", f"expected {checksum[:80]}, got sha256:{package.digest}")],
         )
     verified = await verify(platform, tenant_id, package.path, digest=package.digest, size=package.size)
-    if (existing := await _already_there(platform, tenant_id, verified)) is None:
+    if await _already_there(platform, tenant_id, verified) is None:
         await platform.objects.put_file(package_key(package.digest), package.path)
         await platform.objects.put(bundle_key(package.digest), verified.bundle)
     try:
         async with platform.store.for_tenant(tenant_id) as tx:
             uploaded = await _write_down(platform, tx, caller, verified, activate=activate)
     except (NameTaken, VersionExists):
-        if existing is not None:
-            raise
         # Another upload of the same name was quicker; what it wrote decides.
         async with platform.store.for_tenant(tenant_id) as tx:
             uploaded = await _write_down(platform, tx, caller, verified, activate=activate)

@@ -1,0 +1,49 @@
+"""Objects that no version names are swept, once they are too old to be part of an upload under way."""
+
+import pytest
+
+from plugyard.application import housekeeping
+from plugyard.application.housekeeping import YOUNGEST, sweep_orphans
+from plugyard.application.uninstall import uninstall
+from plugyard.application.upload import bundle_key, package_key
+from plugyard.domain.identity import Caller
+from tests.memory.world import World
+
+ORPHAN = "0f" * 32
+
+
+async def leave_orphan(world: World, digest: str = ORPHAN) -> None:
+    await world.objects.put(package_key(digest), b"package")
+    await world.objects.put(bundle_key(digest), b"{}")
+
+
+async def test_what_no_version_names_is_swept_and_the_rest_stays(world: World, admin: Caller) -> None:
+    named = (await world.upload(admin)).version.digest
+    await leave_orphan(world)
+    await world.objects.put("elsewhere/x", b"not ours to judge")
+    world.clock.forward(seconds=YOUNGEST.total_seconds() + 1)
+    assert await sweep_orphans(world.platform) == 2
+    assert set(world.objects.held) == {package_key(named), bundle_key(named), "elsewhere/x"}
+    assert await sweep_orphans(world.platform) == 0
+
+
+async def test_young_objects_may_still_get_their_row(world: World) -> None:
+    await leave_orphan(world)
+    world.clock.forward(seconds=YOUNGEST.total_seconds())
+    assert await sweep_orphans(world.platform) == 0
+
+
+async def test_packages_of_uninstalled_plugins_are_kept_for_the_audit(world: World, admin: Caller) -> None:
+    uploaded = await world.upload(admin)
+    await uninstall(world.platform, admin, uploaded.view.plugin.id)
+    world.clock.forward(days=30)
+    assert await sweep_orphans(world.platform) == 0
+
+
+async def test_many_orphans_are_swept_in_batches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "_BATCH", 3)
+    for number in range(7):
+        await leave_orphan(world, f"{number:064x}")
+    world.clock.forward(days=1)
+    assert await sweep_orphans(world.platform) == 14
+    assert world.objects.held == {}
