@@ -169,7 +169,7 @@ async def test_a_package_of_50_megabytes_is_checked_in_seconds_with_bounded_memo
         packed = deflated(noise)
         entries = [Entry(b"%d.bin" % number, noise, method=8, packed=packed) for number in range(46)]
         text = b"".join(b"const x%d = %d;\n" % (number, number * 7919 % 10007) for number in range(330_000))
-        entries.append(Entry(b"lib/a.js", text, method=8))
+        entries.append(Entry(b"lib/a.js", text, method=8, packed=deflated(text)))
         package = plain(*entries)
         assert 45 << 20 < len(package) <= _LIMITS.packed_bytes
         loop = asyncio.get_running_loop()
