@@ -9,7 +9,7 @@ let lastTimer = 0;
 // While nothing is under way a promise may still be settled by others that are; only when so many turns changed nothing
 // is it plain that none will.
 const TURNS_BEFORE_WAITING = 50;
-const TURNS_BEFORE_GIVING_UP = 1_000_000;
+const TURNS_BEFORE_GIVING_UP = 10_000_000;
 
 export function call(service, method, args) {
   return new Promise((resolve, reject) => {

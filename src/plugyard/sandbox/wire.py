@@ -207,18 +207,18 @@ def frame(message: Frame) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
-def decode_to_environment(data: bytes | memoryview) -> ToEnvironment:
+def decode_to_environment(data: bytes | bytearray) -> ToEnvironment:
     """Read a frame's body in the environment. Raises WireError."""
     try:
-        return _to_environment.decode(data)
+        return _to_environment.decode(memoryview(data))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise WireError(str(error)) from error
 
 
-def decode_from_environment(data: bytes | memoryview) -> FromEnvironment:
+def decode_from_environment(data: bytes | bytearray) -> FromEnvironment:
     """Read a frame's body in the service; whatever the bytes are, the only error is WireError."""
     try:
-        return _from_environment.decode(data)
+        return _from_environment.decode(memoryview(data))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise WireError(str(error)) from error
 

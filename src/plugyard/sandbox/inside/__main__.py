@@ -1,4 +1,4 @@
-"""The zygote of environments: `python -m plugyard.sandbox.inside RUNTIME=ARTEFACT ... DESCRIPTOR`, started by the pool."""
+"""The zygote of environments: `python -m plugyard.sandbox.inside RUNTIME=ARTEFACT ... DESCRIPTOR`."""
 
 import sys
 

@@ -1,7 +1,8 @@
 """One environment: a jailed process that holds one WebAssembly instance, one plugin, one tenant.
 
-`prepare` runs once in the zygote; what it maps is shared by all environments. Each environment is then `Environment.live` in a
-fork: it instantiates the guest, closes the jail, and only then reads the first byte that an author wrote.
+`prepare` runs once in the zygote; what it maps is shared by all environments. Each environment is then
+`Environment.live` in a fork: it instantiates the guest, closes the jail, and only then reads the first byte that an
+author wrote.
 """
 
 import json
@@ -76,19 +77,22 @@ class _Guest:
         wire.send(channel, wire.Ready(wire.PROTOCOL, base_bytes))
         environment.serve()
 
-    # The linker keeps references to these for as long as it lives, so they are bound once and find the environment here.
+    # The linker keeps references to these for as long as it lives, so they are bound once and find the environment
+    # here.
+
+    def _present(self) -> "Environment":
+        if self._environment is None:
+            raise WasmtimeError("the guest called the platform while it was made")
+        return self._environment
 
     def _start(self, _store: object, service: str, method: str, arguments: str) -> int:
-        assert self._environment is not None
-        return self._environment.start(service, method, arguments)
+        return self._present().start(service, method, arguments)
 
     def _wait(self, _store: object, timeout_ms: float | None) -> Record | None:
-        assert self._environment is not None
-        return self._environment.wait(timeout_ms)
+        return self._present().wait(timeout_ms)
 
     def _log(self, _store: object, level: str, message: str, fields: str) -> None:
-        assert self._environment is not None
-        self._environment.log(level, message, fields)
+        self._present().log(level, message, fields)
 
 
 class Environment:
@@ -219,7 +223,7 @@ def _reason(error: WasmtimeError) -> str:
 
 
 def _memory() -> tuple[int, int]:
-    """Private resident memory and writable private address space of this process, in bytes. Source: proc_pid_statm(5)."""
+    """Private resident memory and writable address space of this process, in bytes. Source: proc_pid_statm(5)."""
     with open("/proc/self/statm") as statm:
         fields = statm.read().split()
     return (int(fields[1]) - int(fields[2])) * _PAGE_BYTES, int(fields[5]) * _PAGE_BYTES

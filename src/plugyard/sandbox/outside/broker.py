@@ -1,0 +1,341 @@
+"""One environment, seen from the service: its state, its frames, its clock. The pool keeps these, the executor uses
+them.
+
+The broker believes nothing that comes out of the jail. Every frame has a size cap and a place in the state machine; one
+that is out of place ends the environment. Time is kept here: the deadline and the CPU limit are one timer, and SIGKILL
+is what they end with, whatever the guest is doing.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from plugyard.domain.execution import ExecutionFailure, LogLine, Violation
+from plugyard.sandbox import wire
+from plugyard.sandbox.outside.zygote_client import Child, Exit
+from plugyard.sandbox.services import registry
+from plugyard.sandbox.services.logger import LogBook
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_READ_BYTES = 64 * 1024
+_SMALL_FRAME = 256 * 1024
+# How many frames one execution may send in all; a call costs the service work, and a flood of them is an attack.
+_MAX_CALLS = 100_000
+_MAX_VIOLATIONS = 20
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+# Shortest time between two looks at the CPU clock.
+_LEAST_TICK_S = 0.001
+
+
+class State(Enum):
+    """What an environment is doing, and so which frames it may send."""
+
+    STARTING = "starting"
+    READY = "ready"
+    LOADING = "loading"
+    IDLE = "idle"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+class End(Enum):
+    """Why an environment was ended from outside."""
+
+    TIMED_OUT = "timed_out"
+    CPU_EXCEEDED = "cpu_exceeded"
+    CANCELLED = "cancelled"
+    PROTOCOL = "protocol"
+    CLOSED = "closed"
+    DIED = "died"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one phase (loading or running) may use."""
+
+    timeout_s: float
+    cpu_s: float
+    frame_bytes: int
+
+
+class GuestError(msgspec.Struct, frozen=True):
+    """The JSON of a guest's error."""
+
+    code: str = "plugin_error"
+    message: str = ""
+    stack: str | None = None
+    used: int | None = None
+
+    def to_failure(self) -> ExecutionFailure:
+        """As a value of the domain; what is not a code is not taken for one."""
+        code = self.code if _CODE.match(self.code) else "plugin_error"
+        return ExecutionFailure(code, self.message.replace("\0", ""), self.stack and self.stack.replace("\0", ""))
+
+
+class Ended(Exception):
+    """The environment has gone while something was asked of it."""
+
+    def __init__(self, why: End, how: Exit | None = None, detail: str = "") -> None:
+        super().__init__(detail or why.value)
+        self.why = why
+        self.how = how
+        self.detail = detail
+
+
+_error = msgspec.json.Decoder(GuestError)
+
+
+def read_error(data: bytes) -> GuestError:
+    """The error that a guest told; whatever the bytes are, there is one."""
+    try:
+        return _error.decode(data[: wire.MAX_ERROR_BYTES])
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return GuestError(message="the plugin failed, and its error could not be read")
+
+
+class Environment:
+    """A forked environment: load a plugin into it once, run functions one at a time, end it."""
+
+    def __init__(self, child: Child, runtime: str) -> None:
+        self.child = child
+        self.runtime = runtime
+        self.state = State.STARTING
+        self.born = time.monotonic()
+        self.idle_since = self.born
+        self.exports: tuple[str, ...] = ()
+        self.memory_bytes = 0
+        self.private_bytes = 8 * 1024 * 1024
+        self.retired = False
+        self.load_logs: tuple[LogLine, ...] = ()
+        # Of the present execution.
+        self.calls = 0
+        self.violations: list[Violation] = []
+        self.logs = LogBook(0, 0)
+        self._granted: frozenset[str] = frozenset()
+        self._loop = asyncio.get_running_loop()
+        self._splitter = wire.Splitter(_SMALL_FRAME)
+        self._waiter: asyncio.Future[Any] | None = None
+        self._outgoing = bytearray()
+        self.base_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._allowance = Allowance(0, 0, 0)
+        self._phase_began = 0.0
+        self._phase_cpu = 0.0
+        self._last_cpu = 0.0
+        # The CPU clock of another process, see clock_getcpuclockid(3).
+        self._clock = (~child.pid << 3) | 2
+        self._statm = os.open(f"/proc/{child.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._loop.add_reader(child.socket.fileno(), self._on_readable)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still be asked for anything."""
+        return self.state is not State.ENDED
+
+    async def ready(self, timeout_s: float) -> None:
+        """Wait until the jail is closed and the guest stands. Raises Ended."""
+        if self.state is State.STARTING:
+            await self._ask(None, Allowance(timeout_s, timeout_s, _SMALL_FRAME))
+
+    async def load(self, memory_bytes: int, bundle: bytes, allowance: Allowance) -> GuestError | None:
+        """Take a plugin in; the error when its code does not load. Raises Ended."""
+        self.memory_bytes = memory_bytes
+        self.logs = LogBook(wire.LOAD_LOG_LINES, wire.LOAD_LOG_BYTES)
+        self._granted = frozenset()
+        self.state = State.LOADING
+        message = await self._ask(wire.frame(wire.Load(memory_bytes, bundle)), allowance)
+        self.load_logs = self.logs.lines
+        if isinstance(message, wire.Done):
+            return read_error(message.payload) if not message.trap else GuestError(code="crashed")
+        if message.error:
+            return read_error(message.error)
+        self.exports = message.exports
+        return None
+
+    async def run(self, request: wire.Invoke, granted: frozenset[str], allowance: Allowance) -> wire.Done:
+        """Run one function. Raises Ended; `calls`, `violations` and `logs` tell of the execution either way."""
+        self.calls = 0
+        self.violations = []
+        self.logs = LogBook(request.log_lines, request.log_bytes, self.load_logs)
+        self.load_logs = ()
+        self._granted = granted
+        self.state = State.RUNNING
+        done: wire.Done = await self._ask(wire.frame(request), allowance)
+        return done
+
+    def end(self, why: End, how: Exit | None = None, detail: str = "") -> None:
+        """Kill it and let whoever waits know. Harmless when it has ended already."""
+        if self.state is State.ENDED:
+            return
+        self._last_cpu = self._read_cpu()
+        self.memory_used()
+        self.state = State.ENDED
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        descriptor = self.child.socket.fileno()
+        self._loop.remove_reader(descriptor)
+        self._loop.remove_writer(descriptor)
+        self.child.close()
+        os.close(self._statm)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(Ended(why, how, detail))
+
+    def cpu_s(self) -> float:
+        """CPU time of the whole process so far, in seconds, by the kernel's account."""
+        return self._last_cpu if self.state is State.ENDED else self._read_cpu()
+
+    def memory_used(self) -> int:
+        """Private memory beyond the zygote's, in bytes: a guest's memory never shrinks, so this is its peak."""
+        if self.state is not State.ENDED:
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                fields = os.pread(self._statm, 256, 0).split()
+                private = (int(fields[1]) - int(fields[2])) * _PAGE_BYTES - self.base_bytes
+                # A process that has just died shows zeroes; the last look before that holds.
+                if int(fields[1]) > 0:
+                    self.private_bytes = max(private, 0)
+        return self.private_bytes
+
+    # --- frames ---
+
+    async def _ask(self, data: bytes | None, allowance: Allowance) -> Any:
+        if self.state is State.ENDED:
+            raise Ended(End.DIED)
+        waiter: asyncio.Future[Any] = self._loop.create_future()
+        self._waiter = waiter
+        self._splitter.cap = max(_SMALL_FRAME, allowance.frame_bytes)
+        self._allowance = allowance
+        self._phase_began = self._loop.time()
+        self._phase_cpu = self._read_cpu()
+        self._timer = self._loop.call_later(min(allowance.timeout_s, allowance.cpu_s), self._tick)
+        if data is not None:
+            self._write(data)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            self.end(End.CANCELLED)
+            raise
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _tick(self) -> None:
+        self._timer = None
+        left = self._allowance.timeout_s - (self._loop.time() - self._phase_began)
+        if left <= 0:
+            self.end(End.TIMED_OUT)
+            return
+        cpu_left = self._allowance.cpu_s - (self._read_cpu() - self._phase_cpu)
+        if cpu_left <= 0:
+            self.end(End.CPU_EXCEEDED)
+            return
+        # A process has one thread, so no less wall time than the CPU time that is left can use it up.
+        self._timer = self._loop.call_later(max(min(left, cpu_left), _LEAST_TICK_S), self._tick)
+
+    def _read_cpu(self) -> float:
+        try:
+            return time.clock_gettime(self._clock)
+        except OSError:
+            return self._last_cpu
+
+    def _write(self, data: bytes) -> None:
+        if self._outgoing:
+            self._outgoing += data
+            return
+        try:
+            sent = self.child.socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            # It has died; the reader sees the end of the stream and says how.
+            return
+        if sent < len(data):
+            self._outgoing += memoryview(data)[sent:]
+            self._loop.add_writer(self.child.socket.fileno(), self._on_writable)
+
+    def _on_writable(self) -> None:
+        try:
+            sent = self.child.socket.send(memoryview(self._outgoing)[: 1 << 20])
+        except BlockingIOError:
+            return
+        except OSError:
+            sent = len(self._outgoing)
+        del self._outgoing[:sent]
+        if not self._outgoing:
+            self._loop.remove_writer(self.child.socket.fileno())
+
+    def _on_readable(self) -> None:
+        try:
+            data = self.child.socket.recv(_READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._gone()
+            return
+        try:
+            for body in self._splitter.feed(data):
+                self._handle(wire.decode_from_environment(body))
+                if self.state is State.ENDED:
+                    return
+        except wire.WireError as error:
+            self.violations.append(Violation("protocol", str(error)[:200]))
+            self.end(End.PROTOCOL, detail=str(error))
+
+    def _gone(self) -> None:
+        """The stream has ended: how the process died comes from its zygote in a moment."""
+        self.memory_used()
+        self._loop.remove_reader(self.child.socket.fileno())
+        self.child.kill()
+        self.child.exited.add_done_callback(lambda future: self._died(future.result()))
+
+    def _died(self, how: Exit) -> None:
+        if how.signal == signal.SIGSYS:
+            self.violations.append(Violation("forbidden_system_call", "the kernel ended the process at a system call"))
+        self._last_cpu = max(self._last_cpu, how.cpu_s)
+        self.end(End.DIED, how)
+
+    def _handle(self, message: wire.FromEnvironment) -> None:
+        state = self.state
+        if isinstance(message, wire.Done) and state in (State.RUNNING, State.LOADING):
+            self._settle(State.IDLE, message)
+        elif isinstance(message, wire.Log) and state in (State.RUNNING, State.LOADING):
+            self.logs.add(message.level, message.message, message.fields)
+            if self.logs.flooded:
+                raise wire.WireError("log lines beyond the limit")
+        elif isinstance(message, wire.Call) and state is State.RUNNING:
+            self._serve(message)
+        elif isinstance(message, wire.Loaded) and state is State.LOADING:
+            self._settle(State.IDLE, message)
+        elif isinstance(message, wire.Ready) and state is State.STARTING and message.protocol == wire.PROTOCOL:
+            self.base_bytes = message.base_bytes
+            self._settle(State.READY, message)
+        else:
+            raise wire.WireError(f"{type(message).__name__} while {state.value}")
+
+    def _settle(self, state: State, message: wire.FromEnvironment) -> None:
+        self.state = state
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(message)
+
+    def _serve(self, call: wire.Call) -> None:
+        self.calls += 1
+        if self.calls > _MAX_CALLS:
+            raise wire.WireError(f"more than {_MAX_CALLS} service calls in one execution")
+        reply = registry.answer(call.service, call.method, self._granted)
+        violation = reply.violation
+        if violation is not None and violation not in self.violations and len(self.violations) < _MAX_VIOLATIONS:
+            self.violations.append(violation)
+        self._write(wire.frame(wire.Answer(call.ticket, reply.ok, reply.value)))

@@ -1,0 +1,267 @@
+"""The sandbox as the application sees it: the port `Executor` on a pool of jailed environments.
+
+`bootstrap.py` makes one `Sandbox`; `application/execute.py` and `application/verify.py` use it. Whatever a plugin
+does comes back as an `Outcome`; only a sandbox that is full or away raises.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from plugyard.application.ports import Invocation, LoadProbe, Outcome
+from plugyard.domain.execution import ExecutionFailure, ExecutionStatus, Usage
+from plugyard.domain.manifest import Runtime
+from plugyard.sandbox import wire
+from plugyard.sandbox.jail import JailConfig
+from plugyard.sandbox.outside.broker import Allowance, End, Ended, Environment, GuestError, read_error
+from plugyard.sandbox.outside.guests import Guests
+from plugyard.sandbox.outside.pool import Key, Pool, PoolSettings
+from plugyard.sandbox.outside.zygote_client import Zygote
+
+_PROBE_MEMORY_BYTES = 256 * 1024 * 1024
+_PROBE_TIMEOUT_S = 10.0
+_FRAME_ROOM = 64 * 1024
+# Near its limit a guest may die of a failed allocation without a word; from this share on that is what it died of.
+_FULL_SHARE = 0.75
+
+
+Verdict = tuple[ExecutionStatus, ExecutionFailure | None, bytes | None]
+
+
+@dataclass(slots=True)
+class _Running:
+    """An execution that can be cancelled: in the queue it is a task, later an environment."""
+
+    task: asyncio.Task[object] | None
+    environment: Environment | None = None
+    cancelled: bool = False
+
+
+class Sandbox:
+    """The port `Executor`. `start` before use, `close` at the end; `enforced=False` is `--unsafe-no-jail`."""
+
+    def __init__(self, guests: Guests, settings: PoolSettings | None = None, *, enforced: bool = True) -> None:
+        artefacts = [f"{runtime}={path}" for runtime, path in guests.artefacts.items()]
+        self._zygote = Zygote(["-m", "plugyard.sandbox.inside", *artefacts])
+        self._runtimes = tuple(guests.artefacts)
+        jail = JailConfig(enforced=enforced)
+        self._pool = Pool(self._zygote, self._runtimes, settings or PoolSettings(), jail)
+        self._running: dict[str, _Running] = {}
+        self._probes = asyncio.Semaphore(2)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the zygote runs; one that died starts again with the next environment."""
+        return self._zygote.alive
+
+    def environments(self) -> Mapping[str, int]:
+        """How many environments there are, by what they do, and how many executions wait."""
+        return self._pool.environments()
+
+    async def start(self) -> None:
+        """Start the zygote and the spares. Raises SandboxUnavailable."""
+        await self._pool.start()
+
+    async def close(self) -> None:
+        """End every environment and the zygote; returns when no process is left."""
+        await self._pool.close()
+        await self._zygote.close()
+
+    async def execute(self, invocation: Invocation) -> Outcome:
+        """Run one function. Raises Overloaded and SandboxUnavailable."""
+        if invocation.runtime.value not in self._runtimes:
+            return _failed("runtime_unavailable", f"this server does not run {invocation.runtime.value} plugins yet")
+        running = _Running(asyncio.current_task())
+        self._running[invocation.execution_id] = running
+        try:
+            limits = invocation.limits
+            key: Key = (invocation.tenant_id, invocation.plugin_id, invocation.digest, limits.memory_bytes)
+            environment, start = await self._pool.acquire(key, invocation.runtime.value, invocation.fresh)
+            running.environment = environment
+            return await self._execute_in(environment, start, invocation)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            # `cancel` ended the wait in the queue; any other cancellation is the caller's own.
+            if running.cancelled and task is not None and task.uncancel() == 0:
+                return _failed("cancelled", "the execution was cancelled before it began", ExecutionStatus.CANCELLED)
+            raise
+        finally:
+            del self._running[invocation.execution_id]
+
+    async def probe(self, runtime: Runtime, digest: str, bundle: bytes) -> LoadProbe:
+        """Load code in a throw-away environment: the names of its functions, or why it does not load."""
+        if runtime.value not in self._runtimes:
+            return LoadProbe(error=ExecutionFailure("runtime_unavailable", f"this server does not run {runtime.value}"))
+        async with self._probes:
+            environment, _ = await self._pool.acquire(("", "", digest, 0), runtime.value, True)
+            allowance = Allowance(_PROBE_TIMEOUT_S, _PROBE_TIMEOUT_S, 1024 * 1024)
+            try:
+                error = await environment.load(_PROBE_MEMORY_BYTES, bundle, allowance)
+            except Ended as ended:
+                return LoadProbe(error=_ended(ended, environment, _PROBE_MEMORY_BYTES, allowance)[1])
+            except wire.WireError as problem:
+                return LoadProbe(error=ExecutionFailure("package_too_large", str(problem)))
+            finally:
+                self._pool.discard(environment)
+        return LoadProbe(error=error.to_failure()) if error else LoadProbe(exports=environment.exports)
+
+    def cancel(self, execution_id: str) -> bool:
+        """Stop an execution that runs or waits; whether there was one."""
+        running = self._running.get(execution_id)
+        if running is None:
+            return False
+        running.cancelled = True
+        if running.environment is not None:
+            running.environment.end(End.CANCELLED)
+        elif running.task is not None:
+            running.task.cancel()
+        return True
+
+    async def forget(self, plugin_id: str) -> None:
+        """End the plugin's idle environments, and busy ones after their call."""
+        self._pool.forget(plugin_id)
+
+    async def _execute_in(self, environment: Environment, start: str, invocation: Invocation) -> Outcome:
+        loop = asyncio.get_running_loop()
+        limits = invocation.limits
+        began, cpu_before = loop.time(), environment.cpu_s()
+        allowance = Allowance(limits.timeout_ms / 1000, limits.cpu_ms / 1000, limits.output_bytes + _FRAME_ROOM)
+        reusable = False
+        try:
+            verdict = None
+            if start != "warm":
+                verdict = await self._load(environment, invocation, allowance)
+                cpu_left = allowance.cpu_s - (environment.cpu_s() - cpu_before)
+                time_left = allowance.timeout_s - (loop.time() - began)
+                allowance = replace(allowance, timeout_s=max(time_left, 0.001), cpu_s=max(cpu_left, 0.001))
+            if verdict is None:
+                request = wire.Invoke(
+                    invocation.function,
+                    invocation.input,
+                    invocation.context,
+                    limits.output_bytes,
+                    limits.log_lines,
+                    limits.log_bytes,
+                )
+                done = await environment.run(request, invocation.services, allowance)
+                used = environment.memory_used()
+                verdict = _judge(done, used, invocation)
+                reusable = not done.trap and verdict[0] in (ExecutionStatus.SUCCEEDED, ExecutionStatus.FAILED)
+        except Ended as ended:
+            whole = Allowance(limits.timeout_ms / 1000, limits.cpu_ms / 1000, 0)
+            verdict = (*_ended(ended, environment, limits.memory_bytes, whole), None)
+        except wire.WireError as error:
+            verdict = (ExecutionStatus.FAILED, ExecutionFailure("input_too_large", str(error)), None)
+        finally:
+            wall, cpu = loop.time() - began, environment.cpu_s() - cpu_before
+            peak = environment.memory_used()
+            if reusable and not invocation.fresh:
+                self._pool.release(environment)
+            else:
+                self._pool.discard(environment)
+        status, failure, output = verdict
+        if failure is not None and status in (ExecutionStatus.TIMED_OUT, ExecutionStatus.CPU_EXCEEDED):
+            spent = wall if status is ExecutionStatus.TIMED_OUT else cpu
+            failure = replace(failure, used=round(spent * 1000))
+        return Outcome(
+            status=status,
+            output=output,
+            error=failure,
+            usage=Usage(round(wall * 1000, 3), round(cpu * 1000, 3), peak, environment.calls, start),
+            logs=environment.logs.lines,
+            violations=tuple(environment.violations),
+        )
+
+    async def _load(self, environment: Environment, invocation: Invocation, allowance: Allowance) -> Verdict | None:
+        """Take the plugin in; None when it stands."""
+        bundle = await invocation.bundle()
+        memory = invocation.limits.memory_bytes
+        error = await environment.load(memory, bundle, allowance)
+        if error is None:
+            return None
+        if error.code == "crashed":
+            used = environment.memory_used()
+            return (*_stopped(error, used, memory), None)
+        if error.code == "out_of_memory":
+            return (*_full(environment.memory_used(), memory), None)
+        return ExecutionStatus.FAILED, error.to_failure(), None
+
+
+def _judge(done: wire.Done, used: int, invocation: Invocation) -> Verdict:
+    limits = invocation.limits
+    if done.ok:
+        if len(done.payload) > limits.output_bytes:
+            return (*_too_large(len(done.payload), limits.output_bytes), None)
+        if not _is_json(done.payload):
+            message = "what the function returned is not JSON, or nests too deeply"
+            return ExecutionStatus.FAILED, ExecutionFailure("output_not_json", message), None
+        return ExecutionStatus.SUCCEEDED, None, done.payload
+    error = read_error(done.payload)
+    if done.trap:
+        return (*_stopped(error, used, limits.memory_bytes), None)
+    if error.code == "out_of_memory":
+        return (*_full(used, limits.memory_bytes), None)
+    if error.code == "output_too_large":
+        return (*_too_large(error.used or 0, limits.output_bytes), None)
+    return ExecutionStatus.FAILED, error.to_failure(), None
+
+
+def _is_json(data: bytes) -> bool:
+    if not wire.json_depth_within(data):
+        return False
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def _too_large(size: int, limit: int) -> tuple[ExecutionStatus, ExecutionFailure]:
+    message = f"the output has {size} bytes; at most {limit} are allowed"
+    return ExecutionStatus.FAILED, ExecutionFailure("output_too_large", message, limit=limit, used=size)
+
+
+def _full(used: int, limit: int) -> tuple[ExecutionStatus, ExecutionFailure]:
+    message = f"the plugin needed more memory than its limit of {limit // (1 << 20)} MB"
+    return ExecutionStatus.OUT_OF_MEMORY, ExecutionFailure("out_of_memory", message, limit=limit, used=used)
+
+
+def _stopped(error: GuestError, used: int, limit: int) -> tuple[ExecutionStatus, ExecutionFailure]:
+    """A guest that the engine stopped: full where its memory says so, else crashed."""
+    if used >= limit * _FULL_SHARE:
+        return _full(used, limit)
+    message = error.message or "the plugin was stopped"
+    return ExecutionStatus.CRASHED, ExecutionFailure("crashed", message)
+
+
+def _ended(
+    ended: Ended, environment: Environment, memory: int, allowance: Allowance
+) -> tuple[ExecutionStatus, ExecutionFailure]:
+    """What became of an execution whose environment has gone."""
+    if ended.why is End.TIMED_OUT:
+        limit = round(allowance.timeout_s * 1000)
+        failure = ExecutionFailure("timed_out", f"the plugin ran longer than its limit of {limit} ms", limit=limit)
+        return ExecutionStatus.TIMED_OUT, failure
+    if ended.why is End.CPU_EXCEEDED:
+        limit = round(allowance.cpu_s * 1000)
+        failure = ExecutionFailure("cpu_exceeded", f"the plugin used more than {limit} ms of CPU time", limit=limit)
+        return ExecutionStatus.CPU_EXCEEDED, failure
+    if ended.why is End.CANCELLED:
+        return ExecutionStatus.CANCELLED, ExecutionFailure("cancelled", "the execution was cancelled")
+    if ended.why is End.PROTOCOL:
+        message = "the environment broke the protocol and was ended"
+        return ExecutionStatus.CRASHED, ExecutionFailure("protocol_violation", message)
+    how = ended.how
+    peak = max(environment.private_bytes, how.peak_rss_bytes - environment.base_bytes if how else 0)
+    if how is not None and not how.lost and peak >= memory * _FULL_SHARE:
+        return _full(peak, memory)
+    message = "the environment ended before the function did"
+    if how is not None and how.signal:
+        message += f" (signal {how.signal})"
+    return ExecutionStatus.CRASHED, ExecutionFailure("crashed", message)
+
+
+def _failed(code: str, message: str, status: ExecutionStatus = ExecutionStatus.FAILED) -> Outcome:
+    return Outcome(status, None, ExecutionFailure(code, message), Usage(0.0, 0.0, 0, 0, "cold"))
