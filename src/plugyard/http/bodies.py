@@ -132,10 +132,11 @@ def _faults(raw: bytes, validator: jsonschema_rs.Draft202012Validator) -> list[F
     """Every fault of the body by the schema; none where only msgspec saw one."""
     try:
         value = msgspec.json.decode(raw)
-        found = [fault for error in validator.iter_errors(value) for fault in _told(error)]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = []
-    return found[:MAX_ERRORS]
+    except msgspec.ValidationError as error:
+        return [_from_msgspec(str(error))]  # a number beyond what JSON readers agree on
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedJson(_why_malformed(raw, error)) from error
+    return [fault for error in validator.iter_errors(value) for fault in _told(error)][:MAX_ERRORS]
 
 
 def _told(error: jsonschema_rs.ValidationError) -> list[FieldError]:

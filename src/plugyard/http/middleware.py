@@ -2,6 +2,7 @@
 
 import time
 from typing import Any, cast
+from urllib.parse import unquote
 
 import structlog
 from litestar.enums import ScopeType
@@ -31,6 +32,14 @@ def instance_of(scope: Any) -> str:
     return cast("str", raw.partition(b"?")[0].decode("ascii", "replace")[:500])
 
 
+def _keep_slashes(scope: Any) -> None:
+    """Let an encoded slash stay part of its segment, as RFC 3986 (2.2) has it: such an id is a missing one."""
+    raw = scope.get("raw_path") or b""
+    if b"%2" in raw and b"%2f" in raw.lower():
+        plain = raw.partition(b"?")[0].decode("ascii", "replace")
+        scope["path"] = unquote(plain.replace("%2f", "%252f").replace("%2F", "%252F"), errors="replace")
+
+
 class Around:
     """Wraps the whole application."""
 
@@ -44,6 +53,7 @@ class Around:
             return
         began = time.perf_counter()
         request_id = request_id_of(scope, self._ids)
+        _keep_slashes(scope)
         state = scope["state"]
         state["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
