@@ -19,7 +19,11 @@ import pytest
 
 from plugyard.infrastructure.embedded import installation, process
 from plugyard.infrastructure.embedded.account import Account
-from plugyard.infrastructure.embedded.errors import DataFolderInUseError, EmbeddedPostgresFailedError
+from plugyard.infrastructure.embedded.errors import (
+    DataFolderInUseError,
+    EmbeddedPostgresError,
+    EmbeddedPostgresFailedError,
+)
 from plugyard.infrastructure.embedded.server import EmbeddedPostgres
 
 SERVICE = """
@@ -286,6 +290,18 @@ async def test_the_server_runs_without_the_rights_of_root(data: Path) -> None:
             assert int(fields["CapEff"], 16) == 0
     finally:
         await server.stop()
+
+
+async def test_a_user_without_a_name_is_told_what_postgresql_needs(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    with pytest.raises(EmbeddedPostgresError, match="54321"):
+        await EmbeddedPostgres(data).start()
+
+
+async def test_a_data_folder_that_is_a_file_is_told_as_such(data: Path) -> None:
+    (data / "taken").write_text("a file")
+    with pytest.raises(EmbeddedPostgresError, match="taken"):
+        await EmbeddedPostgres(data / "taken").start()
 
 
 async def test_a_later_start_takes_less_than_a_second(data: Path) -> None:

@@ -12,8 +12,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-_OVERFLOW_ID = 65534
-"""The kernel's own "nobody" (proc(5), /proc/sys/kernel/overflowuid), for systems without a passwd entry."""
+from plugyard.infrastructure.embedded.errors import EmbeddedPostgresError
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,12 @@ class Account:
 
 
 def postgres_account(cluster: Path) -> Account:
-    """The account for the cluster at `cluster`: its owner when it exists, else `nobody` for root, else oneself."""
+    """The account for the cluster at `cluster`: its owner when it exists, else `nobody` for root, else oneself.
+
+    Raises `EmbeddedPostgresError` when the system has no entry for it: `initdb` looks its name up and would stop.
+    """
     if os.geteuid() != 0:
+        _check_named(os.geteuid())
         return Account(os.geteuid(), os.getegid(), switched=False)
     if cluster.exists():
         owner = cluster.stat()
@@ -53,6 +56,19 @@ def postgres_account(cluster: Path) -> Account:
             return Account(owner.st_uid, owner.st_gid, switched=True)
     try:
         entry = pwd.getpwnam("nobody")
-    except KeyError:
-        return Account(_OVERFLOW_ID, _OVERFLOW_ID, switched=True)
+    except KeyError as error:
+        raise EmbeddedPostgresError(
+            "PostgreSQL refuses to run as root, and this system has no account `nobody` to run it as. "
+            "Run the service as another user, or set a database URL."
+        ) from error
     return Account(entry.pw_uid, entry.pw_gid, switched=True)
+
+
+def _check_named(uid: int) -> None:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError as error:
+        raise EmbeddedPostgresError(
+            f"PostgreSQL needs an account with a name, and user id {uid} has none on this system. "
+            "Give it one, or set a database URL."
+        ) from error

@@ -20,7 +20,11 @@ from urllib.parse import quote
 from plugyard.infrastructure.embedded import process
 from plugyard.infrastructure.embedded.account import Account, postgres_account
 from plugyard.infrastructure.embedded.credentials import Credentials
-from plugyard.infrastructure.embedded.errors import DataFolderInUseError, EmbeddedPostgresFailedError
+from plugyard.infrastructure.embedded.errors import (
+    DataFolderInUseError,
+    EmbeddedPostgresError,
+    EmbeddedPostgresFailedError,
+)
 from plugyard.infrastructure.embedded.installation import cluster_for, programs_for
 from plugyard.infrastructure.embedded.roles import DATABASE, OWNER, SERVICE, SUPERUSER, prepare_database
 
@@ -100,8 +104,11 @@ class EmbeddedPostgres:
         run in the main thread. Raises `DataFolderInUseError` when another service runs on this folder and
         `EmbeddedPostgresFailedError` with PostgreSQL's own words when it does not come up.
         """
-        self._data.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock_folder(self._data)
+        try:
+            self._data.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock_folder(self._data)
+        except OSError as error:
+            raise EmbeddedPostgresError(f"The data folder {self._data} cannot be used: {error.strerror}.") from error
         try:
             account = postgres_account(self._data / "postgres")
             cluster = cluster_for(self._data, account, progress)
