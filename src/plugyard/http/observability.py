@@ -95,6 +95,8 @@ class Following:
         lines = await self._after(last_seen)
         if last_seen is not None:
             self._start = last_seen
+        elif lines:
+            self._start = lines[-1].id
         self._first = list(lines)
 
     async def _after(self, line_id: str | None) -> Any:

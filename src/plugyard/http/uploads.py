@@ -192,7 +192,8 @@ class _Reader:
 
     async def read(self, exchange: Exchange, boundary: str) -> None:
         """Read the whole form; raises what is wrong with it as soon as that is seen."""
-        parser = PushMultipartParser(boundary, max_segment_count=len(_FIELDS) + 1, strict=True)
+        # Not "strict": that would refuse the line feed behind the last boundary when it comes in a packet of its own.
+        parser = PushMultipartParser(boundary, max_segment_count=len(_FIELDS) + 1)
         read = 0
         try:
             more = True
