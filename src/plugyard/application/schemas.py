@@ -4,6 +4,7 @@ The schemas are hostile input: no reference leaves the document, and patterns ru
 """
 
 from collections import OrderedDict
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
@@ -12,6 +13,8 @@ from plugyard.domain.errors import FieldError
 
 MAX_ERRORS = 50
 MAX_CACHED = 1_000
+# Values with at most so many members, at all levels, and characters are told of with all of their errors.
+SMALL = 4_000
 _compiled: OrderedDict[tuple[str, ...], jsonschema_rs.Draft202012Validator] = OrderedDict()
 
 
@@ -44,17 +47,37 @@ def violations(
         _compiled.move_to_end(name)
     if validator.is_valid(value):
         return ()
-    errors = []
-    for error in validator.iter_errors(value):
-        errors.append(FieldError(prefix + pointer(error.instance_path), error.message[:500]))
-        if len(errors) == MAX_ERRORS:
-            break
-    return tuple(errors)
+    if not larger_than(SMALL, value):
+        errors = islice(validator.iter_errors(value), MAX_ERRORS)
+        return tuple(FieldError(prefix + pointer(error.instance_path), error.message[:500]) for error in errors)
+    # The library gathers all errors before it gives the first, each with a copy of what is wrong; a large value with
+    # thousands of them would fill the memory, so of such a value only the first error is told.
+    try:
+        validator.validate(value)
+    except jsonschema_rs.ValidationError as error:
+        return (FieldError(prefix + pointer(error.instance_path), error.message[:500]),)
+    return ()
 
 
 def pointer(path: list[str | int]) -> str:
     """A path as an RFC 6901 pointer."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def larger_than(limit: int, value: Any) -> bool:
+    """Whether the value has more than ``limit`` members and characters, all levels together. Stops counting there."""
+    waiting = [value]
+    while waiting and limit >= 0:
+        one = waiting.pop()
+        if isinstance(one, str):
+            limit -= len(one)
+        elif isinstance(one, dict):
+            limit -= len(one) + sum(len(key) for key in one)
+            waiting += one.values()
+        elif isinstance(one, list):
+            limit -= len(one)
+            waiting += one
+    return limit < 0
 
 
 def deeper_than(limit: int, raw: bytes, value: Any) -> bool:

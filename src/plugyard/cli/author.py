@@ -157,13 +157,13 @@ def upload(
         _print_json(answer)
         return
     plugin = answer["plugin"]
-    print(f"{plugin['name']} {answer['version']} is {plugin['state']}  (id {plugin['id']})")
+    print(f"{plugin['name']} {answer['version']} is {plugin['status']}  (id {plugin['id']})")
     for permission in answer.get("consentNeeded") or []:
         print(f"  waits for an admin's consent to: {permission['service']}  {permission.get('reason', '')}")
     if answer.get("notActivated"):
         print(f"  not active yet: {answer['notActivated']}")
     elif plugin["functions"]:
-        print(f"Next: plugyard execute {plugin['name']} {plugin['functions'][0]} --input '{{...}}'")
+        print(f"Next: plugyard execute {plugin['name']} {plugin['functions'][0]['name']} --input '{{...}}'")
 
 
 def execute(

@@ -138,7 +138,7 @@ def _run(client: Client, folder: Path, example: Example, target: Path) -> Shown:
     package = packed(folder, target / f"{example.folder}.zip")
     uploaded = client.upload(package, activate=True)
     plugin = uploaded["plugin"]
-    if plugin["state"] != "active":
+    if plugin["status"] != "active":
         plugin = client.call("POST", f"/api/v1/plugins/{plugin['id']}/activate")
     value = example.value(folder)
     first, cold = client.execute(plugin["id"], example.function, value)

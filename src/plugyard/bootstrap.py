@@ -1,0 +1,388 @@
+"""The only place where ports meet adapters: builds the embedded service out of its parts, starts and ends it.
+
+``cli/running.py`` runs a ``Service`` in the foreground; the tests run one of their own.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+import uuid_utils
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from litestar import Litestar
+
+from plugyard import __version__
+from plugyard.application.housekeeping import sweep_orphans
+from plugyard.application.keys import PREFIX, new_secret
+from plugyard.application.observe import check_all_health
+from plugyard.application.platform import Platform, Policies
+from plugyard.application.tenants import ensure_key, ensure_tenant
+from plugyard.domain.errors import PlugyardError
+from plugyard.domain.health import SuspensionRule
+from plugyard.domain.identity import Role
+from plugyard.domain.limits import LimitPolicy
+from plugyard.domain.versions import Version
+from plugyard.gate.jailed import JailedInspector
+from plugyard.gate.limits import GateLimits
+from plugyard.http.app import create_app, drain
+from plugyard.infrastructure.embedded.errors import EmbeddedPostgresError
+from plugyard.infrastructure.embedded.roles import SERVICE
+from plugyard.infrastructure.embedded.server import EmbeddedPostgres
+from plugyard.infrastructure.objects import FolderObjects
+from plugyard.infrastructure.postgres.migrations import migrate
+from plugyard.infrastructure.postgres.recorder import PostgresRecorder
+from plugyard.infrastructure.postgres.store import PostgresStore
+from plugyard.infrastructure.telemetry import Telemetry, configure_logging
+from plugyard.sandbox.outside.executor import Sandbox
+from plugyard.sandbox.outside.guests import GuestBuildError, build_guests
+from plugyard.sandbox.outside.pool import PoolSettings
+from plugyard.settings import MEGABYTE, Settings
+
+KEYS_FILE, SERVICE_FILE = "keys.json", "service.json"
+DRAIN_S = 10.0
+ACCEPTS_WITHIN_S = 10.0
+MINIMUM_KEY_LENGTH = 32
+Progress = Callable[[str, float | None], None]
+T = TypeVar("T")
+log = structlog.get_logger("plugyard")
+
+
+class CannotStart(Exception):
+    """The service cannot start; the message says what to do about it."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The secrets of one data folder: the pepper of all key hashes, and the two keys that the service itself makes."""
+
+    pepper: str
+    admin: str
+    operator: str
+
+    def __repr__(self) -> str:
+        return "Keys(...)"
+
+    @classmethod
+    def of(cls, data: Path, admin_key: str | None) -> "Keys":
+        """Those of the folder, made at the first start; an admin key that the settings name takes the place of ours."""
+        file = data / KEYS_FILE
+        if file.exists():
+            kept = cls(**json.loads(file.read_text()))
+        else:
+            kept = cls(secrets.token_hex(32), new_secret(), new_secret())
+        if admin_key is not None:
+            if not admin_key.startswith(PREFIX) or len(admin_key) < len(PREFIX) + MINIMUM_KEY_LENGTH:
+                raise CannotStart(
+                    f"--admin-key must be {PREFIX} and at least {MINIMUM_KEY_LENGTH} characters that nobody can guess"
+                )
+            kept = cls(kept.pepper, admin_key, kept.operator)
+        _write_private(file, json.dumps(kept.__dict__))
+        return kept
+
+
+class Service:
+    """The embedded service: everything on one machine, started and ended together.
+
+    ``start`` brings the parts up in the order of their need and ``stop`` takes down whatever is up, in reverse.
+    """
+
+    def __init__(self, settings: Settings, progress: Progress = lambda step, fraction: None) -> None:
+        self.settings = settings
+        self.url = ""
+        self.admin_key = ""
+        self._progress = progress
+        self._parts = AsyncExitStack()
+        self._failed = asyncio.Event()
+        self._draining = False
+
+    async def start(self) -> None:
+        """Start everything; raises ``CannotStart`` with what to do about it."""
+        settings = self.settings
+        configure_logging(settings.log_format, settings.log_level)
+        try:
+            settings.data.mkdir(parents=True, exist_ok=True)
+            port = _listening_port(settings.host, settings.port)
+            await self._start(port)
+        except OSError as error:
+            raise CannotStart(f"the data folder {settings.data} cannot be used: {error}") from error
+        except (EmbeddedPostgresError, GuestBuildError) as error:
+            raise CannotStart(str(error)) from error
+        except PlugyardError as error:
+            raise CannotStart(error.message) from error
+
+    async def _start(self, port: int) -> None:
+        settings = self.settings
+        # The database and the sandbox know nothing of each other, so they come up side by side.
+        inspector = JailedInspector(_gate_limits(settings), enforced=not settings.unsafe_no_jail)
+        self._parts.push_async_callback(inspector.close)
+        (store, recorder, postgres), sandbox, _ = await together(
+            self._start_store(), self._start_sandbox(), inspector.start()
+        )
+        keys = Keys.of(settings.data, settings.admin_key)
+        self.admin_key = keys.admin
+        telemetry = Telemetry(sandbox.environments)
+        platform = Platform(
+            store,
+            FolderObjects(settings.data / "objects"),
+            recorder,
+            inspector,
+            sandbox,
+            lambda: datetime.now(UTC),
+            lambda: str(uuid_utils.uuid7()),
+            bytes.fromhex(keys.pepper),
+            _policies(settings),
+            telemetry.execution,
+        )
+        self._parts.push_async_callback(platform.settle)
+        await self._make_keys_known(platform, keys)
+        app = create_app(
+            platform,
+            telemetry=telemetry,
+            ready=partial(self._ready, store, postgres, sandbox, inspector),
+            upload_folder=settings.data / "uploads",
+            max_upload_bytes=settings.max_package_mb * MEGABYTE,
+            version=__version__,
+        )
+        await self._serve(app, port)
+        for work in (self._watch(postgres), self._judge_health(platform), self._tidy(platform, store)):
+            self._run_beside(work)
+        _write_private(settings.data / SERVICE_FILE, json.dumps({"url": self.url, "pid": os.getpid()}))
+        self._parts.callback(lambda: (settings.data / SERVICE_FILE).unlink(missing_ok=True))
+        log.info("ready", url=self.url, jail=not settings.unsafe_no_jail)
+
+    async def stop(self) -> None:
+        """End everything that was started; what executes now may end first."""
+        self._draining = True
+        await self._parts.aclose()
+
+    async def failed(self) -> None:
+        """Wait until a part that cannot be replaced has ended; the service should then be stopped."""
+        await self._failed.wait()
+
+    # --- the parts ---------------------------------------------------------------------------------------------------
+
+    async def _start_store(self) -> tuple[PostgresStore, PostgresRecorder, EmbeddedPostgres]:
+        self._progress("starting PostgreSQL", None)
+        postgres = EmbeddedPostgres(self.settings.data)
+        self._parts.push_async_callback(postgres.stop)
+        urls = await postgres.start(lambda sentence: self._progress(sentence, None))
+        await migrate(urls.owner_url, SERVICE)
+        store, recorder = PostgresStore(urls.service_url), PostgresRecorder(urls.service_url)
+        await store.open()
+        self._parts.push_async_callback(store.close)
+        await recorder.open()
+        self._parts.push_async_callback(recorder.close)
+        await store.ensure_partitions()
+        return store, recorder, postgres
+
+    async def _start_sandbox(self) -> Sandbox:
+        settings = self.settings
+        guests = await build_guests(settings.guests, self._progress)
+        sandbox = Sandbox(guests, _pool_settings(settings), enforced=not settings.unsafe_no_jail)
+        self._parts.push_async_callback(sandbox.close)
+        await sandbox.start()
+        return sandbox
+
+    async def _make_keys_known(self, platform: Platform, keys: Keys) -> None:
+        tenant = await ensure_tenant(platform, self.settings.tenant, self.settings.tenant.capitalize())
+        name = "the service's own admin key"
+        await ensure_key(platform, keys.admin, name=name, role=Role.ADMIN, tenant_id=tenant.id)
+        await ensure_key(platform, keys.operator, name="operator key", role=Role.OPERATOR, tenant_id=None)
+
+    async def _ready(
+        self, store: PostgresStore, postgres: EmbeddedPostgres, sandbox: Sandbox, inspector: JailedInspector
+    ) -> dict[str, str]:
+        """Each part's state, for the health report: ``ok``, a warning, or what is wrong."""
+        parts = {"sandbox": "ok" if sandbox.alive else "away", "gate": "ok" if inspector.alive else "away"}
+        try:
+            async with asyncio.timeout(2):
+                await store.ping()
+            parts["database"] = "ok"
+        except (PlugyardError, TimeoutError):
+            parts["database"] = "slow" if postgres.running else "away"
+        if self.settings.unsafe_no_jail:
+            parts["jail"] = "warning: plugins run without the process jail (--unsafe-no-jail)"
+        return parts
+
+    async def _serve(self, app: Litestar, port: int) -> None:
+        server = Server(app, self.settings.host, port, interface=Interfaces.ASGI, log_enabled=False, backlog=1024)
+        serving = asyncio.create_task(server.serve())
+        serving.add_done_callback(self._ended_by_itself)
+
+        async def end() -> None:
+            drain(app)
+            server.stop()  # type: ignore[no-untyped-call]
+            # What executes now may end; what takes longer is cut, and its caller's connection with it.
+            await asyncio.wait([serving], timeout=DRAIN_S)
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+        self._parts.push_async_callback(end)
+        self.url = f"http://{_shown(self.settings.host)}:{port}"
+        await asyncio.to_thread(_wait_until_it_accepts, self.settings.host, port)
+
+    def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something until the service ends; that it ends by itself is an end of the service."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended_by_itself)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._parts.push_async_callback(end)
+
+    def _ended_by_itself(self, task: asyncio.Task[None]) -> None:
+        if not self._draining and not task.cancelled():
+            log.error("a part of the service has ended", part=task.get_coro(), error=repr(task.exception()))
+            self._failed.set()
+
+    async def _watch(self, postgres: EmbeddedPostgres) -> None:
+        """PostgreSQL died: start it again where it was; nothing that was acknowledged is lost by that."""
+        while True:
+            await asyncio.sleep(0.2)
+            if not postgres.running and not self._draining:
+                log.error("PostgreSQL has ended; starting it again")
+                await postgres.restart()
+
+    async def _judge_health(self, platform: Platform) -> None:
+        every = self.settings.health_interval_s
+        while True:
+            since = datetime.now(UTC) - timedelta(seconds=2 * every)
+            await asyncio.sleep(every)
+            with _logged("judging health"):
+                await check_all_health(platform, ran_since=since)
+
+    async def _tidy(self, platform: Platform, store: PostgresStore) -> None:
+        kept = timedelta(days=self.settings.retention_days)
+        while True:
+            with _logged("tidying"):
+                swept = await sweep_orphans(platform)
+                await store.ensure_partitions()
+                await store.clean_up(kept, kept)
+                log.debug("tidied", orphans=swept)
+            await asyncio.sleep(3600)
+
+
+async def together(*works: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Run all at once; the first error cancels the others and is raised as it is."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+@contextlib.contextmanager
+def _logged(work: str) -> Iterator[None]:
+    """Work that is done again later anyway: an error is told, and ends nothing."""
+    try:
+        yield
+    except PlugyardError as error:
+        log.warning(f"{work} failed", error=error.message)
+
+
+def _listening_port(host: str, port: int) -> int:
+    """The port to listen on: the one asked for, if it is free, or a free one for 0."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CannotStart(
+                f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with --port"
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_it_accepts(host: str, port: int) -> None:
+    """Wait until the server listens: it tells nobody when it does."""
+    ends = time.monotonic() + ACCEPTS_WITHIN_S
+    while True:
+        try:
+            socket.create_connection((_shown(host).strip("[]"), port), timeout=1).close()
+        except OSError as error:
+            if time.monotonic() > ends:
+                raise CannotStart(f"the server does not listen on {host} port {port}: {error}") from error
+            time.sleep(0.005)
+        else:
+            return
+
+
+def _shown(host: str) -> str:
+    """The host as a client on this machine names it."""
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _write_private(file: Path, text: str) -> None:
+    """Write a file that only this user can read, whole or not at all."""
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(descriptor, "w") as open_file:
+            open_file.write(text)
+            open_file.flush()
+            os.fsync(open_file.fileno())
+        Path(name).replace(file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _policies(settings: Settings) -> Policies:
+    return Policies(
+        LimitPolicy(
+            settings.default_memory_mb,
+            settings.max_memory_mb,
+            settings.default_timeout_ms,
+            settings.max_timeout_ms,
+            settings.max_cpu_ms,
+            settings.max_output_kb * 1024,
+            settings.max_log_lines,
+            settings.max_log_kb * 1024,
+        ),
+        SuspensionRule(settings.suspend_minimum, settings.suspend_ratio, settings.suspend_window_s),
+        settings.health_window_s,
+        platform_version=Version.parse(__version__),
+    )
+
+
+def _gate_limits(settings: Settings) -> GateLimits:
+    return GateLimits(
+        packed_bytes=settings.max_package_mb * MEGABYTE,
+        unpacked_bytes=settings.max_unpacked_mb * MEGABYTE,
+        entry_bytes=min(settings.max_unpacked_mb, 100) * MEGABYTE,
+        entries=settings.max_entries,
+        bundle_bytes=settings.max_bundle_mb * MEGABYTE,
+        deadline_s=settings.gate_timeout_s,
+    )
+
+
+def _pool_settings(settings: Settings) -> PoolSettings:
+    return PoolSettings(
+        spares=settings.spares,
+        max_environments=settings.max_environments,
+        memory_bytes=settings.environment_memory_mb * MEGABYTE,
+        queue_per_tenant=settings.queue_per_tenant,
+        idle_s=settings.idle_s,
+        max_age_s=settings.max_age_s,
+    )
