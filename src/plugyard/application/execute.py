@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from plugyard.application.observe import suspend_if_failing
+from plugyard.application.observe import watch
 from plugyard.application.platform import Platform, entry, event, plugin_of, require, tenant_of
 from plugyard.application.ports import Invocation, Outcome, StoredLogLine, StoredReply
 from plugyard.application.schemas import deeper_than, violations
@@ -196,7 +196,7 @@ async def _settle(
     await platform.recorder.record(ended, logs, events, trail)
     platform.on_execution(ended)
     if not succeeded:
-        platform.in_background(suspend_if_failing(platform, plugin.tenant_id, plugin.id))
+        watch(platform, plugin.tenant_id, plugin.id)
     return Executed(ended, outcome.output)
 
 

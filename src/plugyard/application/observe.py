@@ -74,6 +74,29 @@ async def check_all_health(platform: Platform, *, ran_since: datetime, limit: in
     return len(due)
 
 
+def watch(platform: Platform, tenant_id: str, plugin_id: str) -> None:
+    """See in the background whether a plugin that has just failed is to be suspended.
+
+    A plugin has at most one check at a time, so that one that fails at a high rate takes no connection from the others;
+    what failed while a check ran is looked at by one more.
+    """
+    if plugin_id in platform.watched:
+        platform.watched[plugin_id] = True
+        return
+    platform.watched[plugin_id] = False
+    platform.in_background(_check_until_quiet(platform, tenant_id, plugin_id))
+
+
+async def _check_until_quiet(platform: Platform, tenant_id: str, plugin_id: str) -> None:
+    try:
+        await suspend_if_failing(platform, tenant_id, plugin_id)
+        while platform.watched[plugin_id]:
+            platform.watched[plugin_id] = False
+            await suspend_if_failing(platform, tenant_id, plugin_id)
+    finally:
+        del platform.watched[plugin_id]
+
+
 async def suspend_if_failing(platform: Platform, tenant_id: str, plugin_id: str) -> None:
     """Suspend the plugin when the rule says so. Counted since its last activation, so that a second chance is one."""
     rule = platform.policies.suspension

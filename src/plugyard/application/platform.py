@@ -59,6 +59,7 @@ class Platform:
     on_execution: Callable[[Execution], None] = lambda execution: None
     running: dict[str, Execution] = field(default_factory=dict)
     cached: dict[Any, Any] = field(default_factory=dict)
+    watched: dict[str, bool] = field(default_factory=dict)  # plugins under check, and whether one failed meanwhile
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:

@@ -1,14 +1,16 @@
 """Logs, metrics and health are folded from executions; a plugin that keeps failing is suspended."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from plugyard.application import observe
 from plugyard.application.activate import activate, deactivate
 from plugyard.application.marketplace import listing, publish
 from plugyard.application.observe import check_all_health, check_health, logs, logs_after, metrics, suspend_if_failing
-from plugyard.application.platform import Policies
+from plugyard.application.platform import Platform, Policies
 from plugyard.application.ports import LogFilter, PageRequest
 from plugyard.domain.errors import NotFound, WrongState
 from plugyard.domain.events import EventType
@@ -173,3 +175,42 @@ async def test_another_tenant_s_logs_and_metrics_are_missing(world: World, admin
         await logs_after(world.platform, stranger, plugin_id, LogFilter(), None)
     with pytest.raises(NotFound):
         await metrics(world.platform, stranger, plugin_id, None, None)
+
+
+async def test_a_plugin_that_fails_at_a_high_rate_has_one_check_at_a_time(
+    strict: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = await strict.caller()
+    view = await strict.active(admin)
+    strict.executor.answer("greet", failed())
+    real, checks, most = observe.suspend_if_failing, [0, 0], [0]
+
+    async def counted(platform: Platform, tenant_id: str, plugin_id: str) -> None:
+        checks[0] += 1
+        checks[1] += 1
+        most[0] = max(most[0], checks[1])
+        await real(platform, tenant_id, plugin_id)
+        checks[1] -= 1
+
+    monkeypatch.setattr(observe, "suspend_if_failing", counted)
+    await asyncio.gather(*(strict.execute(admin, view) for _ in range(40)))
+    await strict.quiet()
+    assert most == [1]
+    assert checks[0] < 40
+    assert strict.platform.watched == {}
+    assert (await strict.fetch(admin, view.plugin.id)).plugin.state is PluginState.SUSPENDED
+
+
+async def test_a_check_that_could_not_be_made_stands_in_nobody_s_way(strict: World) -> None:
+    admin = await strict.caller()
+    view = await strict.active(admin)
+    await run(strict, admin, view, bad=3)
+    strict.executor.answer("greet", failed())
+    await strict.execute(admin, view)
+    strict.store.available = False
+    await strict.quiet()
+    assert strict.platform.watched == {}
+    strict.store.available = True
+    await strict.execute(admin, view)
+    await strict.quiet()
+    assert (await strict.fetch(admin, view.plugin.id)).plugin.state is PluginState.SUSPENDED

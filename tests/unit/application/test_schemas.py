@@ -43,10 +43,17 @@ def test_formats_are_checked() -> None:
 
 
 def test_no_more_than_fifty_errors_are_told_each_of_bounded_length() -> None:
-    found = violations(("many",), {"items": {"type": "integer"}}, ["x" * 2_000] * 200, prefix="/input")
+    found = violations(("many",), {"items": {"type": "integer"}}, ["x" * 600] + ["y"] * 200, prefix="/input")
     assert len(found) == MAX_ERRORS
     assert found[7].pointer == "/input/7"
     assert all(len(error.message) <= 500 for error in found)
+
+
+@pytest.mark.parametrize("value", [["x"] * 10_000, [{"key": "x" * 5_000}], [["x" * 10] * 500]])
+def test_of_a_large_value_the_first_error_is_told(value: list[object]) -> None:
+    found = violations(("large",), {"items": {"type": "integer"}}, value, prefix="/input")
+    assert [error.pointer for error in found] == ["/input/0"]
+    assert len(found[0].message) <= 500
 
 
 def test_a_schema_is_compiled_once_and_old_ones_leave(monkeypatch: pytest.MonkeyPatch) -> None:
