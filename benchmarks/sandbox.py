@@ -21,7 +21,10 @@ from plugyard.sandbox.outside.guests import build_guests
 from plugyard.sandbox.outside.pool import PoolSettings
 
 SOURCES = {
-    Runtime.PYTHON: {"entry": "main.py", "files": {"main.py": "def handle(input, context):\n    return input['a'] + 1\n"}},
+    Runtime.PYTHON: {
+        "entry": "main.py",
+        "files": {"main.py": "def handle(input, context):\n    return input['a'] + 1\n"},
+    },
     Runtime.JAVASCRIPT: {
         "entry": "index.ts",
         "files": {"index.ts": "export const handle = (input: {a: number}) => input.a + 1;\n"},
@@ -66,7 +69,9 @@ async def measure(sandbox: Sandbox, runtime: Runtime, label: str, pause_s: float
         taken.append((time.perf_counter() - began) * 1000)
         memory = outcome.usage.peak_memory_bytes
         await sandbox.forget(f"{label}{number}")
-    print(f"{runtime:11} {label:6} p50 {statistics.median(taken):6.2f} ms   memory {memory / 1e6:.1f} MB ({outcome.usage.start})")
+    print(
+        f"{runtime:11} {label:6} p50 {statistics.median(taken):6.2f} ms   memory {memory / 1e6:.1f} MB ({outcome.usage.start})"
+    )
 
 
 async def main() -> None:

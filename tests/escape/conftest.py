@@ -14,7 +14,9 @@ from plugyard.sandbox.outside.pool import PoolSettings
 
 @pytest.fixture(scope="session")
 def guests() -> Guests:
-    folder = os.environ.get("PLUGYARD_GUESTS") or Path(platformdirs.user_cache_dir("plugyard", appauthor=False)) / "guests"
+    folder = (
+        os.environ.get("PLUGYARD_GUESTS") or Path(platformdirs.user_cache_dir("plugyard", appauthor=False)) / "guests"
+    )
     return build(Path(folder))
 
 

@@ -16,6 +16,7 @@ import types
 
 import wit_world
 from componentize_py_types import Err
+
 from plugyard_guest import bundle, failures, hostloop, streams
 from plugyard_guest.context import Context
 
@@ -33,7 +34,7 @@ for _name in sorted(sys.stdlib_module_names - _LEFT_OUT) + list(_SUBMODULES):
     if not _name.startswith("_") or _name == "__future__":
         try:
             importlib.import_module(_name)
-        except Exception:  # noqa: BLE001, S112 - bz2, ctypes, fcntl, lzma, mmap, ssl and their like have no place in WebAssembly
+        except Exception:  # noqa: S112 - bz2, ctypes, fcntl, lzma, mmap, ssl and their like have no place in WebAssembly
             continue
 
 hostloop.install()
@@ -60,7 +61,7 @@ class WitWorld(wit_world.WitWorld):
             _functions.clear()
             _functions.update(_public_functions(module))
             return json.dumps(sorted(_functions))
-        except BaseException as error:  # noqa: BLE001 - whatever the author's module raises is the answer
+        except BaseException as error:
             raise Err(failures.describe(error, "load_failed")) from None
         finally:
             streams.flush()
@@ -69,7 +70,7 @@ class WitWorld(wit_world.WitWorld):
         """Run one function of the plugin."""
         try:
             return _run(function, arguments, context)
-        except BaseException as error:  # noqa: BLE001 - whatever the author's function raises is the answer
+        except BaseException as error:
             raise Err(failures.describe(error, "plugin_error")) from None
         finally:
             streams.flush()

@@ -13,7 +13,15 @@ from plugyard_guest import failures
 ROOTS = ("", "lib/")
 
 # What the guest itself runs on.
-_NEVER_REPLACED = {"plugyard_guest", "wit_world", "componentize_py_runtime", "sys", "builtins", "importlib", "encodings"}
+_NEVER_REPLACED = {
+    "plugyard_guest",
+    "wit_world",
+    "componentize_py_runtime",
+    "sys",
+    "builtins",
+    "importlib",
+    "encodings",
+}
 
 modules: set[str] = set()
 """Names of the modules that came from the package."""

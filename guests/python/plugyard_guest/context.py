@@ -2,8 +2,9 @@
 
 import json
 
-from plugyard_guest import hostloop
 from wit_world.imports import host
+
+from plugyard_guest import hostloop
 
 
 class _Said:

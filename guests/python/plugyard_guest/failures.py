@@ -62,7 +62,7 @@ def describe(error: BaseException, code: str) -> str:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except BaseException:  # noqa: BLE001 - an author's __str__ may do anything
+    except BaseException:
         return ""
 
 
@@ -73,7 +73,7 @@ def _stack(error: BaseException) -> str | None:
         text = "".join(told.format())
     except MemoryError:
         raise
-    except BaseException:  # noqa: BLE001 - an author's __str__ may do anything
+    except BaseException:
         return None
     if len(text) > _LONGEST_STACK:
         text = f"{text[: _LONGEST_STACK // 2]}\n...\n{text[-_LONGEST_STACK // 2 :]}"

@@ -8,8 +8,9 @@ import asyncio
 import json
 from collections.abc import Awaitable
 
-from plugyard_guest import failures
 from wit_world.imports import host
+
+from plugyard_guest import failures
 
 _waiting: dict[int, asyncio.Future] = {}
 

@@ -138,7 +138,8 @@ class Environment:
     @property
     def alive(self) -> bool:
         """Whether it can still be asked for anything."""
-        return self.state is not State.ENDED
+        # A zygote that died ends its children before their sockets tell of it.
+        return self.state is not State.ENDED and not self.child.exited.done()
 
     async def ready(self, timeout_s: float) -> None:
         """Wait until the jail is closed and the guest stands. Raises Ended."""

@@ -214,6 +214,7 @@ class Pool:
             if environment.alive:
                 self._occupy(environment, key)
                 return environment
+            environment.end(End.CLOSED)
         return None
 
     def _drop_idle(self, environment: Environment) -> None:
@@ -228,7 +229,7 @@ class Pool:
         spares = self._spares[runtime]
         while spares:
             environment = spares.popleft()
-            if environment.state is State.READY:
+            if environment.state is State.READY and environment.alive:
                 return environment
             environment.end(End.CLOSED)
         return None
@@ -374,7 +375,7 @@ class Pool:
                 if idle_too_long or too_old or not environment.alive:
                     self._drop_idle(environment)
             for spares in self._spares.values():
-                for environment in [one for one in spares if one.state is not State.READY]:
+                for environment in [one for one in spares if not one.alive]:
                     spares.remove(environment)
                     environment.end(End.CLOSED)
             self._fill_later()
