@@ -22,6 +22,9 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 # Values of these are never written, whatever logs them; keys and bodies are not logged in the first place.
 _SECRET = frozenset({"authorization", "secret", "password", "token", "pepper", "body"})
 
+# Without local variables, which structlog shows unless told otherwise: they hold keys and what plugins were given.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
 
 class Telemetry:
     """Counts, and shows what was counted. ``pool`` reads how many environments there are, by state or in all."""
@@ -126,9 +129,10 @@ def configure_logging(form: str = "console", level: str = "info") -> None:
         _without_secrets,
     ]
     if form == "json":
-        rendering: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(_to_json)]
+        rendering: list[Any] = [_TRACEBACKS, structlog.processors.JSONRenderer(_to_json)]
     else:
-        rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        plain = structlog.dev.plain_traceback
+        rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(lowest),
