@@ -62,7 +62,7 @@ def test_nothing_survives_a_kill_and_the_next_start_has_what_was_acknowledged(da
         assert again.admin_key == service.admin_key
         with again.client() as client:
             listed = client.get(f"/api/v1/plugins/{made['id']}/executions", params={"limit": 100}).json()["items"]
-            assert acknowledged <= {execution["id"] for execution in listed}
+            assert acknowledged <= {execution["executionId"] for execution in listed}
             answer = client.post(
                 f"/api/v1/plugins/{made['id']}/execute", json={"function": "greet", "input": {"name": "Ada"}}
             )

@@ -3,6 +3,7 @@
 Each command imports what it needs when it is called, so that ``plugyard --help`` answers at once.
 """
 
+import os
 import sys
 
 from cyclopts import App
@@ -34,6 +35,10 @@ def main() -> None:
         app()
     except Failure as failure:
         print(f"plugyard: {failure}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except BrokenPipeError:
+        # Whoever read the output has enough of it; the interpreter must not try to flush the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

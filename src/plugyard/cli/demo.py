@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
@@ -65,10 +66,9 @@ def _about_airports(output: Any) -> str:
     columns = {column["name"]: column for column in output["columns"]}
     latitude = columns["latitude"]["statistics"]
     largest = output["groups"]["items"][0]
-    where = ", ".join(str(value) for value in largest["key"].values()) if isinstance(largest.get("key"), dict) else ""
     return (
         f"{output['rows']:,} rows, {len(columns)} columns; median latitude {latitude['median']:.2f}; "
-        f"{output['groups']['count']} states, most in {where or largest.get('key')} ({largest['count']})"
+        f"{output['groups']['count']} states, most in {largest['key']['state']} ({largest['rows']})"
     )
 
 
@@ -78,7 +78,10 @@ EXAMPLES = (
         "total",
         _own_input,
         lambda value: f"an invoice of {len(value['lines'])} lines in three currencies",
-        lambda output: f"net {output['net']}, tax {output['tax']}, total {output['total']} {output['currency']}",
+        lambda output: (
+            f"net {output['net']['text']}, tax at {len(output['taxes'])} rates {output['tax']['text']}, "
+            f"total {output['gross']['text']} {output['currency']}"
+        ),
     ),
     Example(
         "csv-insights",
@@ -91,15 +94,15 @@ EXAMPLES = (
         "webhook-formatter",
         "format",
         _own_input,
-        lambda value: f"a webhook of {value.get('source', 'GitHub')}",
-        lambda output: " ".join(str(output.get("text", output)).split())[:90],
+        lambda value: f"a GitHub webhook: {value['event']}, {len(value['payload']['commits'])} commits",
+        lambda output: f"a {output['severity']} message of {len(output['text'].splitlines())} lines for the chat",
     ),
     Example(
         "brief",
         "handleRequest",
         _own_input,
-        lambda value: "a request",
-        lambda output: json.dumps(output, ensure_ascii=False)[:90],
+        lambda value: f"a text of {len(value['text'].split())} words",
+        lambda output: f"{len(output['summary'])} sentences that say most, topics {', '.join(output['topics'][:3])}",
     ),
 )
 
@@ -107,6 +110,8 @@ EXAMPLES = (
 def show(client: Client, examples: Path, *, as_json: bool) -> None:
     """Run every example and print the table, then what to try next."""
     console = Console(stderr=as_json)
+    if not console.is_terminal:
+        console.width = 140  # a file or a pipe has no width of its own, and 80 columns would fold every cell
     with (
         tempfile.TemporaryDirectory() as folder,
         Progress(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True) as progress,
@@ -162,8 +167,10 @@ def _run(client: Client, folder: Path, example: Example, target: Path) -> Shown:
 
 
 def _table(rows: list[Shown]) -> Table:
-    table = Table(title="Four plugins, run on real input", title_justify="left", show_lines=True)
-    for column in ("plugin", "runtime", "input", "what came out"):
+    table = Table(title="Four plugins, run on real input", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("plugin", "runtime"):
+        table.add_column(column, no_wrap=True)
+    for column in ("input", "what came out"):
         table.add_column(column, overflow="fold")
     for column in ("cold", "warm", "memory"):
         table.add_column(column, justify="right", no_wrap=True)

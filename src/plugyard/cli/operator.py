@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import tomllib
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -75,7 +75,9 @@ def demo(
     if running_url(settings.data) is not None:
         show(Client.find(None, settings.admin_key, settings.data), examples, as_json=as_json)
         return
-    raise SystemExit(uvloop.run(run(settings, client=_demo_client(settings, as_json), once=once)))
+    # The table is what is to be read here, so the log tells of trouble alone unless more was asked for.
+    quiet = replace(settings, log_level="warning") if settings.log_level == "info" else settings
+    raise SystemExit(uvloop.run(run(quiet, client=_demo_client(settings, as_json), once=once)))
 
 
 def doctor(
