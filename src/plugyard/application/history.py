@@ -59,7 +59,15 @@ async def executions(
     async with platform.store.for_tenant(tenant_of(caller)) as tx:
         await plugin_of(tx, plugin_id)
         if filters.status is ExecutionStatus.RUNNING:
-            mine = [one for one in platform.running.values() if one.plugin_id == plugin_id]
+            mine = [
+                one
+                for one in platform.running.values()
+                if one.plugin_id == plugin_id
+                and filters.function in (None, one.function)
+                and filters.version in (None, one.version)
+                and (filters.since is None or one.started_at >= filters.since)
+                and (filters.until is None or one.started_at < filters.until)
+            ]
             return Page(tuple(sorted(mine, key=lambda one: one.id, reverse=True)[: page.limit]))
         return await tx.list_executions(plugin_id, filters, page)
 

@@ -1,6 +1,7 @@
 """What there is and what there was, for its own tenant alone; and how a running execution is ended."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -127,6 +128,13 @@ async def test_a_running_execution_is_seen_and_cancelled(world: World, admin: Ca
     await began.wait()
     running = ExecutionFilter(status=ExecutionStatus.RUNNING)
     (one,) = (await history.executions(world.platform, admin, view.plugin.id, running, FIRST)).items
+    for other in (
+        replace(running, function="wave"),
+        replace(running, version="2.0.0"),
+        replace(running, until=world.clock()),
+        replace(running, since=world.clock() + timedelta(seconds=1)),
+    ):
+        assert (await history.executions(world.platform, admin, view.plugin.id, other, FIRST)).items == ()
     assert await history.execution(world.platform, admin, one.id) == one
     stranger = await world.caller("other")
     with pytest.raises(NotFound):
