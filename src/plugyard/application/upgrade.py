@@ -13,7 +13,7 @@ from plugyard.application.ports import PageRequest, Transaction
 from plugyard.application.resolve import refuse_if_outgrown, require_dependencies
 from plugyard.domain.errors import Conflict, NotFound
 from plugyard.domain.identity import Action, Caller
-from plugyard.domain.permissions import Permission, carried, narrowed
+from plugyard.domain.permissions import Permission, Service, carried, narrowed
 from plugyard.domain.plugin import PluginState, PluginVersion, PluginView, Transition
 
 
@@ -108,17 +108,16 @@ async def point_at(
 ) -> PluginView:
     """Change the version within a transaction that is open. Rights that the version does not ask for are dropped.
 
-    ``grants`` are what an admin names; without them the present ones are kept, and what the version asks beyond them
-    is granted where ``consents`` says that an admin stands behind it.
+    The present grants are kept as far as they fit. What the version asks beyond them an admin consents to by naming it
+    in ``grants`` and declines by naming other things or nothing; ``consents`` says that an admin agrees to all of it.
     """
     asked = version.manifest.permissions
     if view.plugin.state is PluginState.VALIDATED:
         kept: tuple[Permission, ...] = ()  # consent comes with the install
-    elif grants is not None:
-        check_grants(asked, grants)
-        kept = narrowed(asked, grants)
     else:
-        kept = await _kept_grants(tx, view, asked, consents=consents)
+        check_grants(asked, grants or ())
+        named = None if grants is None else {grant.service: grant for grant in narrowed(asked, grants)}
+        kept = await _kept_grants(tx, view, asked, named, consents=consents)
     await refuse_if_outgrown(tx, view, version)
     changed = PluginView(view.plugin, version)
     if view.plugin.state is PluginState.ACTIVE:
@@ -133,7 +132,12 @@ async def point_at(
 
 
 async def _kept_grants(
-    tx: Transaction, view: PluginView, asked: tuple[Permission, ...], *, consents: bool
+    tx: Transaction,
+    view: PluginView,
+    asked: tuple[Permission, ...],
+    named: dict[Service, Permission] | None,
+    *,
+    consents: bool,
 ) -> tuple[Permission, ...]:
     """The grants as they hold for a version that asks for ``asked``; raises ``ConsentRequired`` with what is new."""
     held = {grant.service: grant for grant in view.plugin.grants}
@@ -143,6 +147,9 @@ async def _kept_grants(
     wanted: list[Permission] = []
     for permission in asked:
         service = permission.service
+        if named is not None and service in named:
+            kept.append(named[service])
+            continue
         if service in before and service not in held:
             continue  # an admin left it out, and that decision stands
         grant = carried(before[service], permission, held[service]) if service in before else None
@@ -150,7 +157,7 @@ async def _kept_grants(
             kept.append(grant)
         elif consents or service in automatic:
             kept.append(permission)
-        else:
+        elif named is None:
             wanted.append(permission)
     if wanted:
         raise ConsentRequired(tuple(wanted))

@@ -70,9 +70,9 @@ async def test_a_version_that_asks_for_more_waits_for_consent(world: World, admi
         await upgrade(world.platform, admin, plugin_id, None, None)
     assert caught.value.permissions == (Permission(Service.DATABASE),)
     assert (await world.fetch(admin, plugin_id)).version.number == "1.0.0"
-    grants = [Permission(Service.CACHE), Permission(Service.DATABASE)]
-    view = await upgrade(world.platform, admin, plugin_id, None, grants)
-    assert view.plugin.grants == tuple(grants)
+    # What was granted before stays; the admin names what comes in addition.
+    view = await upgrade(world.platform, admin, plugin_id, None, [Permission(Service.DATABASE)])
+    assert view.plugin.grants == (Permission(Service.CACHE), Permission(Service.DATABASE))
 
 
 async def test_the_consent_that_is_asked_for_names_what_the_new_version_asks(world: World, admin: Caller) -> None:
@@ -120,9 +120,17 @@ async def test_grants_beyond_what_the_version_asks_are_refused(world: World, adm
         await upgrade(world.platform, admin, plugin_id, None, [network("a.com")])
 
 
-async def test_an_admin_may_take_every_right_away_with_the_upgrade(world: World, admin: Caller) -> None:
-    plugin_id = await two_versions(world, admin, asks("database"), asks("database"))
-    assert (await upgrade(world.platform, admin, plugin_id, None, [])).plugin.grants == ()
+async def test_an_admin_may_upgrade_and_decline_what_is_new(world: World, admin: Caller) -> None:
+    plugin_id = await two_versions(world, admin, asks("database"), asks("database", "events"))
+    view = await upgrade(world.platform, admin, plugin_id, None, [])
+    assert view.plugin.grants == (Permission(Service.DATABASE),)
+
+
+async def test_grants_that_an_admin_names_take_the_place_of_those_before(world: World, admin: Caller) -> None:
+    first = asks({"service": "network", "hosts": ["a.com", "b.com"]}, "database")
+    plugin_id = await two_versions(world, admin, first, first)
+    view = await upgrade(world.platform, admin, plugin_id, None, [network("b.com")])
+    assert view.plugin.grants == (network("b.com"), Permission(Service.DATABASE))
 
 
 @pytest.mark.parametrize("change", [upgrade, rollback])
