@@ -1,6 +1,7 @@
 """What the sandbox costs without HTTP: cold, spare and warm executions of both runtimes, and parallel throughput.
 
-Run: python benchmarks/sandbox.py [GUESTS_FOLDER]. Wall time of `Sandbox.execute` in ms; CPU of this process in a warm call.
+Run: python benchmarks/sandbox.py [GUESTS_FOLDER]. It shows the wall time of `Sandbox.execute`, and the CPU time that a
+warm call costs the service.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ async def run(sandbox: Sandbox, runtime: Runtime, plugin: str) -> Outcome:
         tenant_id="tenant",
         plugin_id=plugin,
         version="1.0.0",
-        digest="digest",
+        digest=runtime.value,
         runtime=runtime,
         function="handle",
         input=b'{"a": 1}',
@@ -69,9 +70,8 @@ async def measure(sandbox: Sandbox, runtime: Runtime, label: str, pause_s: float
         taken.append((time.perf_counter() - began) * 1000)
         memory = outcome.usage.peak_memory_bytes
         await sandbox.forget(f"{label}{number}")
-    print(
-        f"{runtime:11} {label:6} p50 {statistics.median(taken):6.2f} ms   memory {memory / 1e6:.1f} MB ({outcome.usage.start})"
-    )
+    took = f"p50 {statistics.median(taken):6.2f} ms"
+    print(f"{runtime:11} {label:6} {took}   memory {memory / 1e6:.1f} MB ({outcome.usage.start})")
 
 
 async def main() -> None:

@@ -4,16 +4,21 @@
 // guest is built, and keeps the memory that it leaves.
 import { contextOf } from "./context.js";
 import { Failure, describe } from "./failures.js";
-import { install, requireEntry } from "./modules.js";
+import { install, prepareFiles, requireEntry } from "./modules.js";
 import { forget, settle } from "./settle.js";
 import "./globals.js";
 
 let functions = new Map();
 
+export async function prepare(source) {
+  const bundle = JSON.parse(source);
+  return JSON.stringify({ ...bundle, ...prepareFiles(bundle.files) });
+}
+
 export async function load(source) {
   try {
-    const { entry, files } = JSON.parse(source);
-    install(files);
+    const { entry, files, prepared } = JSON.parse(source);
+    install(files, prepared);
     const exported = requireEntry(entry);
     functions = new Map(Object.entries(exported).filter(([, value]) => isFunction(value)));
     if (isFunction(exported.default) && !functions.has(exported.default.name) && exported.default.name !== "default") {

@@ -3,14 +3,16 @@ import { transform } from "sucrase";
 import { Failure, authorsFiles } from "./failures.js";
 
 let files = {};
+let prepared = new Set();
 const loaded = new Map();
 
 const SUFFIXES = ["", ".ts", ".js", ".mts", ".mjs", ".cts", ".cjs", ".tsx", ".jsx", ".json", "/index.ts", "/index.js"];
 // TypeScript lets an import name the file that a compiler would have written.
 const WRITTEN = { ".js": [".ts", ".tsx"], ".mjs": [".mts"], ".cjs": [".cts"], ".jsx": [".tsx"] };
 
-export function install(source) {
+export function install(source, done = []) {
   files = Object.assign(Object.create(null), source);
+  prepared = new Set(done);
   loaded.clear();
   authorsFiles.clear();
   for (const path of Object.keys(files)) authorsFiles.add(path);
@@ -77,13 +79,34 @@ function run(path) {
   return module.exports;
 }
 
-function compile(path) {
+function transformed(path, text) {
   const transforms = ["imports"];
   if (/\.[mc]?tsx?$/.test(path)) transforms.push("typescript");
   if (/\.[jt]sx$/.test(path)) transforms.push("jsx");
+  return transform(text, { transforms, filePath: path, production: true }).code;
+}
+
+// The files with every module that can be transformed in its final form; what cannot is left for whoever imports it to
+// find.
+export function prepareFiles(source) {
+  const result = { ...source };
+  const done = [];
+  for (const [path, text] of Object.entries(source)) {
+    if (!/\.([mc]?[jt]s|[jt]sx)$/.test(path)) continue;
+    try {
+      result[path] = transformed(path, text);
+      done.push(path);
+    } catch {
+      continue;
+    }
+  }
+  return { files: result, prepared: done };
+}
+
+function compile(path) {
   let code;
   try {
-    ({ code } = transform(files[path], { transforms, filePath: path, production: true }));
+    code = prepared.has(path) ? files[path] : transformed(path, files[path]);
   } catch (error) {
     const place = error.loc ? `:${error.loc.line}:${error.loc.column}` : "";
     const words = String(error.message).replace(`Error transforming ${path}: `, "").replace(/ \(\d+:\d+\)$/, "");

@@ -1,5 +1,6 @@
 """What the tests of this folder run: small plugins, and one way to call them."""
 
+import hashlib
 import json
 import uuid
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ async def run(
             tenant_id="acme",
             plugin_id=plugin or uuid.uuid4().hex,
             version="1.0.0",
-            digest="sha256:0",
+            digest=hashlib.sha256(bundle(runtime, source, files)).hexdigest(),
             runtime=runtime,
             function=function,
             input=json.dumps(input).encode(),

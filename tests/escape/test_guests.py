@@ -13,7 +13,8 @@ from .hostile import bundle, run, value
 PYTHON, JAVASCRIPT = Runtime.PYTHON, Runtime.JAVASCRIPT
 
 ADD = {
-    PYTHON: "from helper import add\nasync def run(input, context):\n    return add(input['a'], context.configuration['k'])\n",
+    PYTHON: "from helper import add\n"
+    "async def run(input, context):\n    return add(input['a'], context.configuration['k'])\n",
     JAVASCRIPT: "import { add } from './lib/helper.js';\n"
     "export async function run(input: {a: number}, context) { return add(input.a, context.configuration.k); }\n",
 }
@@ -105,7 +106,7 @@ async def test_a_typescript_error_names_the_authors_file_and_line(sandbox: Sandb
     ],
 )
 async def test_code_that_does_not_load_says_where(sandbox: Sandbox, runtime: Runtime, source: str, words: str) -> None:
-    probe = await sandbox.probe(runtime, "sha256:0", bundle(runtime, source))
+    probe = await sandbox.probe(runtime, source, bundle(runtime, source))
     assert probe.error is not None
     assert probe.error.code == "load_failed"
     assert words in f"{probe.error.message}\n{probe.error.stack}"
@@ -114,11 +115,13 @@ async def test_code_that_does_not_load_says_where(sandbox: Sandbox, runtime: Run
 @pytest.mark.parametrize("runtime", [PYTHON, JAVASCRIPT])
 async def test_a_probe_lists_the_functions(sandbox: Sandbox, runtime: Runtime) -> None:
     source = {
-        PYTHON: "import json\nfrom dataclasses import dataclass\n@dataclass\nclass A: pass\ndef one(): ...\nasync def two(): ...\n"
+        PYTHON: "import json\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass A: pass\ndef one(): ...\nasync def two(): ...\n"
         "def _hidden(): ...\n",
-        JAVASCRIPT: "export class A {}\nexport const x = 1;\nexport function one() {}\nexport const two = async () => {};\n",
+        JAVASCRIPT: "export class A {}\nexport const x = 1;\n"
+        "export function one() {}\nexport const two = async () => {};\n",
     }[runtime]
-    probe = await sandbox.probe(runtime, "sha256:0", bundle(runtime, source))
+    probe = await sandbox.probe(runtime, source, bundle(runtime, source))
     assert probe.error is None
     assert probe.exports == ("one", "two")
 
@@ -126,10 +129,12 @@ async def test_a_probe_lists_the_functions(sandbox: Sandbox, runtime: Runtime) -
 @pytest.mark.parametrize("runtime", [PYTHON, JAVASCRIPT])
 async def test_logs_prints_and_console_are_log_lines(sandbox: Sandbox, runtime: Runtime) -> None:
     source = {
-        PYTHON: "import sys\nasync def run(input, context):\n    log = context.services.logger\n    log.info('one', a=1)\n"
+        PYTHON: "import sys\n"
+        "async def run(input, context):\n    log = context.services.logger\n    log.info('one', a=1)\n"
         "    await log.warn('two', x=object)\n    print('three')\n    print('four', file=sys.stderr)\n",
         JAVASCRIPT: "export async function run(input, context) {\n  const log = context.services.logger;\n"
-        "  log.info('one', { a: 1 });\n  await log.warn('two', { x: 1 });\n  console.log('three');\n  console.warn('four');\n}\n",
+        "  log.info('one', { a: 1 });\n"
+        "  await log.warn('two', { x: 1 });\n  console.log('three');\n  console.warn('four');\n}\n",
     }[runtime]
     outcome = await run(sandbox, runtime, source)
     assert value(outcome) is None
@@ -160,7 +165,8 @@ async def test_a_granted_service_that_is_not_offered_says_so(sandbox: Sandbox, r
     source = {
         PYTHON: "import asyncio\nasync def run(input, context):\n    c = context.services.cache\n"
         "    await asyncio.gather(c.get('a'), c.get('b'))\n",
-        JAVASCRIPT: "export const run = (i, c) => Promise.all([c.services.cache.get('a'), c.services.cache.get('b')]);\n",
+        JAVASCRIPT: "export const run = (i, c) =>\n"
+        "  Promise.all([c.services.cache.get('a'), c.services.cache.get('b')]);\n",
     }[runtime]
     outcome = await run(sandbox, runtime, source, services=frozenset({"cache"}))
     assert outcome.error is not None

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import sys
 import time
 
 import psutil
 import pytest
 
+from plugyard.domain.errors import Overloaded
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.manifest import Runtime
 from plugyard.sandbox.outside.executor import Sandbox
@@ -171,6 +173,16 @@ async def test_a_flood_of_log_lines_is_cut_with_a_notice(sandbox: Sandbox, runti
     assert outcome.logs[-1].fields == {"truncated": True}
 
 
+async def test_a_flood_of_wide_characters_is_cut_and_is_no_breach(sandbox: Sandbox) -> None:
+    source = (
+        "export function run(input, context) {\n"
+        "  for (let i = 0; i < 500; i++) context.services.logger.info('ü'.repeat(100), { x: 'ü'.repeat(2000) });\n}\n"
+    )
+    outcome = await run(sandbox, JAVASCRIPT, source, log_lines=1000)
+    assert outcome.status is ExecutionStatus.SUCCEEDED
+    assert outcome.logs[-1].fields == {"truncated": True}
+
+
 @pytest.mark.parametrize("runtime", [PYTHON, JAVASCRIPT])
 async def test_lines_logged_before_the_end_are_kept(sandbox: Sandbox, runtime: Runtime) -> None:
     source = {
@@ -185,7 +197,8 @@ async def test_lines_logged_before_the_end_are_kept(sandbox: Sandbox, runtime: R
 async def test_an_environment_that_was_stopped_is_never_reused(sandbox: Sandbox, runtime: Runtime) -> None:
     source = {
         PYTHON: "state = []\ndef run(input):\n    state.append(1)\n    while input: pass\n    return len(state)\n",
-        JAVASCRIPT: "const state = [];\nexport function run(input) { state.push(1); while (input); return state.length; }\n",
+        JAVASCRIPT: "const state = [];\n"
+        "export function run(input) { state.push(1); while (input); return state.length; }\n",
     }[runtime]
     plugin = f"stopped-{runtime}"
     first = await run(sandbox, runtime, source, plugin=plugin, fresh=False, input=True, timeout_ms=300)
@@ -203,6 +216,21 @@ async def test_a_running_execution_can_be_cancelled(sandbox: Sandbox, runtime: R
     outcome = await task
     assert outcome.status is ExecutionStatus.CANCELLED
     assert not sandbox.cancel("to-cancel")
+
+
+@pytest.mark.parametrize("runtime", [PYTHON, JAVASCRIPT])
+async def test_without_the_jail_the_first_wall_and_the_deadline_still_hold(guests: Guests, runtime: Runtime) -> None:
+    sandbox = Sandbox(guests, PoolSettings(spares=0), enforced=False)
+    await sandbox.start()
+    try:
+        source = {
+            PYTHON: "def run(): return open('/etc/passwd').read()\n",
+            JAVASCRIPT: "export const run = () => require('fs');\n",
+        }[runtime]
+        assert (await run(sandbox, runtime, source)).status is ExecutionStatus.FAILED
+        assert (await run(sandbox, runtime, SPIN[runtime], timeout_ms=300)).status is ExecutionStatus.TIMED_OUT
+    finally:
+        await sandbox.close()
 
 
 async def test_tenants_never_share_an_environment(sandbox: Sandbox) -> None:
@@ -249,6 +277,86 @@ async def test_after_all_harm_the_service_answers_and_nothing_is_left(guests: Gu
     await sandbox.close()
     deadline = time.monotonic() + 3
     while {child.pid for child in me.children(recursive=True)} - children and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)
+        time.sleep(0.05)  # noqa: ASYNC251 - nothing else runs on the loop any more
     assert {child.pid for child in me.children(recursive=True)} <= children
     assert me.num_fds() <= descriptors
+
+
+async def test_a_full_queue_is_refused_and_a_full_pool_makes_calls_wait(guests: Guests) -> None:
+    sandbox = Sandbox(guests, PoolSettings(spares=0, max_environments=1, queue_per_tenant=1, queue_timeout_s=5))
+    await sandbox.start()
+    source = "import time\ndef run(input):\n    time.sleep(0.3)\n    return input\n"
+    try:
+        await run(sandbox, PYTHON, source, input=0)
+        first = asyncio.create_task(run(sandbox, PYTHON, source, input=1))
+        await asyncio.sleep(0.1)
+        second = asyncio.create_task(run(sandbox, PYTHON, source, input=2))
+        await asyncio.sleep(0.05)
+        assert sandbox.environments()["queued"] == 1
+        with pytest.raises(Overloaded) as refused:
+            await run(sandbox, PYTHON, source, input=3)
+        assert refused.value.retry_after_s > 0
+        assert [value(await first), value(await second)] == [1, 2]
+    finally:
+        await sandbox.close()
+
+
+async def test_a_waiting_execution_can_be_cancelled_and_leaves_its_place(guests: Guests) -> None:
+    sandbox = Sandbox(guests, PoolSettings(spares=0, max_environments=1))
+    await sandbox.start()
+    source = "import time\ndef run(input):\n    time.sleep(0.3)\n    return input\n"
+    try:
+        await run(sandbox, PYTHON, source, input=0)
+        first = asyncio.create_task(run(sandbox, PYTHON, source, input=1))
+        await asyncio.sleep(0.1)
+        second = asyncio.create_task(run(sandbox, PYTHON, source, input=2, execution="waiting"))
+        await asyncio.sleep(0.05)
+        assert sandbox.cancel("waiting")
+        assert (await second).status is ExecutionStatus.CANCELLED
+        assert value(await first) == 1
+        assert sandbox.environments()["queued"] == 0
+    finally:
+        await sandbox.close()
+
+
+async def test_idle_environments_make_way_for_other_plugins(guests: Guests) -> None:
+    sandbox = Sandbox(guests, PoolSettings(spares=0, max_environments=2))
+    await sandbox.start()
+    source = "def run(input): return input\n"
+    try:
+        for number in range(5):
+            assert value(await run(sandbox, PYTHON, source, plugin=f"p{number}", fresh=False, input=number)) == number
+        assert sandbox.environments()["idle"] <= 2
+        assert (await run(sandbox, PYTHON, source, plugin="p4", fresh=False)).usage.start == "warm"
+        assert (await run(sandbox, PYTHON, source, plugin="p0", fresh=False)).usage.start != "warm"
+    finally:
+        await sandbox.close()
+
+
+SERVICE = """
+import asyncio, sys
+from pathlib import Path
+from plugyard.sandbox.outside.executor import Sandbox
+from plugyard.sandbox.outside.guests import Guests
+from plugyard.sandbox.outside.pool import PoolSettings
+async def main():
+    sandbox = Sandbox(Guests({"python": Path(sys.argv[1])}), PoolSettings(spares=3))
+    await sandbox.start()
+    print(sandbox._zygote.pid, flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+async def test_nothing_outlives_a_service_that_is_killed(guests: Guests) -> None:
+    service = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SERVICE, str(guests.artefacts["python"]), stdout=asyncio.subprocess.PIPE
+    )
+    assert service.stdout is not None
+    zygote = psutil.Process(int(await service.stdout.readline()))
+    processes = [zygote, *zygote.children(recursive=True)]
+    assert len(processes) == 4
+    service.kill()
+    await service.wait()
+    _, alive = await asyncio.to_thread(psutil.wait_procs, processes, timeout=2)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []

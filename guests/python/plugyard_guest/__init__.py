@@ -50,12 +50,18 @@ _arity: dict[object, int] = {}
 class WitWorld(wit_world.WitWorld):
     """What `sdk/plugin.wit` says that a guest exports."""
 
+    def prepare(self, source: str) -> str:
+        """Compile the package's modules."""
+        package = json.loads(source)
+        package["compiled"] = bundle.prepare(package["files"])
+        return json.dumps(package, ensure_ascii=False)
+
     def load(self, source: str) -> str:
         """Take in a plugin and give the names of its functions."""
         # Every environment starts from the same snapshot, and so from the same seed, until it takes another.
         random.seed()
         package = json.loads(source)
-        bundle.install(package["files"])
+        bundle.install(package["files"], package.get("compiled", {}))
         try:
             module = bundle.entry_module(package["entry"])
             _functions.clear()

@@ -1,9 +1,11 @@
 """Imports from the plugin's package, which is in memory: its root and its `lib/` are on the path."""
 
+import base64
 import importlib
 import importlib.abc
 import importlib.machinery
 import linecache
+import marshal
 import sys
 import types
 from collections.abc import Sequence
@@ -27,6 +29,7 @@ modules: set[str] = set()
 """Names of the modules that came from the package."""
 
 _files: dict[str, str] = {}
+_compiled: dict[str, str] = {}
 
 
 class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -62,7 +65,12 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         modules.add(module.__name__)
         if spec.origin is None:
             return
-        exec(compile(_files[spec.origin], spec.origin, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - this is what the guest is for
+        kept = _compiled.get(spec.origin)
+        if kept is not None:
+            code = marshal.loads(base64.b64decode(kept))  # noqa: S302 - made from this very package, and behind the walls
+        else:
+            code = compile(_files[spec.origin], spec.origin, "exec", dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 - this is what the guest is for
 
     def get_source(self, name: str) -> str | None:
         """What `inspect` and `pkgutil.get_data` ask for."""
@@ -76,10 +84,25 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return _files[path].encode()
 
 
-def install(files: dict[str, str]) -> None:
+def prepare(files: dict[str, str]) -> dict[str, str]:
+    """The code of every file that compiles, as text; what does not is left for whoever imports it to find."""
+    compiled = {}
+    for path, text in files.items():
+        if path.endswith(".py"):
+            try:
+                code = compile(text, path, "exec", dont_inherit=True)
+            except (SyntaxError, ValueError, RecursionError):
+                continue
+            compiled[path] = base64.b64encode(marshal.dumps(code)).decode()
+    return compiled
+
+
+def install(files: dict[str, str], compiled: dict[str, str]) -> None:
     """Make the package's files importable and their lines known to tracebacks."""
     _files.clear()
     _files.update(files)
+    _compiled.clear()
+    _compiled.update(compiled)
     failures.authors_files.clear()
     for path, text in files.items():
         if path.endswith(".py"):

@@ -99,6 +99,13 @@ class Load(Frame, frozen=True, tag="load"):
     bundle: bytes
 
 
+class Prepare(Frame, frozen=True, tag="prepare"):
+    """Do to a bundle what need be done once only. None of the plugin's code runs."""
+
+    memory_bytes: int
+    bundle: bytes
+
+
 class Invoke(Frame, frozen=True, tag="invoke"):
     """Run one function. `input` and `context` are JSON. The caps let an honest environment stop early."""
 
@@ -135,6 +142,12 @@ class Loaded(Frame, frozen=True, tag="loaded"):
     error: bytes
 
 
+class Prepared(Frame, frozen=True, tag="prepared"):
+    """The bundle with the result of its preparation inside; empty when there is none."""
+
+    bundle: bytes
+
+
 class Call(Frame, frozen=True, tag="call"):
     """The plugin calls a service. `arguments` is JSON."""
 
@@ -165,8 +178,8 @@ class Done(Frame, frozen=True, tag="done"):
 
 ToZygote = Fork
 FromZygote = Hello | Forked | Refused | Exited
-ToEnvironment = Load | Invoke | Answer
-FromEnvironment = Ready | Loaded | Call | Log | Done
+ToEnvironment = Load | Prepare | Invoke | Answer
+FromEnvironment = Ready | Loaded | Prepared | Call | Log | Done
 
 _encoder = msgspec.msgpack.Encoder()
 _to_zygote = msgspec.msgpack.Decoder(ToZygote)

@@ -65,11 +65,12 @@ class _Guest:
         # No arguments, no variables, no folders, no addresses, streams that lead nowhere.
         store.set_wasi(WasiConfig())
         instance = self._linker.instantiate(store, self._component)
-        load, invoke = instance.get_func(store, "load"), instance.get_func(store, "invoke")
-        if load is None or invoke is None:
-            raise RuntimeError("the guest lacks its exports")
+        functions = {name: instance.get_func(store, name) for name in ("prepare", "load", "invoke")}
+        exports = {name: function for name, function in functions.items() if function is not None}
+        if len(exports) != len(functions):
+            raise RuntimeError("the guest lacks some of its exports")
         _, data_bytes = _memory()
-        environment = Environment(channel, store, load, invoke, data_bytes)
+        environment = Environment(channel, store, exports, data_bytes)
         self._environment = environment
         config = jail.JailConfig.from_params(params)
         environment.enforced = config.enforced
@@ -98,12 +99,11 @@ class _Guest:
 class Environment:
     """The loop behind the walls: a plugin is loaded once, then its functions run one after another."""
 
-    def __init__(self, channel: socket.socket, store: Store, load: Func, invoke: Func, data_bytes: int) -> None:
+    def __init__(self, channel: socket.socket, store: Store, exports: Mapping[str, Func], data_bytes: int) -> None:
         self.enforced = True
         self._channel = channel
         self._store = store
-        self._load = load
-        self._invoke = invoke
+        self._exports = exports
         self._data_bytes = data_bytes
         self._readable = select.poll()
         self._readable.register(channel, select.POLLIN)
@@ -120,17 +120,27 @@ class Environment:
             request = wire.decode_to_environment(wire.receive(self._channel))
             if isinstance(request, wire.Load):
                 self._take_in(request)
+            elif isinstance(request, wire.Prepare):
+                self._prepare(request)
             elif isinstance(request, wire.Invoke):
                 self._run(request)
             # An answer to a call that no one waits for any more is dropped.
 
-    def _take_in(self, request: wire.Load) -> None:
+    def _limit(self, request: wire.Load | wire.Prepare) -> None:
         self._store.set_limits(memory_size=request.memory_bytes)
         if self.enforced:
             spare = _HEADROOM_BYTES + 4 * len(request.bundle)
             jail.limit_data(self._data_bytes + request.memory_bytes + spare)
+
+    def _prepare(self, request: wire.Prepare) -> None:
+        self._limit(request)
+        ok, _, payload = self._enter("prepare", request.bundle.decode())
+        wire.send(self._channel, wire.Prepared(payload if ok else b""))
+
+    def _take_in(self, request: wire.Load) -> None:
+        self._limit(request)
         self._lines_left, self._bytes_left = wire.LOAD_LOG_LINES, wire.LOAD_LOG_BYTES
-        ok, trap, payload = self._enter(self._load, request.bundle.decode())
+        ok, trap, payload = self._enter("load", request.bundle.decode())
         if ok:
             wire.send(self._channel, wire.Loaded(tuple(json.loads(payload)), b""))
         elif trap:
@@ -143,18 +153,16 @@ class Environment:
         self._local.clear()
         self._lines_left, self._bytes_left = request.log_lines, request.log_bytes
         self._running = True
-        ok, trap, payload = self._enter(
-            self._invoke, request.function, request.input.decode(), request.context.decode()
-        )
+        ok, trap, payload = self._enter("invoke", request.function, request.input.decode(), request.context.decode())
         self._running = False
         if ok and len(payload) > request.output_bytes:
             ok, payload = False, json.dumps({"code": "output_too_large", "used": len(payload)}).encode()
         wire.send(self._channel, wire.Done(ok, trap, payload))
 
-    def _enter(self, function: Func, *arguments: str) -> tuple[bool, bool, bytes]:
+    def _enter(self, function: str, *arguments: str) -> tuple[bool, bool, bytes]:
         """Call into the guest: whether it succeeded, whether the engine stopped it, and the JSON that came of it."""
         try:
-            result: Any = function(self._store, *arguments)
+            result: Any = self._exports[function](self._store, *arguments)
         except WasmtimeError as error:
             return False, True, json.dumps({"code": "crashed", "message": _reason(error)}).encode()
         ok = result.tag == "ok"
@@ -205,8 +213,10 @@ class Environment:
         if len(fields) > wire.MAX_MESSAGE_BYTES:
             fields = '{"truncated": true}'
         self._lines_left -= 1
-        self._bytes_left -= len(message) + len(fields)
-        wire.send(self._channel, wire.Log(level, message, fields.encode()))
+        data = fields.encode()
+        # Counted as the service counts, or the line that shows the cap there would be followed by others.
+        self._bytes_left -= len(message) + len(data)
+        wire.send(self._channel, wire.Log(level, message, data))
 
 
 def _record(answer: wire.Answer) -> Record:

@@ -40,6 +40,7 @@ class State(Enum):
 
     STARTING = "starting"
     READY = "ready"
+    PREPARING = "preparing"
     LOADING = "loading"
     IDLE = "idle"
     RUNNING = "running"
@@ -160,6 +161,12 @@ class Environment:
             return read_error(message.error)
         self.exports = message.exports
         return None
+
+    async def prepare(self, memory_bytes: int, bundle: bytes, allowance: Allowance) -> bytes:
+        """The bundle with what need be done once only done; empty when it could not be. Raises Ended."""
+        self.state = State.PREPARING
+        message: wire.Prepared = await self._ask(wire.frame(wire.Prepare(memory_bytes, bundle)), allowance)
+        return message.bundle
 
     async def run(self, request: wire.Invoke, granted: frozenset[str], allowance: Allowance) -> wire.Done:
         """Run one function. Raises Ended; `calls`, `violations` and `logs` tell of the execution either way."""
@@ -319,6 +326,8 @@ class Environment:
             self._serve(message)
         elif isinstance(message, wire.Loaded) and state is State.LOADING:
             self._settle(State.IDLE, message)
+        elif isinstance(message, wire.Prepared) and state is State.PREPARING:
+            self._settle(State.READY, message)
         elif isinstance(message, wire.Ready) and state is State.STARTING and message.protocol == wire.PROTOCOL:
             self.base_bytes = message.base_bytes
             self._settle(State.READY, message)

@@ -18,6 +18,7 @@ from plugyard.sandbox.jail import JailConfig
 from plugyard.sandbox.outside.broker import Allowance, End, Ended, Environment, GuestError, read_error
 from plugyard.sandbox.outside.guests import Guests
 from plugyard.sandbox.outside.pool import Key, Pool, PoolSettings
+from plugyard.sandbox.outside.preparation import Preparation
 from plugyard.sandbox.outside.zygote_client import Zygote
 
 _PROBE_MEMORY_BYTES = 256 * 1024 * 1024
@@ -48,6 +49,7 @@ class Sandbox:
         self._runtimes = tuple(guests.artefacts)
         jail = JailConfig(enforced=enforced)
         self._pool = Pool(self._zygote, self._runtimes, settings or PoolSettings(), jail)
+        self._preparation = Preparation(self._pool)
         self._running: dict[str, _Running] = {}
         self._probes = asyncio.Semaphore(2)
 
@@ -66,6 +68,7 @@ class Sandbox:
 
     async def close(self) -> None:
         """End every environment and the zygote; returns when no process is left."""
+        await self._preparation.close()
         await self._pool.close()
         await self._zygote.close()
 
@@ -78,9 +81,11 @@ class Sandbox:
         try:
             limits = invocation.limits
             key: Key = (invocation.tenant_id, invocation.plugin_id, invocation.digest, limits.memory_bytes)
+            # Before an environment is taken, because preparing needs one too: nobody waits for one holding another.
+            bundle = await self._bundle(invocation)
             environment, start = await self._pool.acquire(key, invocation.runtime.value, invocation.fresh)
             running.environment = environment
-            return await self._execute_in(environment, start, invocation)
+            return await self._execute_in(environment, start, invocation, bundle)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             # `cancel` ended the wait in the queue; any other cancellation is the caller's own.
@@ -95,6 +100,7 @@ class Sandbox:
         if runtime.value not in self._runtimes:
             return LoadProbe(error=ExecutionFailure("runtime_unavailable", f"this server does not run {runtime.value}"))
         async with self._probes:
+            bundle = await self._preparation.prepare(runtime.value, digest, bundle)
             environment, _ = await self._pool.acquire(("", "", digest, 0), runtime.value, True)
             allowance = Allowance(_PROBE_TIMEOUT_S, _PROBE_TIMEOUT_S, 1024 * 1024)
             try:
@@ -123,7 +129,13 @@ class Sandbox:
         """End the plugin's idle environments, and busy ones after their call."""
         self._pool.forget(plugin_id)
 
-    async def _execute_in(self, environment: Environment, start: str, invocation: Invocation) -> Outcome:
+    async def _bundle(self, invocation: Invocation) -> bytes:
+        """The prepared code; a package that this process has not met before is prepared now."""
+        runtime, digest = invocation.runtime.value, invocation.digest
+        kept = self._preparation.kept(runtime, digest)
+        return kept or await self._preparation.prepare(runtime, digest, await invocation.bundle())
+
+    async def _execute_in(self, environment: Environment, start: str, invocation: Invocation, bundle: bytes) -> Outcome:
         loop = asyncio.get_running_loop()
         limits = invocation.limits
         began, cpu_before = loop.time(), environment.cpu_s()
@@ -132,7 +144,7 @@ class Sandbox:
         try:
             verdict = None
             if start != "warm":
-                verdict = await self._load(environment, invocation, allowance)
+                verdict = await self._load(environment, bundle, invocation.limits.memory_bytes, allowance)
                 cpu_left = allowance.cpu_s - (environment.cpu_s() - cpu_before)
                 time_left = allowance.timeout_s - (loop.time() - began)
                 allowance = replace(allowance, timeout_s=max(time_left, 0.001), cpu_s=max(cpu_left, 0.001))
@@ -174,10 +186,8 @@ class Sandbox:
             violations=tuple(environment.violations),
         )
 
-    async def _load(self, environment: Environment, invocation: Invocation, allowance: Allowance) -> Verdict | None:
+    async def _load(self, environment: Environment, bundle: bytes, memory: int, allowance: Allowance) -> Verdict | None:
         """Take the plugin in; None when it stands."""
-        bundle = await invocation.bundle()
-        memory = invocation.limits.memory_bytes
         error = await environment.load(memory, bundle, allowance)
         if error is None:
             return None
