@@ -34,7 +34,7 @@ class FolderObjects:
     async def put_file(self, key: str, path: Path) -> bool:
         """Stores a file in pieces, never whole in memory; answers whether it was new."""
         size = await asyncio.to_thread(os.path.getsize, path)
-        if await self._size(key) == size:
+        if await self._size(key) == size and await self._renew(key):
             return False
         with _translated():
             await obstore.put_async(
@@ -45,7 +45,7 @@ class FolderObjects:
 
     async def put(self, key: str, data: bytes) -> bool:
         """Stores bytes; answers whether they were new."""
-        if await self._size(key) == len(data):
+        if await self._size(key) == len(data) and await self._renew(key):
             return False
         with _translated():
             await obstore.put_async(self._store, key, data, use_multipart=False)
@@ -83,6 +83,18 @@ class FolderObjects:
                 return int((await obstore.head_async(self._store, key))["size"])
             except FileNotFoundError:
                 return None
+
+    async def _renew(self, key: str) -> bool:
+        """Dates what is there as if it were written now; False where it has just gone.
+
+        The sweep of orphans spares what is young, so an upload that finds its object there must not rely on an old date.
+        """
+        with _translated():
+            try:
+                await asyncio.to_thread(os.utime, self._folder / key)
+            except FileNotFoundError:
+                return False
+        return True
 
     async def _keep(self, key: str) -> None:
         """Makes a stored file outlive a loss of power. obstore renames into place and leaves the rest to the system."""
