@@ -87,7 +87,7 @@ class FolderObjects:
     async def _renew(self, key: str) -> bool:
         """Dates what is there as if it were written now; False where it has just gone.
 
-        The sweep of orphans spares what is young, so an upload that finds its object there must not rely on an old date.
+        The sweep of orphans spares what is young: an upload that finds its object there must not rely on an old date.
         """
         with _translated():
             try:
