@@ -1,6 +1,7 @@
 """What happens around every request: its id, the last net under all errors, its line in the log and in the counters."""
 
 import time
+from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -96,7 +97,18 @@ class Around:
             facts["executionId"] = state["execution_id"]
         if "problem" in state:
             facts["problem"] = state["problem"]
-        (_log.debug if route in _QUIET else _log.info)("request", **facts)
+        _level(scope["method"], route, status)("request", **facts)
+
+
+def _level(method: str, route: str, status: int) -> Callable[..., Any]:
+    """How loud a request is told of: changes and refusals at once, what only reads or executes when it is asked for.
+
+    An execution has a durable record of its own; a line for each would say it twice and cost more than the execution.
+    """
+    if status >= 500:
+        return cast("Callable[..., Any]", _log.warning)
+    ordinary = route in _QUIET or method in ("GET", "HEAD") or route.endswith("/execute")
+    return cast("Callable[..., Any]", _log.debug if ordinary and status < 400 else _log.info)
 
 
 async def _send_problem(scope: Any, send: Any, error: Exception, request_id: str) -> None:
