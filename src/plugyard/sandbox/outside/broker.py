@@ -152,7 +152,7 @@ class Environment:
         self.memory_bytes = memory_bytes
         self.logs = LogBook(wire.LOAD_LOG_LINES, wire.LOAD_LOG_BYTES)
         self._granted = frozenset()
-        self.state = State.LOADING
+        self._enter(State.LOADING)
         message = await self._ask(wire.frame(wire.Load(memory_bytes, bundle)), allowance)
         self.load_logs = self.logs.lines
         if isinstance(message, wire.Done):
@@ -164,7 +164,7 @@ class Environment:
 
     async def prepare(self, memory_bytes: int, bundle: bytes, allowance: Allowance) -> bytes:
         """The bundle with what need be done once only done; empty when it could not be. Raises Ended."""
-        self.state = State.PREPARING
+        self._enter(State.PREPARING)
         message: wire.Prepared = await self._ask(wire.frame(wire.Prepare(memory_bytes, bundle)), allowance)
         return message.bundle
 
@@ -175,7 +175,7 @@ class Environment:
         self.logs = LogBook(request.log_lines, request.log_bytes, self.load_logs)
         self.load_logs = ()
         self._granted = granted
-        self.state = State.RUNNING
+        self._enter(State.RUNNING)
         done: wire.Done = await self._ask(wire.frame(request), allowance)
         return done
 
@@ -214,6 +214,12 @@ class Environment:
         return self.private_bytes
 
     # --- frames ---
+
+    def _enter(self, state: State) -> None:
+        # It may have died since it was taken from the pool, and what has ended must not be made to look alive.
+        if self.state is State.ENDED:
+            raise Ended(End.DIED)
+        self.state = state
 
     async def _ask(self, data: bytes | None, allowance: Allowance) -> Any:
         if self.state is State.ENDED:

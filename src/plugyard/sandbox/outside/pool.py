@@ -282,14 +282,19 @@ class Pool:
 
     async def _wait(self, waiter: Waiter, timeout_s: float) -> Environment | None:
         try:
-            done, _ = await asyncio.wait((waiter.future,), timeout=timeout_s)
+            await asyncio.wait((waiter.future,), timeout=timeout_s)
         except asyncio.CancelledError:
-            if waiter.future.done() and not waiter.future.cancelled() and (handed := waiter.future.result()):
-                self.release(handed)
+            if waiter.future.done() and waiter.future.exception() is None:
+                handed = waiter.future.result()
+                if handed is not None:
+                    self.release(handed)
+                else:
+                    self._let_next_in()
             raise
         finally:
             self._remove(waiter)
-        return waiter.future.result() if done else None
+        # Asked of the future itself: it may have been settled between the end of the time and this line.
+        return waiter.future.result() if waiter.future.done() else None
 
     def _remove(self, waiter: Waiter) -> None:
         _take_out(self._queues, waiter.queue, waiter)
