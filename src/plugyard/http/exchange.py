@@ -57,6 +57,7 @@ class Exchange:
     query: Mapping[str, Any]
     headers: Mapping[str, str]
     declared: Mapping[str, Any] = field(default_factory=dict)  # the headers that the operation declares, as values
+    state: dict[str, Any] = field(default_factory=dict)  # what the log's line on this request is to say
     receive: Receive = field(kw_only=True)
 
     @property

@@ -98,6 +98,7 @@ async def execute_function(exchange: Exchange) -> ASGIResponse:
     )
     executed = await _to_its_end(exchange, exchange.id("pluginId"), call)
     execution = executed.execution
+    exchange.state["execution_id"] = execution.id
     view = views.ExecutedView(
         execution_id=execution.id,
         plugin_id=execution.plugin_id,

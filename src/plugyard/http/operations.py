@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from litestar import Request
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
@@ -136,6 +137,7 @@ def _route_of(one: Operation, service: Service, allow: str) -> HTTPRouteHandler:
         # Who may not do it learns nothing of whether the rest of the request is right.
         caller = await caller_of(service.platform, headers, scope["state"]["request_id"])
         scope["state"]["caller"] = caller
+        structlog.contextvars.bind_contextvars(tenantId=caller.tenant_id)
         if one.action is not None:
             require(caller, one.action)
         exchange = Exchange(
@@ -145,6 +147,7 @@ def _route_of(one: Operation, service: Service, allow: str) -> HTTPRouteHandler:
             read_query(scope["query_string"], one.query),
             headers,
             read_headers(headers, one.query) if has_headers else {},
+            scope["state"],
             receive=request.receive,
         )
         return await one.run(exchange)

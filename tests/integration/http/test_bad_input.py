@@ -307,5 +307,7 @@ async def test_no_secret_is_logged(http: Http, admin: Any, capsys: pytest.Captur
     await admin.post("/api/v1/keys", json={"name": "k", "role": "viewer"})
     said = capsys.readouterr()
     assert "request" in said.out + said.err
+    assert "executionId=" in said.out + said.err
+    assert "tenantId=" in said.out + said.err
     for secret in (KEYS[Role.ADMIN], "swordfish", "plugyard_"):
         assert secret not in said.out + said.err
