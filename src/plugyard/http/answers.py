@@ -1,6 +1,7 @@
 """What a handler gives back: bytes that are ready to be sent, or a stream of server-sent events."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from typing import Any, cast
 
 import msgspec
@@ -49,7 +50,7 @@ def json_answer(value: Any, *, status: int = 200, headers: Iterable[tuple[str, s
 class EventStream(ASGIResponse):
     """Server-sent events, until the iterator ends or the client leaves."""
 
-    def __init__(self, events: AsyncIterator[bytes]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
         super().__init__(body=b"", media_type="text/event-stream")
         self._events = events
 
@@ -60,6 +61,8 @@ class EventStream(ASGIResponse):
             (b"x-accel-buffering", b"no"),
         ]
         await send(cast("Any", {"type": "http.response.start", "status": 200, "headers": headers}))
-        async for piece in self._events:
-            await send(cast("Any", {"type": "http.response.body", "body": piece, "more_body": True}))
+        async with aclosing(self._events) as events:
+            if scope.get("method") != "HEAD":
+                async for piece in events:
+                    await send(cast("Any", {"type": "http.response.body", "body": piece, "more_body": True}))
         await send(cast("Any", {"type": "http.response.body", "body": b"", "more_body": False}))

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,13 @@ def _page_policy(page: bytes) -> str:
     )
 
 
+@cache
+def _described(version: str) -> bytes:
+    return encode(openapi.document(OPERATIONS, version))
+
+
 def _document_routes(version: str) -> list[HTTPRouteHandler]:
-    described = encode(openapi.document(OPERATIONS, version))
+    described = _described(version)
     page = resources.files("plugyard.http").joinpath("docs.html").read_bytes()
     policy = _page_policy(page)
 

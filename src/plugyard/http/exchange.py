@@ -1,6 +1,7 @@
 """One request and what a handler needs of it: the caller, the ids in its path, its query, its headers and its body."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ class Service:
     upload_folder: Path
     max_upload_bytes: int
     draining: "Draining"
+    streams: Counter[str] = field(default_factory=Counter)  # how many logs each tenant follows at this moment
 
 
 class Draining:

@@ -142,7 +142,7 @@ async def _to_its_end(exchange: Exchange, plugin_id: str, call: Call) -> Execute
 
 
 async def _ended(task: "asyncio.Future[Any]") -> None:
-    await asyncio.wait([task])
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @operation(

@@ -3,14 +3,14 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from litestar.response.base import ASGIResponse
 
 from plugyard.application import observe
 from plugyard.application.ports import LogFilter, StoredLogLine
-from plugyard.domain.errors import PlugyardError
+from plugyard.domain.errors import Overloaded, PlugyardError
 from plugyard.http import examples, present, views
 from plugyard.http.answers import EventStream, encode, json_answer
 from plugyard.http.auth import caller_of
@@ -21,6 +21,8 @@ from plugyard.http.queries import PAGE, Parameter, choice, flag, moment, page_of
 POLL_S, HEARTBEAT_S = 0.25, 15.0
 # Records are committed in another order than their ids were given, but hardly this much later.
 OVERLAP_MS = 2_000
+# Each stream asks the database four times a second, so one tenant gets only so many at a time.
+MAX_STREAMS = 50
 _TAG = "Logs and metrics"
 
 
@@ -61,7 +63,7 @@ LAST_EVENT_ID = Parameter(
         Reply(200, "A page, or the stream.", views.PageView[views.LogView], examples.page_of(examples.LOG)),
         Reply(200, "A page, or the stream.", media_type="text/event-stream"),
     ],
-    problems=["not_found"],
+    problems=["not_found", "overloaded"],
 )
 async def read_logs(exchange: Exchange) -> ASGIResponse:
     """Read what a plugin logged, newest first, or follow it.
@@ -76,6 +78,9 @@ async def read_logs(exchange: Exchange) -> ASGIResponse:
     if not asked["follow"]:
         found = await observe.logs(exchange.platform, exchange.caller, plugin_id, filters, page_of(asked))
         return json_answer(present.page(found, present.log_line))
+    tenant_id = exchange.caller.tenant_id or ""
+    if exchange.service.streams[tenant_id] >= MAX_STREAMS:
+        raise Overloaded(f"The tenant follows {MAX_STREAMS} logs already; end one first.", retry_after_s=HEARTBEAT_S)
     following = Following(exchange, plugin_id, filters)
     await following.begin(exchange.declared["Last-Event-ID"])
     return EventStream(following.events())
@@ -103,8 +108,10 @@ class Following:
         exchange = self._exchange
         return await observe.logs_after(exchange.platform, exchange.caller, self._plugin_id, self._filters, line_id)
 
-    async def events(self) -> AsyncIterator[bytes]:
+    async def events(self) -> AsyncGenerator[bytes, None]:
         """The stream, piece by piece."""
+        streams, tenant_id = self._exchange.service.streams, self._exchange.caller.tenant_id or ""
+        streams[tenant_id] += 1
         left = asyncio.ensure_future(self._client_left())
         last_sign = time.monotonic()
         try:
@@ -130,6 +137,9 @@ class Following:
                 await asyncio.wait([left], timeout=POLL_S)
         finally:
             left.cancel()
+            streams[tenant_id] -= 1
+            if not streams[tenant_id]:
+                del streams[tenant_id]
 
     async def _client_left(self) -> None:
         while (await self._exchange.receive())["type"] != "http.disconnect":

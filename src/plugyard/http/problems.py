@@ -56,7 +56,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "checksum_mismatch": (422, "The bytes are not those of the checksum"),
     "idempotency_mismatch": (422, "The idempotency key belongs to another request"),
     "package_refused": (422, "The package was refused"),
-    "overloaded": (429, "Too many executions are waiting"),
+    "overloaded": (429, "Too much at a time"),
     "internal_error": (500, "Something went wrong inside"),
     "not_offered": (501, "Not offered yet"),
     "unavailable": (503, "A part is away"),

@@ -178,6 +178,32 @@ async def test_following_a_missing_plugin_answers_404(http: Http, admin: Any) ->
     problem(await admin.get(f"/api/v1/plugins/{MISSING}/logs?follow=true"), 404, "not_found")
 
 
+async def test_a_tenant_follows_only_so_many_logs_at_a_time(
+    http: Http, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observability, "MAX_STREAMS", 1)
+    plugin_id = await logging_plugin(http, admin)
+    url = f"/api/v1/plugins/{plugin_id}/logs?follow=true"
+    stream = Stream(http, url)
+    await stream.next()
+    await stream.next()
+    refused = await admin.get(url)
+    problem(refused, 429, "overloaded")
+    assert refused.headers["retry-after"] == "15"
+    stream.leave()
+    await stream.ended
+    again = Stream(http, url)
+    assert (await again.next())["status"] == 200
+    again.leave()
+    await again.ended
+
+
+async def test_asking_only_for_the_head_of_a_stream_ends_at_once(http: Http, admin: Any) -> None:
+    plugin_id = await logging_plugin(http, admin)
+    answer = await asyncio.wait_for(admin.head(f"/api/v1/plugins/{plugin_id}/logs?follow=true"), 2)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 def test_the_line_before_is_the_lowest_id_of_its_time() -> None:
     line = "019ca945-0a00-7000-8000-000000000021"
     assert observability.earlier(line, 0) == "019ca945-0a00-0000-0000-000000000000"
