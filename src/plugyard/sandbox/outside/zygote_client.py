@@ -105,8 +105,17 @@ class Zygote:
             loop = asyncio.get_running_loop()
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.setblocking(False)
+            spawning = asyncio.ensure_future(asyncio.to_thread(_spawn, self._argv, theirs))
             try:
-                self._process = await asyncio.to_thread(_spawn, self._argv, theirs)
+                self._process = await asyncio.shield(spawning)
+            except asyncio.CancelledError:
+                # The thread goes on with the descriptor, so it is waited for, and what it started is ended.
+                with contextlib.suppress(OSError):
+                    process = await spawning
+                    process.kill()
+                    await asyncio.to_thread(_reap, process)
+                ours.close()
+                raise
             except BaseException:
                 ours.close()
                 raise
