@@ -3,6 +3,7 @@
 msgspec decodes what is right, fast; only where it refuses are all the faults looked for, so that they come at once.
 """
 
+import asyncio
 import json
 from collections.abc import Hashable, Mapping
 from functools import cache
@@ -14,12 +15,25 @@ from litestar.types import Receive
 
 from plugyard.application.schemas import compiled, pointer
 from plugyard.domain.errors import FieldError, InvalidInput, TooLarge
-from plugyard.http.problems import MalformedJson, MalformedRequest, UnsupportedMediaType
+from plugyard.http.problems import MalformedJson, MalformedRequest, RequestTimeout, UnsupportedMediaType
 
 T = TypeVar("T")
 MAX_ERRORS = 50
 DEFAULT_CAP = 256 * 1024
+IDLE_S = 30.0
 JSON_TYPE, MERGE_PATCH_TYPE = "application/json", "application/merge-patch+json"
+
+
+async def next_message(receive: Receive) -> Any:
+    """The next part of a body. Raises ``RequestTimeout`` where none comes, so that no request hangs for ever."""
+    try:
+        async with asyncio.timeout(IDLE_S):
+            message = await receive()
+    except TimeoutError as error:
+        raise RequestTimeout(f"Nothing of the body arrived for {IDLE_S:g} seconds.") from error
+    if message["type"] != "http.request":
+        raise MalformedRequest("The client left before the body had arrived.")
+    return message
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], cap: int) -> bytes:
@@ -30,9 +44,7 @@ async def read_body(receive: Receive, headers: Mapping[str, str], cap: int) -> b
     pieces: list[bytes] = []
     size = 0
     while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise MalformedRequest("The client left before the body had arrived.")
+        message = await next_message(receive)
         piece = message.get("body", b"")
         size += len(piece)
         if size > cap:

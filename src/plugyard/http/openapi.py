@@ -42,7 +42,7 @@ _EVERYWHERE = (
     "store_unavailable",
 )
 _JWT = ("not_offered",)
-_WITH_BODY = ("malformed_request", "malformed_json", "too_large", "unsupported_media_type")
+_WITH_BODY = ("malformed_request", "request_timeout", "too_large", "unsupported_media_type")
 
 
 def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
@@ -161,13 +161,20 @@ def _responses(one: Operation, schemas: Mapping[str, Any]) -> dict[str, Any]:
             str(reply.status), {"description": reply.description, "headers": _headers(reply), "content": {}}
         )
         entry["content"][reply.media_type] = _content(reply, schemas)
-    codes = [*_EVERYWHERE, *_JWT, *one.problems, *(_WITH_BODY if one.body else ())]
+    codes = [*_EVERYWHERE, *_JWT, *one.problems, *_of_body(one.body)]
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys(codes):
         by_status.setdefault(PROBLEMS[code][0], []).append(code)
     for status, named in sorted(by_status.items()):
         found[str(status)] = _problem_response(status, named)
     return found
+
+
+def _of_body(body: Body | None) -> tuple[str, ...]:
+    if body is None:
+        return ()
+    json_too = any(media.endswith("json") for media in body.media_types)
+    return (*_WITH_BODY, "malformed_json") if json_too else _WITH_BODY
 
 
 def _headers(reply: Reply) -> dict[str, Any]:

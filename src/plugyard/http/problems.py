@@ -41,6 +41,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "route_not_found": (404, "There is nothing at this address"),
     "function_not_found": (404, "The plugin has no such function"),
     "method_not_allowed": (405, "The address does not take this method"),
+    "request_timeout": (408, "The body did not arrive in time"),
     "conflict": (409, "The present state stands against it"),
     "wrong_state": (409, "The plugin's state does not allow this"),
     "version_exists": (409, "The version exists with other content"),
@@ -83,6 +84,12 @@ class MalformedMultipart(InvalidInput):
     """The form cannot be read."""
 
     code = "malformed_multipart"
+
+
+class RequestTimeout(PlugyardError):
+    """The body did not arrive in time."""
+
+    code = "request_timeout"
 
 
 class UnsupportedMediaType(PlugyardError):

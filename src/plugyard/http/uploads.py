@@ -21,9 +21,10 @@ from plugyard.domain.errors import FieldError, InvalidInput, PlugyardError, TooL
 from plugyard.domain.identity import Action
 from plugyard.http import examples, present, views
 from plugyard.http.answers import json_answer
+from plugyard.http.bodies import next_message
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import Body, Reply, operation
-from plugyard.http.problems import MalformedMultipart, MalformedRequest, StorageFull, UnsupportedMediaType
+from plugyard.http.problems import MalformedMultipart, StorageFull, UnsupportedMediaType
 
 MULTIPART = "multipart/form-data"
 PREFIX = "plugyard-upload-"
@@ -198,9 +199,7 @@ class _Reader:
         try:
             more = True
             while more:
-                message = await exchange.receive()
-                if message["type"] != "http.request":
-                    raise MalformedRequest("The client left before the package had arrived.")
+                message = await next_message(exchange.receive)
                 chunk = message.get("body", b"")
                 more = message.get("more_body", False)
                 read += len(chunk)

@@ -1,5 +1,6 @@
 """Uploads as a stream: caps, strict fields, and nothing left behind whatever happens."""
 
+import asyncio
 import errno
 import hashlib
 from collections.abc import AsyncIterator
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from plugyard.http import uploads
+from plugyard.http import bodies, uploads
 from tests.integration.http.service import MAX_UPLOAD, Http, pointers, problem
 
 URL = "/api/v1/plugins/upload"
@@ -147,6 +148,18 @@ async def test_a_client_that_leaves_in_the_middle_leaves_nothing(http: Http) -> 
     }
     await http.app(scope, receive, send)  # type: ignore[arg-type]
     assert sent[0]["status"] == 400
+
+
+async def test_a_body_that_stops_coming_answers_408(http: Http, admin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stuck(start: bytes) -> AsyncIterator[bytes]:
+        yield start
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(bodies, "IDLE_S", 0.05)
+    answer = await admin.post(URL, content=stuck(part("package", b"a" * 100)[:80]), headers=HEADERS)
+    problem(answer, 408, "request_timeout")
+    json = {"content-type": "application/json"}
+    problem(await admin.post("/api/v1/keys", content=stuck(b"{"), headers=json), 408, "request_timeout")
 
 
 async def test_what_a_killed_process_left_is_swept_at_the_start(http: Http) -> None:
