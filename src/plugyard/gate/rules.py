@@ -248,6 +248,12 @@ _MANIFEST = (
         "Write the character itself, or both halves of its escape.",
     ),
     (
+        "nul",
+        "a string holds the character U+0000",
+        "PostgreSQL's text cannot hold it, and C programs end a string there.",
+        "Leave the character out.",
+    ),
+    (
         "required",
         "a required field is missing",
         "The plugin cannot be named, stored or run without it.",

@@ -191,6 +191,9 @@ class _Reader:
         if 0xD800 <= code < 0xE000:
             self._add("manifest.surrogate", pointer, f"holds \\u{code:04x} without its other half")
             return "\ufffd"
+        if code == 0:
+            self._add("manifest.nul", pointer, "holds the character U+0000")
+            return "\ufffd"
         return chr(code)
 
     def _hex(self) -> int:

@@ -111,6 +111,7 @@ MANIFEST_SAMPLES: list[ManifestSample] = [
     _raw("manifest.number", _HERE, "9" * 5000, "9"),
     _raw("manifest.surrogate", _HERE, '"\\ud800"', '"\\ud83d\\ude00"'),
     _raw("manifest.surrogate", _HERE, '"\\ud800\\u0041"', '"\\u0041"'),
+    _raw("manifest.nul", _HERE, '"a\\u0000b"', '"a\\u0001b"'),
     _case("manifest.required", "metadata.version", ..., "1.0.0", "/metadata", says="'version' is missing"),
     ManifestSample("manifest.unknown-field", "#/metadata/nmae", _with("metadata.nmae", "x"), _FINE,
                    says="did you mean 'name'"),
