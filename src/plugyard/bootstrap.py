@@ -163,6 +163,8 @@ class Service:
         _write_private(settings.data / SERVICE_FILE, json.dumps({"url": self.url, "pid": os.getpid()}))
         self._parts.callback(lambda: (settings.data / SERVICE_FILE).unlink(missing_ok=True))
         log.info("ready", url=self.url, jail=not settings.unsafe_no_jail)
+        if settings.unsafe_no_jail:
+            log.warning("plugins run without the process jail (--unsafe-no-jail): WebAssembly alone holds them")
 
     async def stop(self) -> None:
         """End everything that was started; what executes now may end first."""

@@ -95,7 +95,9 @@ EXAMPLES = (
         "format",
         _own_input,
         lambda value: f"a GitHub webhook: {value['event']}, {len(value['payload']['commits'])} commits",
-        lambda output: f"a message of {len(output['text'].splitlines())} lines for the chat, severity {output['severity']}",
+        lambda output: (
+            f"a message of {len(output['text'].splitlines())} lines for the chat, severity {output['severity']}"
+        ),
     ),
     Example(
         "brief",
