@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import secrets
@@ -162,6 +163,10 @@ class Service:
             self._run_beside(work)
         _write_private(settings.data / SERVICE_FILE, json.dumps({"url": self.url, "pid": os.getpid()}))
         self._parts.callback(lambda: (settings.data / SERVICE_FILE).unlink(missing_ok=True))
+        # What lives now lives as long as the service. The collector need not walk through it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         log.info("ready", url=self.url, jail=not settings.unsafe_no_jail)
         if settings.unsafe_no_jail:
             log.warning("plugins run without the process jail (--unsafe-no-jail): WebAssembly alone holds them")
