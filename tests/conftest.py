@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
+
+# Continuous integration tries the same examples each time, so that a change is judged by what it changed; every other
+# run tries new ones.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("dev", deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 STARTS_WITHIN_S = 240  # the very first start builds the guests
 

@@ -200,7 +200,7 @@ def unpack_to_zygote(data: bytes) -> ToZygote:
     """Read a packet in the zygote. Raises WireError."""
     try:
         return _to_zygote.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise WireError(str(error)) from error
 
 
@@ -208,7 +208,7 @@ def unpack_from_zygote(data: bytes) -> FromZygote:
     """Read a packet in the service. Raises WireError."""
     try:
         return _from_zygote.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise WireError(str(error)) from error
 
 

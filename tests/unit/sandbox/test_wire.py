@@ -4,7 +4,7 @@ import socket
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plugyard.sandbox import wire
@@ -42,6 +42,7 @@ def test_a_stream_is_cut_into_its_frames_however_it_arrives(messages: list[wire.
 
 
 @given(st.binary(max_size=300))
+@example(b"\x91\xa5\x00\x00\x00\x00\x80")  # a name that is no UTF-8
 def test_any_bytes_are_a_frame_or_a_wire_error(data: bytes) -> None:
     for decode in (
         wire.decode_from_environment,
