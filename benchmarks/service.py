@@ -21,6 +21,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,17 @@ class Service:
             raise SystemExit(answer.text)
         return str(answer.json()["plugin"]["id"])
 
+    def caller(self, plugin_id: str) -> "Caller":
+        """A connection that executes the plugin's function ``add``."""
+        url = httpx.URL(self.url)
+        body = json.dumps({"function": "add", "input": {"a": 1, "b": 2}}).encode()
+        head = (
+            f"POST /api/v1/plugins/{plugin_id}/execute HTTP/1.1\r\nHost: {url.host}\r\n"
+            f"Authorization: Bearer {self.key}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        return Caller((url.host, url.port or 80), head.encode() + body)
+
     def resident_mb(self) -> float:
         return psutil.Process(self.process.pid).memory_info().rss / (1 << 20)
 
@@ -93,17 +105,10 @@ def plugin(name: str, runtime: str = "python", code: str = CODE, entry: str = "m
 
 
 class Caller:
-    """One keep-alive connection that sends prepared requests: as little work on this side as can be."""
+    """One keep-alive connection that sends a prepared request: as little work on this side as can be."""
 
-    def __init__(self, service: Service, plugin_id: str) -> None:
-        url = httpx.URL(service.url)
-        self.address = (url.host, url.port)
-        body = json.dumps({"function": "add", "input": {"a": 1, "b": 2}}).encode()
-        self.request = (
-            f"POST /api/v1/plugins/{plugin_id}/execute HTTP/1.1\r\nHost: {url.host}\r\n"
-            f"Authorization: Bearer {service.key}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        ).encode() + body
+    def __init__(self, address: tuple[str, int], request: bytes) -> None:
+        self.address, self.request = address, request
 
     async def open(self) -> "Caller":
         self.reader, self.writer = await asyncio.open_connection(*self.address)
@@ -127,8 +132,12 @@ class Caller:
         self.writer.close()
 
 
-async def one_caller(service: Service, plugin_id: str, calls: int) -> list[float]:
-    caller = await Caller(service, plugin_id).open()
+Make = Callable[[], Caller]
+
+
+async def one_caller(make: Make, calls: int) -> list[float]:
+    """The latencies of so many calls, one after another, in milliseconds."""
+    caller = await make().open()
     for _ in range(50):
         await caller.call()
     samples = [await caller.call() for _ in range(calls)]
@@ -136,9 +145,9 @@ async def one_caller(service: Service, plugin_id: str, calls: int) -> list[float
     return samples
 
 
-async def many_callers(service: Service, plugin_id: str, callers: int, seconds: float) -> tuple[float, list[float]]:
+async def many_callers(make: Make, callers: int, seconds: float) -> tuple[float, list[float]]:
     """Executions a second, and the latencies in milliseconds."""
-    all_ = [await Caller(service, plugin_id).open() for _ in range(callers)]
+    all_ = [await make().open() for _ in range(callers)]
     samples: list[float] = []
 
     async def work(caller: Caller, until: float) -> None:
@@ -158,7 +167,7 @@ async def many_callers(service: Service, plugin_id: str, callers: int, seconds: 
 async def first_calls(service: Service, ids: list[str]) -> list[float]:
     samples = []
     for plugin_id in ids:
-        caller = await Caller(service, plugin_id).open()
+        caller = await service.caller(plugin_id).open()
         samples.append(await caller.call())
         caller.close()
         # A spare that was taken is made again in the background; a caller a second is what cold starts look like.
@@ -239,11 +248,11 @@ def measure(show: Callable[[str, str, str], None]) -> None:
             ("javascript", "export const add = (input) => input.a + input.b;\n", "index.ts"),
         ):
             warm_id = service.upload(plugin(f"warm-{runtime}", runtime, code, entry))
-            warm = uvloop.run(one_caller(service, warm_id, 2_000))
+            warm = uvloop.run(one_caller(partial(service.caller, warm_id), 2_000))
             cuts = statistics.quantiles(warm, n=100)
             show(f"warm execution, one caller, {runtime}: p50", f"{cuts[49]:.2f} ms", "3 ms")
             show(f"warm execution, one caller, {runtime}: p95", f"{cuts[94]:.2f} ms", "")
-            rate, samples = uvloop.run(many_callers(service, warm_id, 32, 5))
+            rate, samples = uvloop.run(many_callers(partial(service.caller, warm_id), 32, 5))
             show(f"32 callers, {runtime}", f"{rate:,.0f} executions/s", "600/s")
             show(f"32 callers, {runtime}: p95", f"{statistics.quantiles(samples, n=100)[94]:.1f} ms", "")
             ids = [service.upload(plugin(f"cold-{runtime}-{number}", runtime, code, entry)) for number in range(30)]
