@@ -359,6 +359,8 @@ def _policies(settings: Settings) -> Policies:
             settings.max_output_kb * 1024,
             settings.max_log_lines,
             settings.max_log_kb * 1024,
+            settings.max_service_calls,
+            settings.max_service_mb * MEGABYTE,
         ),
         SuspensionRule(settings.suspend_minimum, settings.suspend_ratio, settings.suspend_window_s),
         settings.health_window_s,

@@ -78,6 +78,12 @@ class Settings:
     """Most log lines of one execution; what comes behind is cut, and a line says so."""
     max_log_kb: Count = 256
     """Most log text of one execution (KB)."""
+    max_service_calls: Count = 1_000
+    """Most service calls of one execution."""
+    max_service_mb: Count = 16
+    """Most that the service calls of one execution may send and receive together (MB)."""
+    service_calls_per_s: Count = 2_000
+    """Service calls of one tenant that begin within a second; more wait their turn."""
 
     spares: Annotated[int, Parameter(validator=Number(gte=0))] = 2
     """Environments of each runtime that wait, ready and jailed, for a plugin."""

@@ -24,6 +24,7 @@ from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
 from plugyard.domain.limits import EffectiveLimits
 from plugyard.domain.manifest import Runtime
 from plugyard.domain.marketplace import Category, Listing, Rating
+from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
 from plugyard.domain.report import Report
 
@@ -279,7 +280,10 @@ class PackageInspector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """All that one execution needs. ``input`` is JSON; ``context`` a JSON object; ``bundle`` fetches the code."""
+    """All that one execution needs. ``input`` is JSON; ``context`` a JSON object; ``bundle`` fetches the code.
+
+    ``hops`` is how many events lie between this execution and the caller who set it off.
+    """
 
     execution_id: str
     tenant_id: str
@@ -291,9 +295,10 @@ class Invocation:
     input: bytes
     context: bytes
     limits: EffectiveLimits
-    services: frozenset[str]
+    grants: tuple[Permission, ...]
     fresh: bool
     bundle: Callable[[], Awaitable[bytes]]
+    hops: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ MAX_FRAME_BYTES: Final = MAX_BUNDLE_BYTES + 1024 * 1024
 MAX_ERROR_BYTES: Final = 64 * 1024
 """How long the JSON of one guest error may be; messages and stacks are cut to fit."""
 MAX_JSON_DEPTH: Final = 128
+MAX_ARGUMENT_BYTES: Final = 4 * 1024 * 1024
+"""How long the JSON of one service call's arguments may be; a longer one is refused before it is sent."""
 MAX_MESSAGE_BYTES: Final = 16 * 1024
 """How long the message, and the JSON of the fields, of one log line may be."""
 LOAD_LOG_LINES: Final = 100
