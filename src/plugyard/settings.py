@@ -100,6 +100,21 @@ class Settings:
     unsafe_no_jail: bool = False
     """DANGER: run plugins without the process jail, on systems that have no seccomp. For development alone."""
 
+    plugin_data_retention_days: Count = 7
+    """Days that a plugin's database and files are kept after it was uninstalled."""
+    plugin_connections: Count = 24
+    """Most connections to plugins' databases."""
+    plugin_connections_per_tenant: Count = 4
+    """Most connections of one tenant's plugins; calls beyond them wait."""
+    plugin_statement_ms: Count = 10_000
+    """Longest that one SQL statement of a plugin may take."""
+    cache_mb_per_plugin: Count = 8
+    """Most that one plugin keeps in the cache (MB); what it used least recently makes room."""
+    cache_mb: Count = 256
+    """Most that all plugins keep in the cache (MB)."""
+    files_mb_per_plugin: Count = 100
+    """Most that the files of one plugin may have together (MB)."""
+
     retention_days: Count = 30
     """Days that executions and logs are kept."""
     health_interval_s: Seconds = 60.0

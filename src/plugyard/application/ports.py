@@ -225,6 +225,8 @@ class OperatorTransaction(Protocol):
     async def audit(self, entry: AuditEntry) -> None: ...
     async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]: ...
     # plugins_to_check: (tenant id, plugin id) of active plugins with executions since then, the longest unchecked first
+    async def uninstalled(self, plugin_ids: Sequence[str], before: datetime) -> frozenset[str]: ...
+    # uninstalled: those of the plugins that were uninstalled before then
     async def known_digests(self, digests: Sequence[str]) -> frozenset[str]: ...  # those that any version names
 
 
@@ -246,14 +248,30 @@ class ExecutionRecorder(Protocol):
     ) -> None: ...
 
 
+class PluginDatabases(Protocol):
+    """Where plugins keep their tables: for each plugin of a tenant a place that no other can reach.
+
+    Raises ``StoreUnavailable``.
+    """
+
+    async def provide(self, tenant_id: str, plugin_id: str) -> None: ...  # what is there stays as it is
+    async def drop(self, tenant_id: str, plugin_id: str) -> None: ...  # nothing there is no error
+    async def held(self) -> Sequence[tuple[str, str]]: ...  # tenant and plugin of every place there is
+
+
 class Objects(Protocol):
-    """Packages and prepared bundles, named by what they hold. Writes are atomic and durable when they return."""
+    """Packages and prepared bundles, named by what they hold, and plugins' files.
+
+    Writes are atomic and durable when they return.
+    """
 
     async def put_file(self, key: str, path: Path) -> bool: ...  # whether it was new
     async def put(self, key: str, data: bytes) -> bool: ...
+    async def replace(self, key: str, data: bytes) -> None: ...  # whatever was there before
     async def get(self, key: str) -> bytes: ...  # NotFound
     async def delete(self, key: str) -> None: ...  # nothing there is no error
     def list(self, prefix: str) -> AsyncIterator[tuple[str, datetime]]: ...  # key, last change
+    def sizes(self, prefix: str) -> AsyncIterator[tuple[str, int]]: ...  # key, bytes
 
 
 # --- the gate --------------------------------------------------------------------------------------------------------
