@@ -162,7 +162,7 @@ export interface Files {
   /** The text; with `base64` the bytes in that form. */
   read(path: string, options?: { encoding?: "utf-8" | "base64" }): Promise<string>;
   write(path: string, content: string, options?: { encoding?: "utf-8" | "base64" }): Promise<void>;
-  /** Paths in order, at most 1,000. */
+  /** The paths that begin so, in order. */
   list(prefix?: string): Promise<string[]>;
   /** Whether there was such a file. */
   delete(path: string): Promise<boolean>;

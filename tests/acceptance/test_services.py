@@ -134,7 +134,8 @@ export async function flood(_: unknown, { services: { cache } }: Context) {
 
 export async function denied(_: unknown, { services: { events, database } }: Context) {
   const told: string[] = [];
-  for (const attempt of [() => events.publish("invoice.paid", null), () => database.query("set role plugyard_keeper")]) {
+  const attempts = [() => events.publish("invoice.paid", null), () => database.query("set role plugyard_keeper")];
+  for (const attempt of attempts) {
     await attempt().catch((error: Error) => { if (error.name === "PermissionError") told.push(error.message); });
   }
   return told;

@@ -153,7 +153,7 @@ class Files(Protocol):
     async def write(self, path: str, content: str, *, encoding: str = "utf-8") -> None: ...
 
     async def list(self, prefix: str = "") -> Sequence[str]:
-        """Paths in order, at most 1,000."""
+        """The paths that begin so, in order."""
         ...
 
     async def delete(self, path: str) -> bool:

@@ -135,7 +135,13 @@ class DatabaseService:
         statements = [_statement(one) for one in given]
         async with self._borrowed(scope) as session:
             await self._execute(scope, session, b"begin", [])
-            results = [(await self._execute(scope, session, *statement)).rows for statement in statements]
+            try:
+                results = [(await self._execute(scope, session, *statement)).rows for statement in statements]
+            except ServiceFault:
+                # A session that answered can be cleaned for the next call; any other is closed when it is given back.
+                if not session.doubtful:
+                    await self._execute(scope, session, b"rollback", [])
+                raise
             await self._execute(scope, session, b"commit", [])
         return results
 

@@ -3,9 +3,11 @@
 Publishing is a row in the outbox: an event that was published is delivered, if anybody listens, whatever happens next.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -15,6 +17,8 @@ from plugyard.sandbox.services.base import Denied, Scope, ServiceFault
 MAX_HOPS = 8
 MAX_PAYLOAD_BYTES = 64 * 1024
 MAX_TOPIC = 120
+MAX_AT_ONCE = 6
+MAX_AT_ONCE_PER_TENANT = 2
 # The topic of `sdk/manifest.schema.json`, without the star that stands for many.
 _TOPIC = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 
@@ -29,6 +33,9 @@ class EventsService:
 
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
+        # Publishing takes a connection of the store that the API needs as well.
+        self._turns = asyncio.Semaphore(MAX_AT_ONCE)
+        self._tenants: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def call(self, scope: Scope, method: str, arguments: dict[str, Any]) -> Any:
         """Publish. Raises ``Denied`` for a topic beyond the grant."""
@@ -49,7 +56,9 @@ class EventsService:
         if scope.hops >= MAX_HOPS:
             raise ServiceFault("too_many_hops", f"this execution is the end of a chain of {MAX_HOPS} events")
         try:
-            await self._publish(scope, topic, payload, scope.hops + 1)
+            turn = self._tenants.setdefault(scope.tenant_id, asyncio.Semaphore(MAX_AT_ONCE_PER_TENANT))
+            async with turn, self._turns:
+                await self._publish(scope, topic, payload, scope.hops + 1)
         except PlugyardError as error:
             raise ServiceFault(error.code, "the event was not published; try again later") from error
 

@@ -21,7 +21,6 @@ MAX_PATH_CHARACTERS = 512
 MAX_PART_BYTES = 80
 MAX_DEPTH = 16
 MAX_FILE_BYTES = 2 * 1024 * 1024
-MAX_LIST = 1_000
 _FOLDER = "=d"
 _ESCAPE = re.compile(r"=([0-9A-F]{2})")
 # Another process may write too, so the sums are taken anew now and then.
@@ -30,7 +29,7 @@ _REMEMBERED = 1_000
 
 
 class _Folder:
-    """What a plugin holds, by key and size; its changes follow one another."""
+    """The size of each file that a plugin has, by path; its changes follow one another."""
 
     __slots__ = ("counted", "sizes", "turn")
 
@@ -45,7 +44,7 @@ class FilesService:
 
     methods = frozenset({"read", "write", "list", "delete"})
 
-    def __init__(self, objects: Objects, *, plugin_bytes: int = 100 * 1024 * 1024, plugin_files: int = 10_000) -> None:
+    def __init__(self, objects: Objects, *, plugin_bytes: int = 100 * 1024 * 1024, plugin_files: int = 2_000) -> None:
         self._objects = objects
         self._plugin_bytes = plugin_bytes
         self._plugin_files = plugin_files
@@ -57,9 +56,9 @@ class FilesService:
         try:
             if method == "list":
                 return await self._list(root, arguments)
-            key = root + key_of(_path(arguments))
+            key = key_of(_path(arguments))
             if method == "read":
-                return _shown(await self._objects.get(key), _encoding(arguments))
+                return _shown(await self._objects.get(root + key), _encoding(arguments))
             if method == "write":
                 return await self._write(root, key, _content(arguments))
             return await self._delete(root, key)
@@ -81,35 +80,33 @@ class FilesService:
             raise ServiceFault(
                 "invalid_arguments", f"prefix must be a text of at most {MAX_PATH_CHARACTERS} characters"
             )
-        found = []
-        async for key, _ in self._objects.sizes(root):
-            path = path_of(key.removeprefix(root))
-            if path.startswith(prefix):
-                found.append(path)
-        return sorted(found)[:MAX_LIST]
-
-    async def _write(self, root: str, key: str, data: bytes) -> None:
         folder = self._folder(root)
         async with folder.turn:
             await self._count(root, folder)
-            total = sum(folder.sizes.values()) - folder.sizes.get(key, 0) + len(data)
+            return sorted(path for path in folder.sizes if path.startswith(prefix))
+
+    async def _write(self, root: str, key: str, data: bytes) -> None:
+        folder, path = self._folder(root), path_of(key)
+        async with folder.turn:
+            await self._count(root, folder)
+            total = sum(folder.sizes.values()) - folder.sizes.get(path, 0) + len(data)
             if total > self._plugin_bytes:
                 raise ServiceFault(
                     "quota_exceeded", f"the files of a plugin may have {self._plugin_bytes} bytes together"
                 )
-            if key not in folder.sizes and len(folder.sizes) >= self._plugin_files:
+            if path not in folder.sizes and len(folder.sizes) >= self._plugin_files:
                 raise ServiceFault("quota_exceeded", f"a plugin may have {self._plugin_files} files")
             # Counted before it is written: an attempt that is cut off may have been kept.
-            folder.sizes[key] = max(len(data), folder.sizes.get(key, 0))
-            await self._objects.replace(key, data)
-            folder.sizes[key] = len(data)
+            folder.sizes[path] = max(len(data), folder.sizes.get(path, 0))
+            await self._objects.replace(root + key, data)
+            folder.sizes[path] = len(data)
 
     async def _delete(self, root: str, key: str) -> bool:
         folder = self._folder(root)
         async with folder.turn:
             await self._count(root, folder)
-            await self._objects.delete(key)
-            return folder.sizes.pop(key, None) is not None
+            await self._objects.delete(root + key)
+            return folder.sizes.pop(path_of(key), None) is not None
 
     def _folder(self, root: str) -> _Folder:
         folder = self._folders.setdefault(root, _Folder())
@@ -122,7 +119,7 @@ class FilesService:
 
     async def _count(self, root: str, folder: _Folder) -> None:
         if time.monotonic() - folder.counted > _RECOUNT_S:
-            folder.sizes = {key: size async for key, size in self._objects.sizes(root)}
+            folder.sizes = {path_of(key.removeprefix(root)): size async for key, size in self._objects.sizes(root)}
             folder.counted = time.monotonic()
 
 
