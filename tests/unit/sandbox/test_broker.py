@@ -279,7 +279,17 @@ async def test_too_many_or_too_long_calls_end_the_environment_and_the_limit_is_n
     assert made.failure.used > (made.failure.limit or 0)
 
 
-@pytest.mark.parametrize("arguments", [b"", b"[]", b"\xff", b'{"a":' * 5000, b'{"a": ' + b"[" * 70 + b"]" * 70 + b"}"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        b"",
+        b"[]",
+        b'{"a": [' + b"[]," * 50_000 + b"1]}",
+        b"\xff",
+        b'{"a":' * 5000,
+        b'{"a": ' + b"[" * 70 + b"]" * 70 + b"}",
+    ],
+)
 async def test_arguments_that_are_no_object_or_too_deep_reach_no_service(impostor: Impostor, arguments: bytes) -> None:
     environment, slow = await standing(impostor), Slow()
     made = calls(Service.CACHE, service=slow)

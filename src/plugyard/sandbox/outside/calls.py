@@ -24,6 +24,7 @@ from plugyard.sandbox.services.registry import Services
 
 MAX_IN_FLIGHT = 16
 MAX_ARGUMENT_DEPTH = 64
+MAX_ARGUMENT_VALUES = 50_000
 _MAX_VIOLATIONS = 20
 _MAX_DETAIL = 200
 _CLOSES_WITHIN_S = 5.0
@@ -186,8 +187,9 @@ class Calls:
 
 def _decoded(data: bytes) -> dict[str, Any]:
     """The arguments of a call. Their depth is looked at before anything recurses into them."""
-    if not wire.json_depth_within(data, MAX_ARGUMENT_DEPTH):
-        raise ServiceFault("invalid_arguments", f"the arguments nest deeper than {MAX_ARGUMENT_DEPTH} levels")
+    if not wire.json_depth_within(data, MAX_ARGUMENT_DEPTH, MAX_ARGUMENT_VALUES):
+        most = f"{MAX_ARGUMENT_DEPTH} levels and {MAX_ARGUMENT_VALUES} values"
+        raise ServiceFault("invalid_arguments", f"the arguments of a call may have at most {most}")
     try:
         return _arguments.decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
