@@ -50,7 +50,7 @@ async def run(sandbox: Sandbox, runtime: Runtime, plugin: str) -> Outcome:
         input=b'{"a": 1}',
         context=b'{"tenantId": "tenant"}',
         limits=LimitPolicy().effective(),
-        services=frozenset(),
+        grants=(),
         fresh=False,
         bundle=bundle,
     )

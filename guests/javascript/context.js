@@ -24,11 +24,28 @@ const logger = Object.freeze({
   error: (message, fields) => (log("error", message, fields), said),
 });
 
-const database = Object.freeze({
-  query: (sql, parameters = []) => call("database", "query", { sql, parameters }),
-  execute: (sql, parameters = []) => call("database", "execute", { sql, parameters }),
-  transaction: (statements) => call("database", "transaction", { statements }),
+// The two methods that run a statement, inside of a transaction or outside of any.
+const statements = (transaction) => ({
+  query: (sql, parameters = []) => call("database", "query", { sql, parameters, transaction }),
+  execute: (sql, parameters = []) => call("database", "execute", { sql, parameters, transaction }),
 });
+
+async function transaction(work) {
+  if (typeof work !== "function") return call("database", "transaction", { statements: work });
+  const begun = await call("database", "begin", {});
+  let result;
+  try {
+    result = await work(Object.freeze(statements(begun.transaction)));
+  } catch (error) {
+    // The author's error is the one to tell, whatever becomes of the rollback.
+    await call("database", "rollback", begun).catch(() => {});
+    throw error;
+  }
+  await call("database", "commit", begun);
+  return result;
+}
+
+const database = Object.freeze({ ...statements(), transaction });
 
 const cache = Object.freeze({
   get: (key) => call("cache", "get", { key }),
@@ -75,8 +92,8 @@ const events = Object.freeze({
 });
 
 const files = Object.freeze({
-  read: (path) => call("files", "read", { path }),
-  write: async (path, content) => void (await call("files", "write", { path, content })),
+  read: (path, options = {}) => call("files", "read", { path, ...options }),
+  write: async (path, content, options = {}) => void (await call("files", "write", { path, content, ...options })),
   list: (prefix = "") => call("files", "list", { prefix }),
   delete: (path) => call("files", "delete", { path }),
 });

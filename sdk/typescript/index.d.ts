@@ -97,8 +97,16 @@ export interface Database {
   query<R = Row>(sql: string, parameters?: readonly SqlValue[]): Promise<R[]>;
   /** Run a statement and return how many rows it touched. */
   execute(sql: string, parameters?: readonly SqlValue[]): Promise<number>;
+  /** Run a function whose statements hold together when it returns, and not at all when it throws. */
+  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
   /** Run statements in one transaction: all of them hold, or none. Returns the rows of each. */
   transaction(statements: readonly { sql: string; parameters?: readonly SqlValue[] }[]): Promise<Row[][]>;
+}
+
+/** The statements of one transaction, on one connection. */
+export interface Transaction {
+  query<R = Row>(sql: string, parameters?: readonly SqlValue[]): Promise<R[]>;
+  execute(sql: string, parameters?: readonly SqlValue[]): Promise<number>;
 }
 
 /** Short-lived values of this plugin and tenant. Permission: `cache`. */
@@ -143,15 +151,18 @@ export interface Http {
 
 /** Messages between the plugins of one tenant. Permission: `events`. */
 export interface Events {
+  /** Kept once this resolves, and delivered to whoever subscribes. */
   publish(topic: string, payload: Json): Promise<void>;
-  /** Have the platform call `handler`, a function of this plugin, for each event of `topic`. */
+  /** Rejects: a plugin subscribes in its manifest, by `events.subscribes`. */
   subscribe(topic: string, handler: string): Promise<void>;
 }
 
 /** A folder of the plugin's own for each tenant. Permission: `filesystem`. */
 export interface Files {
-  read(path: string): Promise<string>;
-  write(path: string, content: string): Promise<void>;
+  /** The text; with `base64` the bytes in that form. */
+  read(path: string, options?: { encoding?: "utf-8" | "base64" }): Promise<string>;
+  write(path: string, content: string, options?: { encoding?: "utf-8" | "base64" }): Promise<void>;
+  /** The paths that begin so, in order. */
   list(prefix?: string): Promise<string[]>;
   /** Whether there was such a file. */
   delete(path: string): Promise<boolean>;

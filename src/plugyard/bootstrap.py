@@ -27,10 +27,11 @@ from granian.server.embed import Server
 from litestar import Litestar
 
 from plugyard import __version__
-from plugyard.application.housekeeping import sweep_orphans
+from plugyard.application.housekeeping import drop_data, sweep_orphans
 from plugyard.application.keys import PREFIX, new_secret
 from plugyard.application.observe import check_all_health
 from plugyard.application.platform import Platform, Policies
+from plugyard.application.publish import Published, publish
 from plugyard.application.tenants import ensure_key, ensure_tenant
 from plugyard.domain.errors import PlugyardError
 from plugyard.domain.health import SuspensionRule
@@ -42,15 +43,23 @@ from plugyard.gate.limits import GateLimits
 from plugyard.http.app import create_app, drain
 from plugyard.infrastructure.embedded.errors import EmbeddedPostgresError
 from plugyard.infrastructure.embedded.roles import SERVICE
-from plugyard.infrastructure.embedded.server import EmbeddedPostgres
+from plugyard.infrastructure.embedded.server import EmbeddedPostgres, Urls
 from plugyard.infrastructure.objects import FolderObjects
 from plugyard.infrastructure.postgres.migrations import migrate
+from plugyard.infrastructure.postgres.plugin_databases import PostgresPluginDatabases
 from plugyard.infrastructure.postgres.recorder import PostgresRecorder
 from plugyard.infrastructure.postgres.store import PostgresStore
 from plugyard.infrastructure.telemetry import Telemetry, configure_logging
 from plugyard.sandbox.outside.executor import Sandbox
 from plugyard.sandbox.outside.guests import GuestBuildError, build_guests
 from plugyard.sandbox.outside.pool import PoolSettings
+from plugyard.sandbox.services.base import Scope
+from plugyard.sandbox.services.cache import CacheService
+from plugyard.sandbox.services.database import DatabaseLimits, DatabaseService
+from plugyard.sandbox.services.database_connections import Connections
+from plugyard.sandbox.services.events import EventsService
+from plugyard.sandbox.services.files import FilesService
+from plugyard.sandbox.services.registry import Services
 from plugyard.settings import MEGABYTE, Settings
 
 KEYS_FILE, SERVICE_FILE = "keys.json", "service.json"
@@ -130,18 +139,22 @@ class Service:
         # The database and the sandbox know nothing of each other, so they come up side by side.
         inspector = JailedInspector(_gate_limits(settings), enforced=not settings.unsafe_no_jail)
         self._parts.push_async_callback(inspector.close)
-        (store, recorder, postgres), sandbox, _ = await together(
-            self._start_store(), self._start_sandbox(), inspector.start()
+        services = Services(settings.service_calls_per_s)
+        (store, recorder, postgres, urls), sandbox, _ = await together(
+            self._start_store(), self._start_sandbox(services), inspector.start()
         )
         keys = Keys.of(settings.data, settings.admin_key)
         self.admin_key = keys.admin
         telemetry = Telemetry(sandbox.environments)
+        objects = FolderObjects(settings.data / "objects")
+        databases = PostgresPluginDatabases(urls.keeper_url, bytes.fromhex(keys.pepper))
         platform = Platform(
             store,
-            FolderObjects(settings.data / "objects"),
+            objects,
             recorder,
             inspector,
             sandbox,
+            databases,
             lambda: datetime.now(UTC),
             lambda: str(uuid_utils.uuid7()),
             bytes.fromhex(keys.pepper),
@@ -149,6 +162,7 @@ class Service:
             telemetry.execution,
         )
         self._parts.push_async_callback(platform.settle)
+        offer_services(services, platform, databases, settings)
         await self._make_keys_known(platform, keys)
         app = create_app(
             platform,
@@ -182,7 +196,7 @@ class Service:
 
     # --- the parts ---------------------------------------------------------------------------------------------------
 
-    async def _start_store(self) -> tuple[PostgresStore, PostgresRecorder, EmbeddedPostgres]:
+    async def _start_store(self) -> tuple[PostgresStore, PostgresRecorder, EmbeddedPostgres, Urls]:
         self._progress("starting PostgreSQL", None)
         postgres = EmbeddedPostgres(self.settings.data)
         self._parts.push_async_callback(postgres.stop)
@@ -194,12 +208,14 @@ class Service:
         await recorder.open()
         self._parts.push_async_callback(recorder.close)
         await store.ensure_partitions()
-        return store, recorder, postgres
+        return store, recorder, postgres, urls
 
-    async def _start_sandbox(self) -> Sandbox:
+    async def _start_sandbox(self, services: Services) -> Sandbox:
         settings = self.settings
         guests = await build_guests(settings.guests, self._progress)
-        sandbox = Sandbox(guests, _pool_settings(settings), enforced=not settings.unsafe_no_jail)
+        # Behind the sandbox in the order of ends: what still runs may need them.
+        self._parts.push_async_callback(services.close)
+        sandbox = Sandbox(guests, _pool_settings(settings), services=services, enforced=not settings.unsafe_no_jail)
         self._parts.push_async_callback(sandbox.close)
         await sandbox.start()
         return sandbox
@@ -279,9 +295,10 @@ class Service:
         while True:
             with _logged("tidying"):
                 swept = await sweep_orphans(platform)
+                dropped = await drop_data(platform, timedelta(days=self.settings.plugin_data_retention_days))
                 await store.ensure_partitions()
                 await store.clean_up(kept, kept)
-                log.debug("tidied", orphans=swept)
+                log.debug("tidied", orphans=swept, uninstalled=dropped)
             await asyncio.sleep(3600)
 
 
@@ -366,11 +383,39 @@ def _policies(settings: Settings) -> Policies:
             settings.max_output_kb * 1024,
             settings.max_log_lines,
             settings.max_log_kb * 1024,
+            settings.max_service_calls,
+            settings.max_service_mb * MEGABYTE,
         ),
         SuspensionRule(settings.suspend_minimum, settings.suspend_ratio, settings.suspend_window_s),
         settings.health_window_s,
         platform_version=Version.parse(__version__),
     )
+
+
+def offer_services(
+    services: Services, platform: Platform, databases: PostgresPluginDatabases, settings: Settings
+) -> None:
+    """What plugins may call of this server."""
+    limits = DatabaseLimits(statement_ms=settings.plugin_statement_ms)
+    session = limits.session_settings()
+    connections = Connections(
+        databases.provide,
+        lambda tenant_id, plugin_id: databases.address(tenant_id, plugin_id, session),
+        at_most=settings.plugin_connections,
+        per_tenant=settings.plugin_connections_per_tenant,
+    )
+
+    async def write(scope: Scope, topic: str, payload: Any, hops: int) -> None:
+        said = Published(topic, payload, hops)
+        await publish(platform, scope.tenant_id, scope.plugin_id, scope.execution_id, said)
+
+    services.offer("database", DatabaseService(connections, limits))
+    services.offer(
+        "cache",
+        CacheService(plugin_bytes=settings.cache_mb_per_plugin * MEGABYTE, total_bytes=settings.cache_mb * MEGABYTE),
+    )
+    services.offer("events", EventsService(write))
+    services.offer("files", FilesService(platform.objects, plugin_bytes=settings.files_mb_per_plugin * MEGABYTE))
 
 
 def _gate_limits(settings: Settings) -> GateLimits:

@@ -78,6 +78,12 @@ class Settings:
     """Most log lines of one execution; what comes behind is cut, and a line says so."""
     max_log_kb: Count = 256
     """Most log text of one execution (KB)."""
+    max_service_calls: Count = 1_000
+    """Most service calls of one execution."""
+    max_service_mb: Count = 16
+    """Most that the service calls of one execution may send and receive together (MB)."""
+    service_calls_per_s: Count = 2_000
+    """Service calls of one tenant that begin within a second; more wait their turn."""
 
     spares: Annotated[int, Parameter(validator=Number(gte=0))] = 2
     """Environments of each runtime that wait, ready and jailed, for a plugin."""
@@ -93,6 +99,21 @@ class Settings:
     """An environment older than this is ended when it is free."""
     unsafe_no_jail: bool = False
     """DANGER: run plugins without the process jail, on systems that have no seccomp. For development alone."""
+
+    plugin_data_retention_days: Count = 7
+    """Days that a plugin's database and files are kept after it was uninstalled."""
+    plugin_connections: Count = 24
+    """Most connections to plugins' databases."""
+    plugin_connections_per_tenant: Count = 4
+    """Most connections of one tenant's plugins; calls beyond them wait."""
+    plugin_statement_ms: Count = 10_000
+    """Longest that one SQL statement of a plugin may take."""
+    cache_mb_per_plugin: Count = 8
+    """Most that one plugin keeps in the cache (MB); what it used least recently makes room."""
+    cache_mb: Count = 256
+    """Most that all plugins keep in the cache (MB)."""
+    files_mb_per_plugin: Count = 100
+    """Most that the files of one plugin may have together (MB)."""
 
     retention_days: Count = 30
     """Days that executions and logs are kept."""

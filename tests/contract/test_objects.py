@@ -65,6 +65,20 @@ async def test_a_list_names_every_key_below_a_prefix_with_its_time(objects: Obje
     assert {key async for key, _ in objects.list("nothing/")} == set()
 
 
+async def test_what_is_replaced_is_new_even_where_it_is_as_long(objects: Objects) -> None:
+    await objects.replace(KEY, b"first")
+    await objects.replace(KEY, b"other")
+    assert await objects.get(KEY) == b"other"
+
+
+async def test_sizes_are_told_below_a_prefix(objects: Objects) -> None:
+    for number in range(5):
+        await objects.replace(f"files/t/p/{number}", b"x" * number)
+    await objects.replace("files/t/q/0", b"another's")
+    assert {key: size async for key, size in objects.sizes("files/t/p/")} == {f"files/t/p/{n}": n for n in range(5)}
+    assert [key async for key, _ in objects.sizes("files/t/r/")] == []
+
+
 async def test_a_file_that_a_power_loss_cut_short_is_written_again(tmp_path: Path) -> None:
     objects = FolderObjects(tmp_path / "objects")
     await objects.put(KEY, b"all of it")

@@ -10,6 +10,7 @@ from typing import Any
 from plugyard.application.ports import Invocation, Outcome
 from plugyard.domain.limits import EffectiveLimits
 from plugyard.domain.manifest import Runtime
+from plugyard.domain.permissions import Permission
 from plugyard.sandbox.outside.executor import Sandbox
 
 LIMITS = EffectiveLimits(
@@ -32,7 +33,8 @@ async def run(
     *,
     input: Any = None,
     files: Mapping[str, str] | None = None,
-    services: frozenset[str] = frozenset(),
+    grants: tuple[Permission, ...] = (),
+    tenant: str = "acme",
     fresh: bool = True,
     plugin: str = "",
     execution: str = "",
@@ -47,7 +49,7 @@ async def run(
     return await sandbox.execute(
         Invocation(
             execution_id=execution or uuid.uuid4().hex,
-            tenant_id="acme",
+            tenant_id=tenant,
             plugin_id=plugin or uuid.uuid4().hex,
             version="1.0.0",
             digest=hashlib.sha256(bundle(runtime, source, files)).hexdigest(),
@@ -56,7 +58,7 @@ async def run(
             input=json.dumps(input).encode(),
             context=json.dumps(context).encode(),
             limits=replace(LIMITS, **limits),
-            services=services,
+            grants=grants,
             fresh=fresh,
             bundle=fetch,
         )

@@ -6,6 +6,7 @@ import pytest
 
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.manifest import Runtime
+from plugyard.domain.permissions import Permission, Service
 from plugyard.sandbox.outside.executor import Sandbox
 
 from .hostile import bundle, run, value
@@ -168,7 +169,7 @@ async def test_a_granted_service_that_is_not_offered_says_so(sandbox: Sandbox, r
         JAVASCRIPT: "export const run = (i, c) =>\n"
         "  Promise.all([c.services.cache.get('a'), c.services.cache.get('b')]);\n",
     }[runtime]
-    outcome = await run(sandbox, runtime, source, services=frozenset({"cache"}))
+    outcome = await run(sandbox, runtime, source, grants=(Permission(Service.CACHE),))
     assert outcome.error is not None
     assert outcome.error.code == "service_unavailable"
     assert outcome.violations == ()

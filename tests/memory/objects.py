@@ -29,6 +29,12 @@ class MemoryObjects:
         self.held[key] = (data, self._clock())
         return new
 
+    async def replace(self, key: str, data: bytes) -> None:
+        """Keep the bytes in the place of what was there."""
+        if not self.available:
+            raise StoreUnavailable()
+        self.held[key] = (data, self._clock())
+
     async def get(self, key: str) -> bytes:
         """The bytes under a key; raises ``NotFound``."""
         if key not in self.held:
@@ -44,3 +50,9 @@ class MemoryObjects:
         for key, (_, changed) in sorted(self.held.items()):
             if key.startswith(prefix):
                 yield key, changed
+
+    async def sizes(self, prefix: str) -> AsyncIterator[tuple[str, int]]:
+        """Keys that begin so, with their size."""
+        for key, (data, _) in sorted(self.held.items()):
+            if key.startswith(prefix):
+                yield key, len(data)

@@ -65,6 +65,10 @@ class MemoryOperatorTransaction:
         due.sort(key=lambda one: (one.health.checked_at or BEFORE_EVERYTHING, one.id))
         return [(one.tenant_id, one.id) for one in due[:limit]]
 
+    async def uninstalled(self, plugin_ids: Sequence[str], before: datetime) -> frozenset[str]:
+        plugins = [self._tables.plugins[one] for one in plugin_ids if one in self._tables.plugins]
+        return frozenset(one.id for one in plugins if one.state is PluginState.UNINSTALLED and one.updated_at < before)
+
     async def known_digests(self, digests: Sequence[str]) -> frozenset[str]:
         return frozenset(digests) & {one.digest for one in self._tables.versions.values()}
 

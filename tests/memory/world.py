@@ -20,6 +20,7 @@ from plugyard.domain.permissions import Service
 from plugyard.domain.plugin import PluginView
 from plugyard.domain.report import Finding, Report
 from tests.memory.chance import CountingIds, SettableClock
+from tests.memory.databases import MemoryPluginDatabases
 from tests.memory.objects import MemoryObjects
 from tests.memory.recorder import MemoryRecorder
 from tests.memory.sandbox import ScriptedExecutor, ScriptedInspector
@@ -54,6 +55,7 @@ class World:
     store: MemoryStore = field(default_factory=MemoryStore)
     inspector: ScriptedInspector = field(default_factory=ScriptedInspector)
     executor: ScriptedExecutor = field(default_factory=ScriptedExecutor)
+    databases: MemoryPluginDatabases = field(default_factory=MemoryPluginDatabases)
     heard: list[Execution] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -65,6 +67,7 @@ class World:
             recorder=self.recorder,
             inspector=self.inspector,
             executor=self.executor,
+            databases=self.databases,
             clock=self.clock,
             ids=self.ids,
             pepper=PEPPER,

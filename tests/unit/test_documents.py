@@ -83,6 +83,8 @@ def test_the_documented_limits_are_the_defaults() -> None:
     assert documented["timeout_ms"] == f"{defaults.default_timeout_ms:,} ms"
     assert documented["output_bytes"] == f"{defaults.output_bytes // MEGABYTE} MB"
     assert documented["log_lines"] == f"{defaults.log_lines:,} lines"
+    assert documented["service_calls"] == f"{defaults.service_calls:,} calls"
+    assert documented["service_bytes"] == f"{defaults.service_bytes // MEGABYTE} MB"
     assert documented["log_bytes"] == f"{defaults.log_bytes // 1024} KB"
 
 
@@ -107,6 +109,8 @@ def test_the_settings_and_the_policies_have_the_same_defaults() -> None:
     assert (settings.default_timeout_ms, settings.max_timeout_ms) == (limits.default_timeout_ms, limits.max_timeout_ms)
     assert (settings.max_cpu_ms, settings.max_log_lines) == (limits.max_cpu_ms, limits.log_lines)
     assert (settings.max_output_kb * 1024, settings.max_log_kb * 1024) == (limits.output_bytes, limits.log_bytes)
+    assert settings.max_service_calls == limits.service_calls
+    assert settings.max_service_mb * MEGABYTE == limits.service_bytes
     assert (settings.suspend_minimum, settings.suspend_ratio) == (rule.minimum, rule.ratio)
     assert (settings.suspend_window_s, settings.health_window_s) == (rule.window_s, policies.health_window_s)
 

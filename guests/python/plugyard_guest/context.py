@@ -1,5 +1,6 @@
 """The second argument of every handler: who calls, with which settings, and the platform's services."""
 
+import contextlib
 import json
 
 from wit_world.imports import host
@@ -46,19 +47,59 @@ def _log(level: str, message: object, fields: dict) -> _Said:
     return _SAID
 
 
-class Database:
+class _Statements:
+    """The two methods that run a statement, inside of a transaction or outside of any."""
+
+    __slots__ = ("_transaction",)
+
+    def __init__(self, transaction: str | None = None) -> None:
+        self._transaction = transaction
+
+    async def query(self, sql: str, parameters=()) -> list:
+        return await self._run("query", sql, parameters)
+
+    async def execute(self, sql: str, parameters=()) -> int:
+        return await self._run("execute", sql, parameters)
+
+    async def _run(self, method: str, sql: str, parameters):
+        arguments = {"sql": sql, "parameters": list(parameters)}
+        if self._transaction is not None:
+            arguments["transaction"] = self._transaction
+        return await hostloop.call("database", method, arguments)
+
+
+class _Transaction:
+    """A block (`async with`), or with statements given a list of them that is awaited."""
+
+    __slots__ = ("_begun", "_statements")
+
+    def __init__(self, statements) -> None:
+        self._statements = statements
+        self._begun: dict = {}
+
+    def __await__(self):
+        return hostloop.call("database", "transaction", {"statements": list(self._statements or ())}).__await__()
+
+    async def __aenter__(self) -> _Statements:
+        self._begun = await hostloop.call("database", "begin", {})
+        return _Statements(self._begun["transaction"])
+
+    async def __aexit__(self, kind, error, trace) -> None:
+        if kind is None:
+            await hostloop.call("database", "commit", self._begun)
+            return
+        # The author's error is the one to tell, whatever becomes of the rollback.
+        with contextlib.suppress(Exception):
+            await hostloop.call("database", "rollback", self._begun)
+
+
+class Database(_Statements):
     """The plugin's own tables."""
 
     __slots__ = ()
 
-    async def query(self, sql: str, parameters=()) -> list:
-        return await hostloop.call("database", "query", {"sql": sql, "parameters": list(parameters)})
-
-    async def execute(self, sql: str, parameters=()) -> int:
-        return await hostloop.call("database", "execute", {"sql": sql, "parameters": list(parameters)})
-
-    async def transaction(self, statements) -> list:
-        return await hostloop.call("database", "transaction", {"statements": list(statements)})
+    def transaction(self, statements=None) -> _Transaction:
+        return _Transaction(statements)
 
 
 class Cache:
@@ -142,11 +183,11 @@ class Files:
 
     __slots__ = ()
 
-    async def read(self, path: str) -> str:
-        return await hostloop.call("files", "read", {"path": path})
+    async def read(self, path: str, *, encoding: str = "utf-8") -> str:
+        return await hostloop.call("files", "read", {"path": path, "encoding": encoding})
 
-    async def write(self, path: str, content: str) -> None:
-        await hostloop.call("files", "write", {"path": path, "content": content})
+    async def write(self, path: str, content: str, *, encoding: str = "utf-8") -> None:
+        await hostloop.call("files", "write", {"path": path, "content": content, "encoding": encoding})
 
     async def list(self, prefix: str = ""):
         return await hostloop.call("files", "list", {"prefix": prefix})

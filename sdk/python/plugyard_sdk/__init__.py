@@ -18,7 +18,8 @@ server does not offer raises an error whose ``code`` is ``service_unavailable``.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, TypedDict
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, TypeAlias, TypedDict, overload
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """Everything that can be written as JSON. Inputs and outputs are such values; NaN and infinity are not."""
@@ -45,6 +46,13 @@ class Statement(TypedDict):
     parameters: Sequence[Any]
 
 
+class Transaction(Protocol):
+    """The statements of one transaction, on one connection."""
+
+    async def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]: ...
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int: ...
+
+
 class Database(Protocol):
     """A PostgreSQL schema of the plugin's own for each tenant. Permission: ``database``."""
 
@@ -56,8 +64,13 @@ class Database(Protocol):
         """Run a statement and return how many rows it touched."""
         ...
 
-    async def transaction(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """Run statements in one transaction: all of them hold, or none. Returns the rows of each."""
+    @overload
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]: ...
+    @overload
+    def transaction(self, statements: Sequence[Statement]) -> Awaitable[list[list[Row]]]: ...
+    def transaction(self, statements: Sequence[Statement] | None = None) -> Any:
+        """``async with database.transaction() as tx``: what the block does holds together when it ends, and not at all
+        when it raises. With statements: run them all, or none, and return the rows of each."""
         ...
 
 
@@ -121,19 +134,27 @@ class Http(Protocol):
 class Events(Protocol):
     """Messages between the plugins of one tenant. Permission: ``events``."""
 
-    async def publish(self, topic: str, payload: Any) -> None: ...
+    async def publish(self, topic: str, payload: Any) -> None:
+        """Kept once this returns, and delivered to whoever subscribes."""
+        ...
 
     async def subscribe(self, topic: str, handler: str) -> None:
-        """Have the platform call ``handler``, a function of this plugin, for each event of ``topic``."""
+        """Raises: a plugin subscribes in its manifest, by ``events.subscribes``."""
         ...
 
 
 class Files(Protocol):
     """A folder of the plugin's own for each tenant. Permission: ``filesystem``."""
 
-    async def read(self, path: str) -> str: ...
-    async def write(self, path: str, content: str) -> None: ...
-    async def list(self, prefix: str = "") -> Sequence[str]: ...
+    async def read(self, path: str, *, encoding: str = "utf-8") -> str:
+        """The text; with the encoding ``base64`` the bytes in that form."""
+        ...
+
+    async def write(self, path: str, content: str, *, encoding: str = "utf-8") -> None: ...
+
+    async def list(self, prefix: str = "") -> Sequence[str]:
+        """The paths that begin so, in order."""
+        ...
 
     async def delete(self, path: str) -> bool:
         """Return whether there was such a file."""
@@ -229,4 +250,5 @@ __all__ = [
     "Row",
     "Services",
     "Statement",
+    "Transaction",
 ]

@@ -31,6 +31,7 @@ from plugyard.domain.execution import Execution, ExecutionStatus
 from plugyard.domain.identity import Action, Caller
 from plugyard.domain.limits import RequestedLimits
 from plugyard.domain.manifest import Isolation
+from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginVersion, Transition
 
 _encode = msgspec.json.Encoder().encode
@@ -38,13 +39,17 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a caller asks: the function, its input as JSON text, a deadline of its own, and how to tell repeats."""
+    """What a caller asks: the function, its input as JSON text, a deadline of its own, and how to tell repeats.
+
+    ``hops`` counts the events between the first caller and this call; 0 where somebody calls.
+    """
 
     function: str
     input: bytes = b"null"
     timeout_ms: int | None = None
     idempotency_key: str | None = None
     trace: str | None = None
+    hops: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class _Executable:
     version: PluginVersion
     functions: frozenset[str]
     configuration: dict[str, Any]
-    services: frozenset[str]
+    grants: tuple[Permission, ...]
     bundle: Callable[[], Awaitable[bytes]]
 
 
@@ -97,7 +102,7 @@ async def _executable(platform: Platform, tenant_id: str, plugin_id: str) -> _Ex
         version,
         frozenset(version.functions),
         with_defaults(version.manifest.configuration, {**plugin.configuration, **plugin.secrets}),
-        frozenset(grant.service.value for grant in plugin.grants),
+        plugin.grants,
         partial(platform.objects.get, bundle_key(version.digest)),
     )
     platform.cached[key] = (now + timedelta(seconds=platform.policies.plugin_cache_s), executable)
@@ -158,9 +163,10 @@ async def _run(platform: Platform, caller: Caller, executable: _Executable, call
         call.input,
         _encode(context),
         limits,
-        executable.services,
+        executable.grants,
         version.manifest.isolation is Isolation.FRESH,
         executable.bundle,
+        call.hops,
     )
     platform.running[execution_id] = execution
     try:

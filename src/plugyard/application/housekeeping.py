@@ -1,10 +1,12 @@
-"""What the service tidies by itself: objects that no version names, left by an upload that died half-way."""
+"""What the service tidies by itself: objects that no version names, left by an upload that died half-way; and the
+data of plugins that were uninstalled, once it has been kept for as long as the operator wants."""
 
 from datetime import timedelta
 
 from plugyard.application.platform import Platform
 
 PREFIXES = ("packages/", "bundles/")
+FILES = "files/"  # then the tenant, the plugin, and what the plugin calls it
 # An upload writes its objects before its row, so young objects may still get one.
 YOUNGEST = timedelta(hours=1)
 _BATCH = 500
@@ -29,6 +31,29 @@ async def sweep_orphans(platform: Platform) -> int:
                 batch = []
         swept += await _sweep(platform, batch)
     return swept
+
+
+async def drop_data(platform: Platform, kept: timedelta) -> int:
+    """Drop the databases and files of plugins that were uninstalled longer than ``kept`` ago; of how many plugins."""
+    databases = set(await platform.databases.held())
+    files: dict[tuple[str, str], list[str]] = {}
+    async for key, _ in platform.objects.list(FILES):
+        parts = key.removeprefix(FILES).split("/", 2)
+        if len(parts) == 3:
+            files.setdefault((parts[0], parts[1]), []).append(key)
+    holders = sorted(databases | files.keys())
+    before = platform.clock() - kept
+    gone: frozenset[str] = frozenset()
+    for start in range(0, len(holders), _BATCH):
+        batch = [plugin_id for _, plugin_id in holders[start : start + _BATCH]]
+        async with platform.store.for_operator() as tx:
+            gone |= await tx.uninstalled(batch, before)
+    for tenant_id, plugin_id in (holder for holder in holders if holder[1] in gone):
+        if (tenant_id, plugin_id) in databases:
+            await platform.databases.drop(tenant_id, plugin_id)
+        for key in files.get((tenant_id, plugin_id), ()):
+            await platform.objects.delete(key)
+    return len(gone)
 
 
 async def _sweep(platform: Platform, keys: list[str]) -> int:

@@ -11,8 +11,8 @@ from plugyard.application.ports import Transaction
 from plugyard.application.resolve import require_dependencies
 from plugyard.domain.errors import FieldError, InvalidInput
 from plugyard.domain.identity import Action, Caller, TenantPolicy
-from plugyard.domain.permissions import Permission, missing, narrowed, not_covered
-from plugyard.domain.plugin import PluginView, Transition
+from plugyard.domain.permissions import Permission, Service, missing, narrowed, not_covered
+from plugyard.domain.plugin import Plugin, PluginView, Transition
 
 
 async def install(
@@ -37,10 +37,17 @@ async def install_in(
     check_grants(asked, grants)
     await require_dependencies(platform, tx, view)
     plugin, happened = view.plugin.installed(narrowed(asked, grants), platform.clock())
+    await provide_database(platform, plugin)
     await tx.save_plugin(plugin)
     data = {"version": view.version.number, "grants": [grant.to_document() for grant in plugin.grants]}
     await record_change(platform, tx, caller, happened, plugin, data)
     return PluginView(plugin, view.version)
+
+
+async def provide_database(platform: Platform, plugin: Plugin) -> None:
+    """Make the plugin's database where it is granted. Before the row, so that what is installed can be used."""
+    if any(grant.service is Service.DATABASE for grant in plugin.grants):
+        await platform.databases.provide(plugin.tenant_id, plugin.id)
 
 
 def check_grants(asked: tuple[Permission, ...], grants: tuple[Permission, ...]) -> None:

@@ -17,6 +17,7 @@ from plugyard.application.ports import (
     Objects,
     OperatorTransaction,
     PackageInspector,
+    PluginDatabases,
     Store,
     Transaction,
 )
@@ -52,6 +53,7 @@ class Platform:
     recorder: ExecutionRecorder
     inspector: PackageInspector
     executor: Executor
+    databases: PluginDatabases
     clock: Clock
     ids: Ids
     pepper: bytes  # keys the hashes of API keys; losing it makes every key unusable

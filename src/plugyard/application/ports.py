@@ -24,6 +24,7 @@ from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
 from plugyard.domain.limits import EffectiveLimits
 from plugyard.domain.manifest import Runtime
 from plugyard.domain.marketplace import Category, Listing, Rating
+from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
 from plugyard.domain.report import Report
 
@@ -224,6 +225,8 @@ class OperatorTransaction(Protocol):
     async def audit(self, entry: AuditEntry) -> None: ...
     async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]: ...
     # plugins_to_check: (tenant id, plugin id) of active plugins with executions since then, the longest unchecked first
+    async def uninstalled(self, plugin_ids: Sequence[str], before: datetime) -> frozenset[str]: ...
+    # uninstalled: those of the plugins that were uninstalled before then
     async def known_digests(self, digests: Sequence[str]) -> frozenset[str]: ...  # those that any version names
 
 
@@ -245,14 +248,30 @@ class ExecutionRecorder(Protocol):
     ) -> None: ...
 
 
+class PluginDatabases(Protocol):
+    """Where plugins keep their tables: for each plugin of a tenant a place that no other can reach.
+
+    Raises ``StoreUnavailable``.
+    """
+
+    async def provide(self, tenant_id: str, plugin_id: str) -> None: ...  # what is there stays as it is
+    async def drop(self, tenant_id: str, plugin_id: str) -> None: ...  # nothing there is no error
+    async def held(self) -> Sequence[tuple[str, str]]: ...  # tenant and plugin of every place there is
+
+
 class Objects(Protocol):
-    """Packages and prepared bundles, named by what they hold. Writes are atomic and durable when they return."""
+    """Packages and prepared bundles, named by what they hold, and plugins' files.
+
+    Writes are atomic and durable when they return.
+    """
 
     async def put_file(self, key: str, path: Path) -> bool: ...  # whether it was new
     async def put(self, key: str, data: bytes) -> bool: ...
+    async def replace(self, key: str, data: bytes) -> None: ...  # whatever was there before
     async def get(self, key: str) -> bytes: ...  # NotFound
     async def delete(self, key: str) -> None: ...  # nothing there is no error
     def list(self, prefix: str) -> AsyncIterator[tuple[str, datetime]]: ...  # key, last change
+    def sizes(self, prefix: str) -> AsyncIterator[tuple[str, int]]: ...  # key, bytes
 
 
 # --- the gate --------------------------------------------------------------------------------------------------------
@@ -279,7 +298,10 @@ class PackageInspector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """All that one execution needs. ``input`` is JSON; ``context`` a JSON object; ``bundle`` fetches the code."""
+    """All that one execution needs. ``input`` is JSON; ``context`` a JSON object; ``bundle`` fetches the code.
+
+    ``hops`` is how many events lie between this execution and the caller who set it off.
+    """
 
     execution_id: str
     tenant_id: str
@@ -291,9 +313,10 @@ class Invocation:
     input: bytes
     context: bytes
     limits: EffectiveLimits
-    services: frozenset[str]
+    grants: tuple[Permission, ...]
     fresh: bool
     bundle: Callable[[], Awaitable[bytes]]
+    hops: int = 0
 
 
 @dataclass(frozen=True, slots=True)

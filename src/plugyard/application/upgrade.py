@@ -6,7 +6,7 @@ A version that asks for more than was granted waits for an admin's consent, whil
 from collections.abc import Sequence
 
 from plugyard.application.activate import require_configuration
-from plugyard.application.install import check_grants, forget_cached, policy_of
+from plugyard.application.install import check_grants, forget_cached, policy_of, provide_database
 from plugyard.application.marketplace import adopt_version
 from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
 from plugyard.application.ports import PageRequest, Transaction
@@ -125,6 +125,7 @@ async def point_at(
         require_configuration(version, {**view.plugin.configuration, **view.plugin.secrets})
     move = view.plugin.upgraded if transition is Transition.UPGRADE else view.plugin.rolled_back
     plugin, happened = move(version.id, kept, platform.clock())
+    await provide_database(platform, plugin)
     await tx.save_plugin(plugin)
     data = {"version": version.number, "previousVersion": view.version.number}
     await record_change(platform, tx, caller, happened, plugin, data)

@@ -22,6 +22,7 @@ class EventType(StrEnum):
     PLUGIN_PUBLISHED = "plugin.published"
     PLUGIN_WITHDRAWN = "plugin.withdrawn"
     PLUGIN_RATED = "plugin.rated"
+    PLUGIN_EVENT_PUBLISHED = "plugin.event_published"
     PLUGIN_HEALTH_CHECKED = "plugin.health_checked"
     PLUGIN_ERROR_THRESHOLD_EXCEEDED = "plugin.error_threshold_exceeded"
     EXECUTION_STARTED = "execution.started"

@@ -16,7 +16,7 @@ class RequestedLimits:
 
 @dataclass(frozen=True, slots=True)
 class EffectiveLimits:
-    """What holds for one execution: bytes, milliseconds and lines."""
+    """What holds for one execution: bytes, milliseconds, lines and calls."""
 
     memory_bytes: int
     timeout_ms: int
@@ -24,6 +24,8 @@ class EffectiveLimits:
     output_bytes: int
     log_lines: int
     log_bytes: int
+    service_calls: int = 1_000
+    service_bytes: int = 16 * MEGABYTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class LimitPolicy:
     output_bytes: int = 4 * MEGABYTE
     log_lines: int = 1_000
     log_bytes: int = 256 * 1024
+    service_calls: int = 1_000
+    service_bytes: int = 16 * MEGABYTE
 
     def effective(self, *asked: RequestedLimits) -> EffectiveLimits:
         """The limits for one execution: of all that is asked and the ceiling, the lowest of each kind."""
@@ -55,4 +59,6 @@ class LimitPolicy:
             output_bytes=self.output_bytes,
             log_lines=self.log_lines,
             log_bytes=self.log_bytes,
+            service_calls=self.service_calls,
+            service_bytes=self.service_bytes,
         )

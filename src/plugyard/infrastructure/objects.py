@@ -12,12 +12,16 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
 from plugyard.domain.errors import NotFound, StoreUnavailable
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
 
 _CHUNK_BYTES = 4 * 1024 * 1024
 _AT_ONCE = 2
@@ -52,6 +56,12 @@ class FolderObjects:
         await self._keep(key)
         return True
 
+    async def replace(self, key: str, data: bytes) -> None:
+        """Stores bytes in the place of what was there. For keys that do not say what they hold."""
+        with _translated():
+            await obstore.put_async(self._store, key, data, use_multipart=False)
+        await self._keep(key)
+
     async def get(self, key: str) -> bytes:
         """The bytes under a key; raises `NotFound`."""
         with _translated():
@@ -68,13 +78,22 @@ class FolderObjects:
 
     async def list(self, prefix: str) -> AsyncIterator[tuple[str, datetime]]:
         """The keys that begin with `prefix`, with their last change, in no order."""
+        async for found in self._found(prefix):
+            yield found["path"], found["last_modified"]
+
+    async def sizes(self, prefix: str) -> AsyncIterator[tuple[str, int]]:
+        """The keys that begin with `prefix`, with their size in bytes, in no order."""
+        async for found in self._found(prefix):
+            yield found["path"], found["size"]
+
+    async def _found(self, prefix: str) -> AsyncIterator[ObjectMeta]:
         # obstore takes whole segments of a path, a prefix may end within one.
         segments = prefix.rpartition("/")[0]
         with _translated():
             async for batch in obstore.list(self._store, prefix=segments or None):
                 for found in batch:
                     if found["path"].startswith(prefix):
-                        yield found["path"], found["last_modified"]
+                        yield found
 
     async def _size(self, key: str) -> int | None:
         """The size of what is stored under a key. After a loss of power it may be less than what was written."""

@@ -9,6 +9,8 @@ from plugyard.application.configure import configure
 from plugyard.application.marketplace import install_listing, publish, rate, withdraw
 from plugyard.application.observe import check_health
 from plugyard.application.platform import Policies
+from plugyard.application.publish import Published
+from plugyard.application.publish import publish as publish_event
 from plugyard.application.uninstall import uninstall
 from plugyard.application.upgrade import rollback, upgrade
 from plugyard.domain.events import EventType
@@ -44,6 +46,7 @@ async def a_whole_life(folder: Path) -> World:
     world.executor.answer("greet", succeeded())
     view = await world.fetch(admin, plugin_id)
     await world.execute(admin, view)
+    await publish_event(platform, view.plugin.tenant_id, plugin_id, "e", Published("a.b", {"c": 1}, 1))
     await check_health(platform, view.plugin.tenant_id, plugin_id)
     world.executor.answer("greet", failed(violations=(Violation("service_denied", "network"),)))
     await world.execute(admin, view)

@@ -25,6 +25,7 @@ from plugyard.domain.events import EventType
 from plugyard.domain.execution import ExecutionStatus, LogLine, Violation
 from plugyard.domain.identity import Caller
 from plugyard.domain.limits import LimitPolicy
+from plugyard.domain.permissions import Permission, Service
 from tests.memory.sandbox import USED, failed, succeeded
 from tests.memory.world import World, manifest
 
@@ -63,7 +64,12 @@ async def test_the_sandbox_is_given_all_that_one_execution_needs(world: World, a
         admin.tenant_id,
         view.plugin.id,
     )
-    assert (asked.function, asked.input, asked.fresh, asked.services) == ("greet", b"[1]", True, frozenset({"cache"}))
+    assert (asked.function, asked.input, asked.fresh, asked.grants) == (
+        "greet",
+        b"[1]",
+        True,
+        (Permission(Service.CACHE),),
+    )
     assert asked.digest == view.version.digest
     assert asked.limits.memory_bytes == 64 << 20
     assert await asked.bundle() == await world.objects.get(bundle_key(view.version.digest))

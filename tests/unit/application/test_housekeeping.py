@@ -1,13 +1,15 @@
 """Objects that no version names are swept, once they are too old to be part of an upload under way."""
 
+from datetime import timedelta
+
 import pytest
 
 from plugyard.application import housekeeping
-from plugyard.application.housekeeping import YOUNGEST, sweep_orphans
+from plugyard.application.housekeeping import YOUNGEST, drop_data, sweep_orphans
 from plugyard.application.uninstall import uninstall
 from plugyard.application.upload import bundle_key, package_key
 from plugyard.domain.identity import Caller
-from tests.memory.world import World
+from tests.memory.world import World, manifest
 
 ORPHAN = "0f" * 32
 
@@ -47,3 +49,26 @@ async def test_many_orphans_are_swept_in_batches(world: World, monkeypatch: pyte
     world.clock.forward(days=1)
     assert await sweep_orphans(world.platform) == 14
     assert world.objects.held == {}
+
+
+async def test_data_of_a_plugin_outlives_it_for_a_while_and_not_longer(world: World, admin: Caller) -> None:
+    asks = manifest(security={"permissions": ["database", "filesystem"]})
+    kept = (await world.active(admin, asks)).plugin
+    gone = (await world.active(admin, manifest("other", security={"permissions": ["database"]}), code="b")).plugin
+    for plugin in (kept, gone):
+        await world.objects.put(f"files/{plugin.tenant_id}/{plugin.id}/a", b"data")
+    assert set(world.databases.places) == {(one.tenant_id, one.id) for one in (kept, gone)}
+    await uninstall(world.platform, admin, gone.id)
+    world.clock.forward(days=7)
+    assert await drop_data(world.platform, timedelta(days=7)) == 0
+    world.clock.forward(seconds=1)
+    assert await drop_data(world.platform, timedelta(days=7)) == 1
+    assert set(world.databases.places) == {(kept.tenant_id, kept.id)}
+    left = [key async for key, _ in world.objects.list("files/")]
+    assert left == [f"files/{kept.tenant_id}/{kept.id}/a"]
+    assert await drop_data(world.platform, timedelta(days=7)) == 0
+
+
+async def test_a_plugin_that_was_not_granted_the_database_has_none(world: World, admin: Caller) -> None:
+    await world.active(admin, manifest(security={"permissions": ["cache"]}))
+    assert world.databases.places == {}

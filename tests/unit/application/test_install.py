@@ -69,7 +69,7 @@ async def test_the_grants_of_an_active_plugin_change_at_once(world: World, admin
     changed = await install(world.platform, admin, view.plugin.id, [Permission(Service.CACHE)])
     assert changed.plugin.state is PluginState.ACTIVE
     await world.execute(admin, view)
-    granted = [one.services for one in world.executor.invocations]
+    granted = [{grant.service.value for grant in one.grants} for one in world.executor.invocations]
     assert granted == [{"network", "database", "cache"}, {"cache"}]
 
 

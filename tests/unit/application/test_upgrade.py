@@ -7,7 +7,7 @@ import pytest
 from plugyard.application.activate import ConfigurationIncomplete
 from plugyard.application.install import install
 from plugyard.application.upgrade import ConsentRequired, rollback, upgrade
-from plugyard.domain.errors import Conflict, DependencyConflict, Forbidden, InvalidInput, NotFound
+from plugyard.domain.errors import Conflict, DependencyConflict, Forbidden, InvalidInput, NotFound, StoreUnavailable
 from plugyard.domain.events import EventType
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.permissions import Permission, Service
@@ -208,3 +208,16 @@ async def test_a_rollback_to_a_version_that_asks_for_what_was_dropped_takes_an_a
         await rollback(world.platform, admin, plugin_id, None)
     view = await rollback(world.platform, admin, plugin_id, None, [Permission(Service.DATABASE)])
     assert view.plugin.grants == (Permission(Service.DATABASE),)
+
+
+async def test_a_version_that_is_granted_the_database_has_one_before_it_runs(world: World) -> None:
+    admin = await world.caller()
+    plugin = (await world.active(admin)).plugin
+    await world.upload(admin, manifest(version="2.0.0", security={"permissions": ["database"]}))
+    world.databases.available = False
+    with pytest.raises(StoreUnavailable):
+        await upgrade(world.platform, admin, plugin.id, None, [Permission(Service.DATABASE)])
+    assert (await world.fetch(admin, plugin.id)).version.number == "1.0.0"
+    world.databases.available = True
+    await upgrade(world.platform, admin, plugin.id, None, [Permission(Service.DATABASE)])
+    assert list(world.databases.places) == [(plugin.tenant_id, plugin.id)]

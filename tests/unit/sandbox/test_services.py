@@ -1,36 +1,43 @@
 """The broker's services: grants decide, and a log holds what fits."""
 
-import json
-
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugyard.domain.permissions import Service
+from plugyard.domain.permissions import Permission, Service
 from plugyard.sandbox.services import registry
+from plugyard.sandbox.services.base import Denied, ServiceFault
 from plugyard.sandbox.services.logger import LogBook
+from plugyard.sandbox.services.registry import Services
 
 
 def test_every_permission_word_of_the_domain_opens_one_service() -> None:
     assert sorted(registry.PERMISSIONS.values()) == sorted(service.value for service in Service)
 
 
-def test_a_call_without_its_grant_is_denied_and_a_violation() -> None:
-    reply = registry.answer("http", "request", frozenset({"cache"}))
-    assert not reply.ok
-    assert json.loads(reply.value)["code"] == "permission_denied"
-    assert reply.violation is not None
-    assert reply.violation.detail == "http.request without the permission network"
+def test_a_call_without_its_grant_is_denied() -> None:
+    with pytest.raises(Denied, match='needs the permission "network"'):
+        Services().find("http", "request", (Permission(Service.CACHE),))
 
 
 def test_a_granted_call_says_that_the_service_is_not_offered() -> None:
-    reply = registry.answer("http", "request", frozenset({"network"}))
-    assert json.loads(reply.value)["code"] == "service_unavailable"
-    assert reply.violation is None
+    with pytest.raises(ServiceFault) as fault:
+        Services().find("http", "request", (Permission(Service.NETWORK),))
+    assert fault.value.code == "service_unavailable"
 
 
 @given(st.text(), st.text())
-def test_an_unknown_service_is_an_error_and_never_an_exception(service: str, method: str) -> None:
-    assert not registry.answer(service, method, frozenset({"database"})).ok
+def test_an_unknown_service_is_a_fault(service: str, method: str) -> None:
+    with pytest.raises(ServiceFault):
+        Services().find(service, method, (Permission(Service.DATABASE),))
+
+
+def test_a_tenant_has_a_burst_of_one_second_and_then_waits_its_turn() -> None:
+    pace = registry.Pace(100)
+    delays = [pace.delay("acme") for _ in range(150)]
+    assert max(delays[:99]) == 0
+    assert 0.3 < delays[-1] < 0.51
+    assert pace.delay("globex") == 0
 
 
 def test_a_log_keeps_its_lines_and_says_once_that_more_were_cut() -> None:

@@ -1,6 +1,8 @@
 """The wire: what goes in comes out, and whatever else comes is a WireError and nothing worse."""
 
+import json
 import socket
+import time
 
 import msgspec
 import pytest
@@ -128,3 +130,25 @@ def test_a_blocking_receive_refuses_a_length_beyond_the_cap() -> None:
 )
 def test_the_depth_of_json_is_counted_outside_strings(data: bytes, depth: int, within: bool) -> None:
     assert wire.json_depth_within(data, depth) is within
+
+
+@given(
+    st.recursive(
+        st.none() | st.text('[]{}"\\,', max_size=6), lambda one: st.lists(one) | st.dictionaries(st.text(), one)
+    )
+)
+def test_the_depth_that_is_counted_is_that_of_the_value(value: object) -> None:
+    def depth(one: object) -> int:
+        inner = list(one.values()) if isinstance(one, dict) else one if isinstance(one, list) else None
+        return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+    data = json.dumps(value).encode()
+    there = depth(value)
+    assert wire.json_depth_within(data, there)
+    assert not there or not wire.json_depth_within(data, there - 1)
+
+
+def test_a_text_that_is_slow_to_look_at_is_looked_at_quickly() -> None:
+    began = time.perf_counter()
+    assert not wire.json_depth_within(b'{"a":[' + b"[]," * 1_300_000 + b"1]}", 64, 50_000)
+    assert time.perf_counter() - began < 0.5

@@ -18,6 +18,7 @@ class Credentials:
     superuser: str
     owner: str
     service: str
+    keeper: str = ""
     prepared: bool = False
 
     def __repr__(self) -> str:
@@ -27,8 +28,15 @@ class Credentials:
     def load_or_make(cls, data: Path, *, fresh: bool) -> Credentials:
         """The stored ones; new ones, stored before they are used, when the cluster is `fresh`."""
         if not fresh:
-            return cls(**json.loads((data / _FILE).read_text(encoding="utf-8")))
-        made = cls(secrets.token_urlsafe(32), secrets.token_urlsafe(32), secrets.token_urlsafe(32))
+            kept = cls(**json.loads((data / _FILE).read_text(encoding="utf-8")))
+            if kept.keeper:
+                return kept
+            # A folder from before plugins had databases: the role is made with this start.
+            made = replace(kept, keeper=secrets.token_urlsafe(32), prepared=False)
+            made._store(data)
+            return made
+        owner, service, keeper = (secrets.token_urlsafe(32) for _ in range(3))
+        made = cls(secrets.token_urlsafe(32), owner, service, keeper)
         made._store(data)
         return made
 

@@ -26,7 +26,15 @@ from plugyard.infrastructure.embedded.errors import (
     EmbeddedPostgresFailedError,
 )
 from plugyard.infrastructure.embedded.installation import cluster_for, programs_for
-from plugyard.infrastructure.embedded.roles import DATABASE, OWNER, SERVICE, SUPERUSER, prepare_database
+from plugyard.infrastructure.embedded.roles import (
+    DATABASE,
+    KEEPER,
+    OWNER,
+    PLUGINS_DATABASE,
+    SERVICE,
+    SUPERUSER,
+    prepare_database,
+)
 
 _LOG_LIMIT_BYTES = 16 * 1024 * 1024
 _START_LIMIT_S = 120.0
@@ -37,7 +45,13 @@ _SETTINGS = {
     # Loopback with a password alone: a socket file would need a folder that both accounts can reach.
     "unix_socket_directories": "",
     "password_encryption": "scram-sha-256",
-    "max_connections": "60",
+    "max_connections": "100",
+    # One table of locks for all: a plugin that touches many tables in one transaction must not fill it.
+    "max_locks_per_transaction": "256",
+    # A query of a plugin may sort and join on disk, and not until the disk is full.
+    "temp_file_limit": "1GB",
+    # What a client no longer waits for is ended, not computed to its end.
+    "client_connection_check_interval": "2s",
     "shared_buffers": "128MB",
     "work_mem": "8MB",
     "maintenance_work_mem": "64MB",
@@ -72,6 +86,7 @@ class Urls:
 
     owner_url: str
     service_url: str
+    keeper_url: str
 
     def __repr__(self) -> str:
         return "Urls(...)"
@@ -131,7 +146,11 @@ class EmbeddedPostgres:
         except BaseException:
             await self.stop()
             raise
-        return Urls(_url(OWNER, credentials.owner, self._port), _url(SERVICE, credentials.service, self._port))
+        return Urls(
+            _url(OWNER, credentials.owner, self._port),
+            _url(SERVICE, credentials.service, self._port),
+            _url(KEEPER, credentials.keeper, self._port, PLUGINS_DATABASE),
+        )
 
     async def restart(self) -> None:
         """Starts a server that ended by itself again, on the same port, so that its URLs stay what they were.

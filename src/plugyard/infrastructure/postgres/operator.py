@@ -62,6 +62,12 @@ class PostgresOperatorTransaction(TenantRows):
         rows = await self._all(_EXECUTIONS["plugins to check"], {"since": ran_since, "limit": limit})
         return [(row["tenant_id"], row["id"]) for row in rows]
 
+    async def uninstalled(self, plugin_ids: Sequence[str], before: datetime) -> frozenset[str]:
+        """Those of the plugins, of any tenant, that were uninstalled before then."""
+        ids = [plugin_id for plugin_id in plugin_ids if uuid_or_none(plugin_id)]
+        rows = await self._all(_SQL["uninstalled"], {"ids": ids, "before": before})
+        return frozenset(row["id"] for row in rows)
+
     async def known_digests(self, digests: Sequence[str]) -> frozenset[str]:
         """Those of the digests that any version of any tenant names."""
         rows = await self._all(_SQL["known digests"], {"digests": list(digests)})

@@ -173,13 +173,20 @@ class Environment:
         """The guest's import: pass a service call to the service."""
         self._tickets += 1
         ticket = self._tickets
-        if self._running:
-            wire.send(self._channel, wire.Call(ticket, service, method, arguments.encode()))
-            self._under_way.add(ticket)
+        data = arguments.encode()
+        if not self._running:
+            self._refuse(ticket, "not_running", "services can be called while a function runs, not on import")
+        elif len(data) > wire.MAX_ARGUMENT_BYTES:
+            text = f"the arguments have {len(data)} bytes; at most {wire.MAX_ARGUMENT_BYTES} are allowed"
+            self._refuse(ticket, "arguments_too_large", text)
         else:
-            refusal = {"code": "not_running", "message": "services can be called while a function runs, not on import"}
-            self._local.append(wire.Answer(ticket, False, json.dumps(refusal).encode()))
+            wire.send(self._channel, wire.Call(ticket, service, method, data))
+            self._under_way.add(ticket)
         return ticket
+
+    def _refuse(self, ticket: int, code: str, message: str) -> None:
+        refusal = {"code": code, "message": message}
+        self._local.append(wire.Answer(ticket, False, json.dumps(refusal).encode()))
 
     def wait(self, timeout_ms: float | None) -> Record | None:
         """The guest's import: sleep until an answer comes or time is over."""

@@ -20,16 +20,13 @@ import msgspec
 
 from plugyard.domain.execution import ExecutionFailure, LogLine, Violation
 from plugyard.sandbox import wire
+from plugyard.sandbox.outside.calls import Calls
 from plugyard.sandbox.outside.zygote_client import Child, Exit
-from plugyard.sandbox.services import registry
 from plugyard.sandbox.services.logger import LogBook
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _READ_BYTES = 64 * 1024
 _SMALL_FRAME = 256 * 1024
-# How many frames one execution may send in all; a call costs the service work, and a flood of them is an attack.
-_MAX_CALLS = 100_000
-_MAX_VIOLATIONS = 20
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 # Shortest time between two looks at the CPU clock.
 _LEAST_TICK_S = 0.001
@@ -54,6 +51,7 @@ class End(Enum):
     CPU_EXCEEDED = "cpu_exceeded"
     CANCELLED = "cancelled"
     PROTOCOL = "protocol"
+    OVERRUN = "overrun"
     CLOSED = "closed"
     DIED = "died"
 
@@ -117,10 +115,10 @@ class Environment:
         self.retired = False
         self.load_logs: tuple[LogLine, ...] = ()
         # Of the present execution.
-        self.calls = 0
+        self.calls: Calls | None = None
         self.violations: list[Violation] = []
         self.logs = LogBook(0, 0)
-        self._granted: frozenset[str] = frozenset()
+        self._last_ticket = 0
         self._loop = asyncio.get_running_loop()
         self._splitter = wire.Splitter(_SMALL_FRAME)
         self._waiter: asyncio.Future[Any] | None = None
@@ -151,7 +149,7 @@ class Environment:
         """Take a plugin in; the error when its code does not load. Raises Ended."""
         self.memory_bytes = memory_bytes
         self.logs = LogBook(wire.LOAD_LOG_LINES, wire.LOAD_LOG_BYTES)
-        self._granted = frozenset()
+        self.calls = None
         self._enter(State.LOADING)
         message = await self._ask(wire.frame(wire.Load(memory_bytes, bundle)), allowance)
         self.load_logs = self.logs.lines
@@ -168,13 +166,15 @@ class Environment:
         message: wire.Prepared = await self._ask(wire.frame(wire.Prepare(memory_bytes, bundle)), allowance)
         return message.bundle
 
-    async def run(self, request: wire.Invoke, granted: frozenset[str], allowance: Allowance) -> wire.Done:
-        """Run one function. Raises Ended; `calls`, `violations` and `logs` tell of the execution either way."""
-        self.calls = 0
+    async def run(self, request: wire.Invoke, calls: Calls, allowance: Allowance) -> wire.Done:
+        """Run one function. Raises Ended; `calls`, `violations` and `logs` tell of the execution either way.
+
+        Whoever called closes `calls` afterwards, before the environment is used again.
+        """
+        self.calls = calls
         self.violations = []
         self.logs = LogBook(request.log_lines, request.log_bytes, self.load_logs)
         self.load_logs = ()
-        self._granted = granted
         self._enter(State.RUNNING)
         done: wire.Done = await self._ask(wire.frame(request), allowance)
         return done
@@ -347,11 +347,19 @@ class Environment:
             waiter.set_result(message)
 
     def _serve(self, call: wire.Call) -> None:
-        self.calls += 1
-        if self.calls > _MAX_CALLS:
-            raise wire.WireError(f"more than {_MAX_CALLS} service calls in one execution")
-        reply = registry.answer(call.service, call.method, self._granted)
-        violation = reply.violation
-        if violation is not None and violation not in self.violations and len(self.violations) < _MAX_VIOLATIONS:
-            self.violations.append(violation)
-        self._write(wire.frame(wire.Answer(call.ticket, reply.ok, reply.value)))
+        # Tickets only ever grow in the life of an environment, so none is forged for, or repeated from, another call.
+        if call.ticket <= self._last_ticket or self.calls is None:
+            raise wire.WireError(f"the ticket {call.ticket} after {self._last_ticket}")
+        self._last_ticket = call.ticket
+        self.calls.begin(call, self)
+
+    # --- what `Calls` asks of an environment ---
+
+    def answer(self, answer: wire.Answer) -> None:
+        """Pass the end of a service call on; of no use once the function has ended."""
+        if self.state is State.RUNNING:
+            self._write(wire.frame(answer))
+
+    def overrun(self) -> None:
+        """The calls went beyond a limit, which `calls.failure` names."""
+        self.end(End.OVERRUN)

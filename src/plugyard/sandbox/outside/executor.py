@@ -17,10 +17,12 @@ from plugyard.domain.manifest import Runtime
 from plugyard.sandbox import wire
 from plugyard.sandbox.jail import JailConfig
 from plugyard.sandbox.outside.broker import Allowance, End, Ended, Environment, GuestError, read_error
+from plugyard.sandbox.outside.calls import Calls, Holder
 from plugyard.sandbox.outside.guests import Guests
 from plugyard.sandbox.outside.pool import Key, Pool, PoolSettings
 from plugyard.sandbox.outside.preparation import Preparation
 from plugyard.sandbox.outside.zygote_client import Zygote
+from plugyard.sandbox.services.registry import Services
 
 _PROBE_MEMORY_BYTES = 256 * 1024 * 1024
 _PROBE_TIMEOUT_S = 10.0
@@ -44,13 +46,21 @@ class _Running:
 class Sandbox:
     """The port `Executor`. `start` before use, `close` at the end; `enforced=False` is `--unsafe-no-jail`."""
 
-    def __init__(self, guests: Guests, settings: PoolSettings | None = None, *, enforced: bool = True) -> None:
+    def __init__(
+        self,
+        guests: Guests,
+        settings: PoolSettings | None = None,
+        *,
+        services: Services | None = None,
+        enforced: bool = True,
+    ) -> None:
         artefacts = [f"{runtime}={path}" for runtime, path in guests.artefacts.items()]
         self._zygote = Zygote(["-m", "plugyard.sandbox.inside", *artefacts])
         self._runtimes = tuple(guests.artefacts)
         jail = JailConfig(enforced=enforced)
         self._pool = Pool(self._zygote, self._runtimes, settings or PoolSettings(), jail)
         self._preparation = Preparation(self._pool)
+        self._services = services or Services()
         self._running: dict[str, _Running] = {}
         self._probes = asyncio.Semaphore(2)
 
@@ -140,7 +150,9 @@ class Sandbox:
         limits = invocation.limits
         # Not the loop's clock, which counts in whole milliseconds.
         began, cpu_before = time.perf_counter(), environment.cpu_s()
-        allowance = Allowance(limits.timeout_ms / 1000, limits.cpu_ms / 1000, limits.output_bytes + _FRAME_ROOM)
+        frame = max(limits.output_bytes, wire.MAX_ARGUMENT_BYTES) + _FRAME_ROOM
+        allowance = Allowance(limits.timeout_ms / 1000, limits.cpu_ms / 1000, frame)
+        calls = self._calls(invocation, allowance.timeout_s)
         reusable = False
         try:
             verdict = None
@@ -158,22 +170,21 @@ class Sandbox:
                     limits.log_lines,
                     limits.log_bytes,
                 )
-                done = await environment.run(request, invocation.services, allowance)
+                done = await environment.run(request, calls, allowance)
                 used = environment.memory_used()
                 verdict = _judge(done, used, invocation)
                 reusable = not done.trap and verdict[0] in (ExecutionStatus.SUCCEEDED, ExecutionStatus.FAILED)
         except Ended as ended:
             whole = Allowance(limits.timeout_ms / 1000, limits.cpu_ms / 1000, 0)
             verdict = (*_ended(ended, environment, limits.memory_bytes, whole), None)
+            if calls.failure is not None:
+                verdict = (ExecutionStatus.FAILED, calls.failure, None)
         except wire.WireError as error:
             verdict = (ExecutionStatus.FAILED, ExecutionFailure("input_too_large", str(error)), None)
         finally:
             wall, cpu = time.perf_counter() - began, environment.cpu_s() - cpu_before
             peak = environment.memory_used()
-            if reusable and not invocation.fresh:
-                self._pool.release(environment)
-            else:
-                self._pool.discard(environment)
+            await self._give_back(environment, calls, reusable=reusable and not invocation.fresh)
         status, failure, output = verdict
         if failure is not None and status in (ExecutionStatus.TIMED_OUT, ExecutionStatus.CPU_EXCEEDED):
             spent = wall if status is ExecutionStatus.TIMED_OUT else cpu
@@ -182,10 +193,33 @@ class Sandbox:
             status=status,
             output=output,
             error=failure,
-            usage=Usage(round(wall * 1000, 3), round(cpu * 1000, 3), peak, environment.calls, start),
+            usage=Usage(round(wall * 1000, 3), round(cpu * 1000, 3), peak, calls.count, start),
             logs=environment.logs.lines,
-            violations=tuple(environment.violations),
+            violations=(*environment.violations, *calls.violations),
         )
+
+    def _calls(self, invocation: Invocation, timeout_s: float) -> Calls:
+        holder = Holder(
+            invocation.execution_id, invocation.tenant_id, invocation.plugin_id, invocation.grants, invocation.hops
+        )
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        return Calls(self._services, holder, invocation.limits, deadline)
+
+    async def _give_back(self, environment: Environment, calls: Calls, *, reusable: bool) -> None:
+        """Close the calls, then the environment may serve again: nothing of this execution reaches the next."""
+        if not reusable:
+            environment.end(End.CLOSED)
+        try:
+            if calls.used:
+                await calls.close()
+        except BaseException:
+            reusable = False
+            raise
+        finally:
+            if reusable:
+                self._pool.release(environment)
+            else:
+                self._pool.discard(environment)
 
     async def _load(self, environment: Environment, bundle: bytes, memory: int, allowance: Allowance) -> Verdict | None:
         """Take the plugin in; None when it stands."""

@@ -12,13 +12,17 @@ from plugyard.domain.permissions import Permission
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose call it is, from the broker's own record. ``deadline`` is on the event loop's clock, in seconds."""
+    """Whose call it is, from the broker's own record. ``deadline`` is on the event loop's clock, in seconds.
+
+    ``hops`` is how many events lie between this execution and the caller who set it off.
+    """
 
     tenant_id: str
     plugin_id: str
     execution_id: str
     grant: Permission
     deadline: float
+    hops: int = 0
 
 
 class ServiceFault(Exception):

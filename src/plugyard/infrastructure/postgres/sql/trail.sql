@@ -68,6 +68,10 @@ where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s and ke
 delete from plugyard.idempotency_keys
 where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s and key = %(key)s;
 
+-- # uninstalled
+select id from plugyard.plugins
+where id = any(%(ids)s::uuid[]) and state = 'uninstalled' and updated_at < %(before)s;
+
 -- # known digests
 select distinct digest from plugyard.plugin_versions where digest = any(%(digests)s::text[]);
 
