@@ -136,6 +136,7 @@ def test_a_name_with_numbers_is_a_name(host: str) -> None:
         ("/v1/..%2Fadmin", "encoded slash"),
         ("/v1/%5C..%5Cadmin", "backslash"),
         ("/v1/%252e%252e/admin", "encoded twice"),
+        ("/v1/\uff052e\uff052e/admin", "encoded twice"),
         ("/v1/..;/admin", "hidden dot"),
         ("/v1/..;a=b/admin", "hidden dot"),
         ("/v1/.%20/admin", "hidden dot"),

@@ -27,7 +27,7 @@ _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\\ud800-\udfff]|[^\S ]")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _PATH_BYTES = _UNRESERVED | frozenset(b"!$&'()*+,;=:@/%")
 _QUERY_BYTES = _PATH_BYTES | frozenset(b"?")
-_TWICE_ENCODED = re.compile(r"%25[0-9A-Fa-f]{2}")
+_STILL_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
 class TargetError(ValueError):
@@ -115,8 +115,6 @@ def ambiguity(path: str) -> str | None:
     """
     if "//" in path:
         return "it has two slashes in a row"
-    if _TWICE_ENCODED.search(path):
-        return "it is percent-encoded twice"
     try:
         plain = unquote_to_bytes(path).decode()
     except UnicodeDecodeError:
@@ -124,6 +122,8 @@ def ambiguity(path: str) -> str | None:
     if any(ord(character) < 32 or ord(character) == 127 for character in plain):
         return "it holds an encoded control character"
     folded = unicodedata.normalize("NFKC", plain)
+    if _STILL_ENCODED.search(folded):
+        return "it is percent-encoded twice"
     if "\\" in folded or folded.count("/") != path.count("/"):
         return "it holds an encoded slash or backslash"
     if any(segment.partition(";")[0].strip() in (".", "..") for segment in folded.split("/")):
