@@ -35,6 +35,7 @@ async def run(
     services: frozenset[str] = frozenset(),
     fresh: bool = True,
     plugin: str = "",
+    tenant: str = "acme",
     execution: str = "",
     **limits: int,
 ) -> Outcome:
@@ -43,11 +44,11 @@ async def run(
     async def fetch() -> bytes:
         return bundle(runtime, source, files)
 
-    context = {"tenantId": "acme", "userId": "ada", "executionId": "e", "configuration": {"k": 1}, "trace": {}}
+    context = {"tenantId": tenant, "userId": "ada", "executionId": "e", "configuration": {"k": 1}, "trace": {}}
     return await sandbox.execute(
         Invocation(
             execution_id=execution or uuid.uuid4().hex,
-            tenant_id="acme",
+            tenant_id=tenant,
             plugin_id=plugin or uuid.uuid4().hex,
             version="1.0.0",
             digest=hashlib.sha256(bundle(runtime, source, files)).hexdigest(),
