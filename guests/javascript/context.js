@@ -1,5 +1,6 @@
 // The second argument of every handler: who calls, with which settings, and the platform's services.
 import { log as keep } from "plugyard:plugin/host@1.0.0";
+import { http } from "./http.js";
 import { call } from "./settle.js";
 
 export function log(level, message, fields) {
@@ -52,38 +53,6 @@ const cache = Object.freeze({
   set: async (key, value, options = {}) => void (await call("cache", "set", { key, value, ...options })),
   delete: (key) => call("cache", "delete", { key }),
   increment: (key, by = 1, options = {}) => call("cache", "increment", { key, by, ...options }),
-});
-
-class HttpResponse {
-  #text;
-
-  constructor({ status, headers = {}, body = "" }) {
-    this.status = status;
-    this.ok = status >= 200 && status < 300;
-    this.headers = headers;
-    this.#text = body;
-  }
-
-  text() {
-    return this.#text;
-  }
-
-  json() {
-    return JSON.parse(this.#text);
-  }
-}
-
-export async function request(method, url, options = {}) {
-  const name = String(method).toUpperCase();
-  return new HttpResponse(await call("http", "request", { method: name, url: String(url), options }));
-}
-
-const http = Object.freeze({
-  request,
-  get: (url, options) => request("GET", url, options),
-  post: (url, options) => request("POST", url, options),
-  put: (url, options) => request("PUT", url, options),
-  delete: (url, options) => request("DELETE", url, options),
 });
 
 const events = Object.freeze({

@@ -1,5 +1,6 @@
 // The web's globals where the guest's own would reach for a host that is not there: timers, console, fetch.
-import { log, request } from "./context.js";
+import { log } from "./context.js";
+import { WebHeaders, fetch } from "./http.js";
 import { addTimer, removeTimer } from "./settle.js";
 
 globalThis.setTimeout = (callback, delay, ...args) => addTimer(callback, delay, args, false);
@@ -55,14 +56,5 @@ globalThis.console = {
 };
 
 // The network permission's own way out, in the shape that browsers gave it.
-globalThis.fetch = async (resource, options = {}) => {
-  const headers = Object.fromEntries(Object.entries(options.headers ?? {}));
-  const answer = await request(options.method ?? "GET", resource, { headers, body: options.body });
-  return {
-    status: answer.status,
-    ok: answer.ok,
-    headers: new Map(Object.entries(answer.headers)),
-    text: async () => answer.text(),
-    json: async () => answer.json(),
-  };
-};
+globalThis.fetch = fetch;
+globalThis.Headers ??= WebHeaders;

@@ -122,12 +122,16 @@ export interface Cache {
 
 export interface HttpOptions {
   headers?: Record<string, string>;
-  query?: Record<string, string>;
+  /** Added to the URL, encoded. A list gives its name several times. */
+  query?: Record<string, string | number | boolean | readonly (string | number | boolean)[]>;
   /** Sent as it is. Give either `body` or `json`. */
-  body?: string;
+  body?: string | Uint8Array | ArrayBuffer;
   /** Sent as JSON, with its content type. */
   json?: Json;
+  /** The whole request with its redirects; the execution's own deadline holds beside it. */
   timeoutMs?: number;
+  /** `follow` (the default) judges each hop against the grant; `manual` answers with the redirect; `error` fails. */
+  redirect?: "follow" | "manual" | "error";
 }
 
 export interface HttpResponse {
@@ -136,8 +140,11 @@ export interface HttpResponse {
   readonly ok: boolean;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Where the answer came from, after redirects. */
+  readonly url: string;
   text(): string;
   json<T = Json>(): T;
+  bytes(): Uint8Array;
 }
 
 /** Requests to the hosts that were granted, and no others. Permission: `network`. */

@@ -59,6 +59,7 @@ from plugyard.sandbox.services.database import DatabaseLimits, DatabaseService
 from plugyard.sandbox.services.database_connections import Connections
 from plugyard.sandbox.services.events import EventsService
 from plugyard.sandbox.services.files import FilesService
+from plugyard.sandbox.services.http import HttpEgress
 from plugyard.sandbox.services.registry import Services
 from plugyard.settings import MEGABYTE, Settings
 
@@ -415,6 +416,7 @@ def offer_services(
         CacheService(plugin_bytes=settings.cache_mb_per_plugin * MEGABYTE, total_bytes=settings.cache_mb * MEGABYTE),
     )
     services.offer("events", EventsService(write))
+    services.offer("http", HttpEgress())
     services.offer("files", FilesService(platform.objects, plugin_bytes=settings.files_mb_per_plugin * MEGABYTE))
 
 

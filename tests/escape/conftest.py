@@ -11,6 +11,8 @@ from plugyard.sandbox.outside.executor import Sandbox
 from plugyard.sandbox.outside.guests import Guests, build
 from plugyard.sandbox.outside.pool import PoolSettings
 
+from .aftermath import still, unharmed_since
+
 
 @pytest.fixture(scope="session")
 def guests() -> Guests:
@@ -27,3 +29,11 @@ async def sandbox(guests: Guests) -> AsyncIterator[Sandbox]:
     await sandbox.start()
     yield sandbox
     await sandbox.close()
+
+
+@pytest.fixture
+async def unharmed(sandbox: Sandbox) -> AsyncIterator[None]:
+    """After the test the service answers, others run, and no process, file or connection is left of it."""
+    before = await still(sandbox)
+    yield
+    await unharmed_since(sandbox, before)

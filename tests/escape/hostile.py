@@ -37,6 +37,7 @@ async def run(
     tenant: str = "acme",
     fresh: bool = True,
     plugin: str = "",
+    tenant: str = "acme",
     execution: str = "",
     **limits: int,
 ) -> Outcome:
@@ -45,7 +46,7 @@ async def run(
     async def fetch() -> bytes:
         return bundle(runtime, source, files)
 
-    context = {"tenantId": "acme", "userId": "ada", "executionId": "e", "configuration": {"k": 1}, "trace": {}}
+    context = {"tenantId": tenant, "userId": "ada", "executionId": "e", "configuration": {"k": 1}, "trace": {}}
     return await sandbox.execute(
         Invocation(
             execution_id=execution or uuid.uuid4().hex,

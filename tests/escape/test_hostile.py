@@ -17,6 +17,8 @@ from plugyard.sandbox.outside.pool import PoolSettings
 
 from .hostile import run, value
 
+pytestmark = pytest.mark.usefixtures("unharmed")
+
 PYTHON, JAVASCRIPT = Runtime.PYTHON, Runtime.JAVASCRIPT
 
 

@@ -76,6 +76,22 @@ def test_every_file_and_symbol_that_is_named_exists(page: str) -> None:
         assert re.search(rf"(class |def |^){symbol}\b", code, re.M), f"{page} names {symbol}, which is not there"
 
 
+def test_every_row_of_the_security_matrix_names_tests_that_exist() -> None:
+    matrix = [row for row in rows("SECURITY.md") if len(row) == 5 and row[0] != "attacker holds"]
+    assert len(matrix) > 20
+    for row in matrix:
+        named = re.findall(r"`(tests/[a-z_/]+\.py)`", row[4])
+        assert named, f"no test is named for: {row[1]}"
+        assert all((ROOT / name).exists() for name in named), row[4]
+
+
+def test_every_file_of_escape_tests_is_in_the_security_matrix() -> None:
+    text = (ROOT / "SECURITY.md").read_text()
+    files = {path.name for path in (ROOT / "tests" / "escape").glob("test_*.py")}
+    # What an honest author meets is tried there too, with the same sandbox.
+    assert {name for name in files if name not in text} == {"test_guests.py"}
+
+
 def test_the_readme_names_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text()
     assert "pip install uv && uv run plugyard demo" in text

@@ -6,6 +6,7 @@ import json
 from wit_world.imports import host
 
 from plugyard_guest import hostloop
+from plugyard_guest.http import Http
 
 
 class _Said:
@@ -118,52 +119,6 @@ class Cache:
 
     async def increment(self, key: str, by: int = 1, *, ttl_seconds: float | None = None) -> int:
         return await hostloop.call("cache", "increment", {"key": key, "by": by, "ttlSeconds": ttl_seconds})
-
-
-class HttpResponse:
-    """A complete answer."""
-
-    __slots__ = ("_text", "headers", "status")
-
-    def __init__(self, document: dict) -> None:
-        self.status = document["status"]
-        self.headers = document.get("headers", {})
-        self._text = document.get("body", "")
-
-    @property
-    def ok(self) -> bool:
-        return 200 <= self.status < 300
-
-    def text(self) -> str:
-        return self._text
-
-    def json(self):
-        return json.loads(self._text)
-
-
-class Http:
-    """Requests to granted hosts."""
-
-    __slots__ = ()
-
-    async def request(self, method: str, url: str, options: dict | None = None) -> HttpResponse:
-        given = dict(options or {})
-        if "timeout_ms" in given:
-            given["timeoutMs"] = given.pop("timeout_ms")
-        arguments = {"method": method.upper(), "url": url, "options": given}
-        return HttpResponse(await hostloop.call("http", "request", arguments))
-
-    async def get(self, url: str, options: dict | None = None) -> HttpResponse:
-        return await self.request("GET", url, options)
-
-    async def post(self, url: str, options: dict | None = None) -> HttpResponse:
-        return await self.request("POST", url, options)
-
-    async def put(self, url: str, options: dict | None = None) -> HttpResponse:
-        return await self.request("PUT", url, options)
-
-    async def delete(self, url: str, options: dict | None = None) -> HttpResponse:
-        return await self.request("DELETE", url, options)
 
 
 class Events:

@@ -19,12 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeAlias, TypedDict, overload
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, Unpack, overload
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """Everything that can be written as JSON. Inputs and outputs are such values; NaN and infinity are not."""
 
 Row: TypeAlias = dict[str, Any]
+
+Bytes: TypeAlias = bytes
 
 
 class Logger(Protocol):
@@ -107,28 +109,51 @@ class HttpResponse(Protocol):
         """Names in lower case."""
         ...
 
+    @property
+    def url(self) -> str:
+        """Where the answer came from, after redirects."""
+        ...
+
     def text(self) -> str: ...
     def json(self) -> Any: ...
+    def bytes(self) -> Bytes: ...
+
+
+QueryValue: TypeAlias = str | int | float | bool
 
 
 class HttpOptions(TypedDict, total=False):
-    """Options of a request: give either ``body``, sent as it is, or ``json``, sent with its content type."""
+    """Options of a request: give either ``body``, sent as it is, or ``json``, sent with its content type.
+
+    ``timeout_ms`` is for the whole request with its redirects. ``redirect``: ``follow`` (the default) judges each hop
+    against the grant, ``manual`` answers with the redirect, ``error`` fails.
+    """
 
     headers: Mapping[str, str]
-    query: Mapping[str, str]
-    body: str
+    query: Mapping[str, QueryValue | list[QueryValue]]
+    body: str | bytes
     json: Any
-    timeout_ms: int
+    timeout_ms: float
+    redirect: Literal["follow", "manual", "error"]
 
 
 class Http(Protocol):
-    """Requests to the hosts that were granted, and no others. Permission: ``network``."""
+    """Requests to the hosts that were granted, and no others. Permission: ``network``.
 
-    async def request(self, method: str, url: str, options: HttpOptions | None = None) -> HttpResponse: ...
-    async def get(self, url: str, options: HttpOptions | None = None) -> HttpResponse: ...
-    async def post(self, url: str, options: HttpOptions | None = None) -> HttpResponse: ...
-    async def put(self, url: str, options: HttpOptions | None = None) -> HttpResponse: ...
-    async def delete(self, url: str, options: HttpOptions | None = None) -> HttpResponse: ...
+    Options are given by name, ``http.post(url, json={...})``, or as one mapping; names win.
+    """
+
+    async def request(
+        self, method: str, url: str, options: HttpOptions | None = None, **named: Unpack[HttpOptions]
+    ) -> HttpResponse: ...
+    async def get(self, url: str, options: HttpOptions | None = None, **named: Unpack[HttpOptions]) -> HttpResponse: ...
+    async def post(
+        self, url: str, options: HttpOptions | None = None, **named: Unpack[HttpOptions]
+    ) -> HttpResponse: ...
+    async def put(self, url: str, options: HttpOptions | None = None, **named: Unpack[HttpOptions]) -> HttpResponse: ...
+    async def delete(
+        self, url: str, options: HttpOptions | None = None, **named: Unpack[HttpOptions]
+    ) -> HttpResponse: ...
 
 
 class Events(Protocol):

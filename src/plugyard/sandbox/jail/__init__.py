@@ -14,6 +14,7 @@ from plugyard.sandbox.jail import (
     identity,
     landlock,
     limits,
+    pages,
     parent,
     priority,
     privileges,
@@ -35,6 +36,8 @@ STEPS: tuple[tuple[str, Step, bool], ...] = (
     ("priority", priority.close, False),
     ("identity", identity.close, True),
     ("limits", limits.close, True),
+    # After everything that may still make a callback, and before files are out of reach.
+    ("pages", pages.close, True),
     ("privileges", privileges.close, True),
     # After the change of identity, at which the kernel forgets the signal of the parent's death.
     ("parent", parent.close, False),
