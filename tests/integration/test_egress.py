@@ -172,6 +172,22 @@ async def test_without_leave_for_private_addresses_loopback_is_refused() -> None
     assert "127.0.0.1" not in refused.value.message
 
 
+async def test_calls_that_wait_for_one_lookup_are_all_refused_by_it() -> None:
+    asked = 0
+
+    async def private(host: str, port: int) -> tuple[str, ...]:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.05)
+        return ("10.0.0.1",)
+
+    async with egress(EgressSettings(), private) as service:
+        calls = (get(service, scope("a.test"), "https://a.test/") for _ in range(20))
+        found = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(one) for one in found} == {Denied}
+    assert asked == 1
+
+
 async def test_a_name_that_changes_its_mind_is_held_to_its_first_answer_and_judged_anew() -> None:
     answers = [["127.0.0.1"], ["127.0.0.2"], ["127.0.0.1", "127.0.0.2"]]
     asked = 0
