@@ -37,7 +37,6 @@ async def run(
     tenant: str = "acme",
     fresh: bool = True,
     plugin: str = "",
-    tenant: str = "acme",
     execution: str = "",
     **limits: int,
 ) -> Outcome:
