@@ -47,6 +47,8 @@ from plugyard.infrastructure.postgres.migrations import migrate
 from plugyard.infrastructure.postgres.recorder import PostgresRecorder
 from plugyard.infrastructure.postgres.store import PostgresStore
 from plugyard.infrastructure.telemetry import Telemetry, configure_logging
+from plugyard.sandbox.outside.compiler import CompilerLimits
+from plugyard.sandbox.outside.components import CompiledFolder
 from plugyard.sandbox.outside.executor import Sandbox
 from plugyard.sandbox.outside.guests import GuestBuildError, build_guests
 from plugyard.sandbox.outside.pool import PoolSettings
@@ -129,10 +131,10 @@ class Service:
         # The database and the sandbox know nothing of each other, so they come up side by side.
         inspector = JailedInspector(_gate_limits(settings), enforced=not settings.unsafe_no_jail)
         self._parts.push_async_callback(inspector.close)
-        (store, recorder, postgres), sandbox, _ = await together(
-            self._start_store(), self._start_sandbox(), inspector.start()
-        )
         keys = Keys.of(settings.data, settings.admin_key)
+        (store, recorder, postgres), sandbox, _ = await together(
+            self._start_store(), self._start_sandbox(bytes.fromhex(keys.pepper)), inspector.start()
+        )
         self.admin_key = keys.admin
         telemetry = Telemetry(sandbox.environments)
         platform = Platform(
@@ -189,10 +191,17 @@ class Service:
         await store.ensure_partitions()
         return store, recorder, postgres
 
-    async def _start_sandbox(self) -> Sandbox:
+    async def _start_sandbox(self, secret: bytes) -> Sandbox:
         settings = self.settings
         guests = await build_guests(settings.guests, self._progress)
-        sandbox = Sandbox(guests, _pool_settings(settings), enforced=not settings.unsafe_no_jail)
+        compiled = CompiledFolder(settings.data / "compiled", secret, settings.compiled_cache_mb * MEGABYTE)
+        sandbox = Sandbox(
+            guests,
+            _pool_settings(settings),
+            enforced=not settings.unsafe_no_jail,
+            compiled=compiled,
+            compiling=CompilerLimits(timeout_s=settings.compile_timeout_s),
+        )
         self._parts.push_async_callback(sandbox.close)
         await sandbox.start()
         return sandbox

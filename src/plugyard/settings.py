@@ -93,6 +93,10 @@ class Settings:
     """An environment older than this is ended when it is free."""
     unsafe_no_jail: bool = False
     """DANGER: run plugins without the process jail, on systems that have no seccomp. For development alone."""
+    compile_timeout_s: Seconds = 30.0
+    """Longest that compiling one WebAssembly component may take."""
+    compiled_cache_mb: Count = 1_024
+    """Most machine code of components that is kept in the data folder (MB)."""
 
     retention_days: Count = 30
     """Days that executions and logs are kept."""
