@@ -201,6 +201,7 @@ class Service:
             enforced=not settings.unsafe_no_jail,
             compiled=compiled,
             compiling=CompilerLimits(timeout_s=settings.compile_timeout_s),
+            modules_denied=settings.modules_denied,
         )
         self._parts.push_async_callback(sandbox.close)
         await sandbox.start()

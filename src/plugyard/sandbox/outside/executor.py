@@ -6,7 +6,7 @@ does comes back as an `Outcome`; only a sandbox that is full or away raises.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -58,13 +58,14 @@ class Sandbox:
         enforced: bool = True,
         compiled: CompiledFolder | None = None,
         compiling: CompilerLimits | None = None,
+        modules_denied: Sequence[str] = (),
     ) -> None:
         artefacts = [f"{runtime}={path}" for runtime, path in guests.artefacts.items()]
         self._zygote = Zygote(["-m", "plugyard.sandbox.inside", *artefacts])
         self._runtimes = (*guests.artefacts, Runtime.WASM.value)
         jail = JailConfig(enforced=enforced)
         self._pool = Pool(self._zygote, self._runtimes, settings or PoolSettings(), jail)
-        self._preparation = Preparation(self._pool)
+        self._preparation = Preparation(self._pool, modules_denied)
         self._components = Components(Compiler(self._zygote, jail, compiling), compiled)
         self._running: dict[str, _Running] = {}
         self._probes = asyncio.Semaphore(2)
