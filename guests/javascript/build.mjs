@@ -12,6 +12,8 @@ const bundled = await build({
   platform: "neutral",
   mainFields: ["module", "main"],
   external: ["plugyard:*"],
+  // Libraries written for Node find what they expect of `process` and `global`; nothing of it becomes a global.
+  inject: ["node/process.js"],
 });
 const { component } = await componentize(bundled.outputFiles[0].text, {
   witPath,

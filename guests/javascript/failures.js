@@ -1,7 +1,11 @@
 // How a failure is told: a stable code, the error's own words, and a stack of the author's frames alone.
 
+import { authorsColumn } from "./places.js";
+
 const LONGEST_MESSAGE = 4_000;
 const LONGEST_STACK = 16_000;
+// The length of what modules.js puts before a file.
+export const HEAD = "(function (exports, require, module, __filename) {";
 
 export const authorsFiles = new Set();
 
@@ -43,17 +47,25 @@ function outOfMemory(error) {
 function stackOf(error, message) {
   const frames = [];
   if (error instanceof SyntaxError && authorsFiles.has(error.fileName)) {
-    frames.push(`${error.fileName}:${error.lineNumber}`);
+    frames.push(placed(error.fileName, error.lineNumber, error.columnNumber));
   }
   for (const line of String(error.stack ?? "").split("\n")) {
     const match = /^(?:async\*)?(.*?)@(.+?):(\d+):(\d+)$/.exec(line);
-    if (match && authorsFiles.has(match[2])) frames.push(`${match[1] || "(module)"} (${match[2]}:${match[3]}:${match[4]})`);
+    if (match && authorsFiles.has(match[2])) {
+      frames.push(`${match[1] || "(module)"} (${placed(match[2], Number(match[3]), Number(match[4]))})`);
+    }
   }
   let text = message + frames.map((frame) => `\n    at ${frame}`).join("");
   for (let cause = error.cause, depth = 0; cause instanceof Error && depth < 5; cause = cause.cause, depth++) {
     text += `\nCaused by: ${cause.name}: ${cause.message}`;
   }
   return text.length > LONGEST_STACK ? `${text.slice(0, LONGEST_STACK)}\n...` : text;
+}
+
+// A place as the author counts it. The wrapper's head stands before the first line of each file.
+function placed(file, line, column) {
+  const own = line === 1 ? Math.max(1, column - HEAD.length) : column;
+  return `${file}:${line}:${authorsColumn(file, line, own)}`;
 }
 
 function shown(value) {

@@ -1,18 +1,27 @@
-// The package's files as modules: TypeScript and ES modules become CommonJS, `require` finds files of the package only.
+// The package's files as modules: TypeScript and ES modules become CommonJS, `require` finds files of the package and the
+// modules of Node that are offered. That others are refused is help for authors and a policy of operators, no boundary.
 import { transform } from "sucrase";
-import { Failure, authorsFiles } from "./failures.js";
+import { parse } from "sucrase/dist/esm/parser/index.js";
+import { TokenType } from "sucrase/dist/esm/parser/tokenizer/types.js";
+import { Failure, HEAD, authorsFiles } from "./failures.js";
+import list from "./modules.json";
+import { nodeModules } from "./node/index.js";
+import { changedLines, installPlaces } from "./places.js";
 
 let files = {};
 let prepared = new Set();
+let denied = new Set();
 const loaded = new Map();
 
 const SUFFIXES = ["", ".ts", ".js", ".mts", ".mjs", ".cts", ".cjs", ".tsx", ".jsx", ".json", "/index.ts", "/index.js"];
 // TypeScript lets an import name the file that a compiler would have written.
 const WRITTEN = { ".js": [".ts", ".tsx"], ".mjs": [".mts"], ".cjs": [".cts"], ".jsx": [".tsx"] };
 
-export function install(source, done = []) {
+export function install(source, done = [], authors = {}, refused = []) {
   files = Object.assign(Object.create(null), source);
   prepared = new Set(done);
+  denied = new Set(refused.map(bare));
+  installPlaces(authors, files);
   loaded.clear();
   authorsFiles.clear();
   for (const path of Object.keys(files)) authorsFiles.add(path);
@@ -26,15 +35,28 @@ export function requireEntry(path) {
 function requireFrom(importer, name) {
   if (typeof name !== "string") throw new TypeError("require needs a string");
   if (!name.startsWith("./") && !name.startsWith("../") && name !== "." && name !== "..") {
-    throw new Failure(
-      "load_failed",
-      `${importer} imports "${name}", which is not in the package: only relative imports of the package's own files ` +
-        `exist here; bundle what you need from npm into the package`,
-    );
+    return platformModule(importer, name);
   }
   const path = resolve(join(importer, name));
   if (path === undefined) throw new Failure("load_failed", `${importer} imports "${name}", and the package has no such file`);
   return run(path);
+}
+
+const bare = (name) => String(name).replace(/^node:/, "");
+
+function platformModule(importer, name) {
+  const plain = bare(name);
+  if (denied.has(plain)) throw refusal(importer, name, "the operator of this service does not allow it");
+  if (nodeModules.has(plain)) return nodeModules.get(plain);
+  const reason = list.javascript.refused[plain] ?? list.javascript.refused[plain.split("/")[0]];
+  if (reason !== undefined) throw refusal(importer, name, list.reasons[reason]);
+  const why = name.startsWith("node:") ? `of Node's modules there are ${list.javascript.allowed.join(", ")}`
+    : "it is not in the package; bundle what you need from npm into the package, and import files by relative paths";
+  throw refusal(importer, name, why);
+}
+
+function refusal(importer, name, why) {
+  return new Failure("module_refused", `${importer} imports "${name}", which is not offered to plugins: ${why}`);
 }
 
 function join(importer, name) {
@@ -83,7 +105,20 @@ function transformed(path, text) {
   const transforms = ["imports"];
   if (/\.[mc]?tsx?$/.test(path)) transforms.push("typescript");
   if (/\.[jt]sx$/.test(path)) transforms.push("jsx");
+  refuseDecorators(text, transforms);
   return transform(text, { transforms, filePath: path, production: true }).code;
+}
+
+// The transform would leave them out without a word.
+function refuseDecorators(text, transforms) {
+  if (!/@[A-Za-z_$(\u00aa-\uffff]/.test(text)) return;
+  const { tokens } = parse(text, transforms.includes("jsx"), transforms.includes("typescript"), false);
+  const at = tokens.find((token) => token.type === TokenType.at);
+  if (at === undefined) return;
+  const lines = text.slice(0, at.start).split("\n");
+  const error = new SyntaxError("decorators are not offered here");
+  error.loc = { line: lines.length, column: lines.at(-1).length + 1 };
+  throw error;
 }
 
 // The files with every module that can be transformed in its final form; what cannot is left for whoever imports it to
@@ -91,16 +126,18 @@ function transformed(path, text) {
 export function prepareFiles(source) {
   const result = { ...source };
   const done = [];
+  const authors = {};
   for (const [path, text] of Object.entries(source)) {
     if (!/\.([mc]?[jt]s|[jt]sx)$/.test(path)) continue;
     try {
       result[path] = transformed(path, text);
+      authors[path] = changedLines(text, result[path]);
       done.push(path);
     } catch {
       continue;
     }
   }
-  return { files: result, prepared: done };
+  return { files: result, prepared: done, authors };
 }
 
 function compile(path) {
@@ -113,7 +150,7 @@ function compile(path) {
     throw new SyntaxFailure(path, place, words);
   }
   // One line holds the wrapper's head and the first line of the file, so that line numbers stay the author's.
-  return (0, eval)(`(function (exports, require, module, __filename) {${code}\n})\n//# sourceURL=${path}`);
+  return (0, eval)(`${HEAD}${code}\n})\n//# sourceURL=${path}`);
 }
 
 class SyntaxFailure extends Failure {

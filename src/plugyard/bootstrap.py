@@ -50,6 +50,8 @@ from plugyard.infrastructure.postgres.plugin_databases import PostgresPluginData
 from plugyard.infrastructure.postgres.recorder import PostgresRecorder
 from plugyard.infrastructure.postgres.store import PostgresStore
 from plugyard.infrastructure.telemetry import Telemetry, configure_logging
+from plugyard.sandbox.outside.compiler import CompilerLimits
+from plugyard.sandbox.outside.components import CompiledFolder
 from plugyard.sandbox.outside.executor import Sandbox
 from plugyard.sandbox.outside.guests import GuestBuildError, build_guests
 from plugyard.sandbox.outside.pool import PoolSettings
@@ -141,10 +143,10 @@ class Service:
         inspector = JailedInspector(_gate_limits(settings), enforced=not settings.unsafe_no_jail)
         self._parts.push_async_callback(inspector.close)
         services = Services(settings.service_calls_per_s)
-        (store, recorder, postgres, urls), sandbox, _ = await together(
-            self._start_store(), self._start_sandbox(services), inspector.start()
-        )
         keys = Keys.of(settings.data, settings.admin_key)
+        (store, recorder, postgres, urls), sandbox, _ = await together(
+            self._start_store(), self._start_sandbox(services, bytes.fromhex(keys.pepper)), inspector.start()
+        )
         self.admin_key = keys.admin
         telemetry = Telemetry(sandbox.environments)
         objects = FolderObjects(settings.data / "objects")
@@ -211,12 +213,21 @@ class Service:
         await store.ensure_partitions()
         return store, recorder, postgres, urls
 
-    async def _start_sandbox(self, services: Services) -> Sandbox:
+    async def _start_sandbox(self, services: Services, secret: bytes) -> Sandbox:
         settings = self.settings
         guests = await build_guests(settings.guests, self._progress)
         # Behind the sandbox in the order of ends: what still runs may need them.
         self._parts.push_async_callback(services.close)
-        sandbox = Sandbox(guests, _pool_settings(settings), services=services, enforced=not settings.unsafe_no_jail)
+        compiled = CompiledFolder(settings.data / "compiled", secret, settings.compiled_cache_mb * MEGABYTE)
+        sandbox = Sandbox(
+            guests,
+            _pool_settings(settings),
+            services=services,
+            enforced=not settings.unsafe_no_jail,
+            compiled=compiled,
+            compiling=CompilerLimits(timeout_s=settings.compile_timeout_s),
+            modules_denied=settings.modules_denied,
+        )
         self._parts.push_async_callback(sandbox.close)
         await sandbox.start()
         return sandbox

@@ -99,6 +99,12 @@ class Settings:
     """An environment older than this is ended when it is free."""
     unsafe_no_jail: bool = False
     """DANGER: run plugins without the process jail, on systems that have no seccomp. For development alone."""
+    modules_denied: tuple[str, ...] = ()
+    """Modules that no plugin may import here, beside those that are not offered anyway."""
+    compile_timeout_s: Seconds = 30.0
+    """Longest that compiling one WebAssembly component may take."""
+    compiled_cache_mb: Count = 1_024
+    """Most machine code of components that is kept in the data folder (MB)."""
 
     plugin_data_retention_days: Count = 7
     """Days that a plugin's database and files are kept after it was uninstalled."""

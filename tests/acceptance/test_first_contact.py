@@ -108,7 +108,7 @@ def test_the_demonstration_runs_every_example_on_the_service_that_runs(service: 
     )
     assert shown.returncode == 0, shown.stderr
     rows = {row["plugin"]: row for row in json.loads(shown.stdout)}
-    assert set(rows) == {"invoice-totals", "csv-insights", "webhook-formatter", "my-plugin"}
+    assert set(rows) == {"invoice-totals", "csv-insights", "webhook-formatter", "duplicate-finder", "my-plugin"}
     assert "3,376 rows" in rows["csv-insights"]["result"]
     assert all(row["cold_ms"] > 0 and row["memory_bytes"] > 1 << 20 for row in rows.values())
 

@@ -48,6 +48,17 @@ def attempt(name: str, pipe: int) -> None:
         address = ctypes.addressof(ctypes.c_char.from_buffer(region))
         jail.close(jail.JailConfig(), [pipe])
         report(pipe, "mprotect", (address, 4096, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC))
+    elif name.startswith(("mapping ", "sealed ")):
+        # The jail of a component: before its machine code was mapped, and after.
+        kind, call = name.split(" ")
+        region = mmap.mmap(-1, 4096)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(region))
+        config = jail.JailConfig(maps_code=True)
+        jail.close(config, [pipe])
+        if kind == "sealed":
+            jail.seal(config)
+        exec_page = (address, 4096, mmap.PROT_READ | mmap.PROT_EXEC)
+        report(pipe, call, exec_page if call == "mprotect" else ARGUMENTS.get(call, (0, 0, 0, 0, 0, 0)))
     elif name == "no jail":
         jail.close(jail.JailConfig(enforced=False), [pipe])
         report(pipe, "openat", ARGUMENTS["openat"])

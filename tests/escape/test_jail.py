@@ -47,6 +47,16 @@ def test_memory_never_becomes_writable_and_executable() -> None:
     assert attempts("write+exec") == {"write+exec": "EPERM"}
 
 
+def test_a_component_may_map_its_code_until_it_is_sealed_and_nothing_else() -> None:
+    assert attempts("mapping mprotect", "sealed mprotect") == {"mapping mprotect": "ok", "sealed mprotect": "EPERM"}
+    refused = [f"mapping {name}" for name in REFUSED if name != "seccomp"]
+    assert attempts(*refused) == dict.fromkeys(refused, "EPERM")
+    sealed = [f"sealed {name}" for name in REFUSED]
+    assert attempts(*sealed) == dict.fromkeys(sealed, "EPERM")
+    fatal = [f"{kind} {name}" for kind in ("mapping", "sealed") for name in KILLED]
+    assert attempts(*fatal) == dict.fromkeys(fatal, "SIGSYS")
+
+
 def test_what_a_guest_needs_is_allowed() -> None:
     assert attempts("getpid", "sched_yield") == {"getpid": "ok", "sched_yield": "ok"}
 

@@ -1,5 +1,6 @@
 """What is documented is what there is: every setting, role, permission, limit, event, link and named file."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -97,3 +98,14 @@ def test_the_readme_names_the_two_commands() -> None:
     assert "pip install uv && uv run plugyard demo" in text
     assert "pip install uv && uv run pytest" in text
     assert "uv run pytest" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_module_and_every_refusal_is_documented() -> None:
+    listed = json.loads((ROOT / "guests/modules.json").read_text())
+    page = (ROOT / "docs/modules.md").read_text()
+    offered = [re.findall(r"`([^`]+)`", line) for line in page.splitlines() if line.startswith("> ")]
+    assert offered == [listed["python"]["allowed"], listed["javascript"]["allowed"]]
+    documented = {row[0]: row[1:] for row in rows("docs/modules.md")}
+    for column, language in enumerate(("python", "javascript")):
+        for name, reason in listed[language]["refused"].items():
+            assert f"`{name}`" in documented[listed["reasons"][reason]][column], f"docs/modules.md lacks {name}"

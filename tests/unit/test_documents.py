@@ -99,7 +99,7 @@ def test_the_documented_defaults_of_the_settings_are_those_of_the_code() -> None
         elif one.name != "port" and isinstance(value, int | float):
             assert documented[one.name] == f"{value:,}", one.name
         else:
-            assert documented[one.name] == str("" if value is None else value), one.name
+            assert documented[one.name] == str("" if value in (None, ()) else value), one.name
 
 
 def test_the_settings_and_the_policies_have_the_same_defaults() -> None:

@@ -17,7 +17,7 @@ import types
 import wit_world
 from componentize_py_types import Err
 
-from plugyard_guest import bundle, failures, hostloop, streams
+from plugyard_guest import allowlist, bundle, failures, hostloop, streams
 from plugyard_guest.context import Context
 
 # The guest has no files at run time: what a plugin may import of the standard library must be in the snapshot. Those
@@ -62,6 +62,7 @@ class WitWorld(wit_world.WitWorld):
         random.seed()
         package = json.loads(source)
         bundle.install(package["files"], package.get("compiled", {}))
+        allowlist.install(package["files"], package.get("modulesDenied", ()))
         try:
             module = bundle.entry_module(package["entry"])
             _functions.clear()

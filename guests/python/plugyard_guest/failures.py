@@ -31,8 +31,16 @@ class ServicePermissionError(PermissionError):
     code = "permission_denied"
 
 
+class ModuleRefused(ModuleNotFoundError):
+    """A module that is not offered here; of the kind that libraries catch which can do without it."""
+
+    code = "module_refused"
+
+
 # Tracebacks and `type(error).__name__` show the name that the documentation uses.
 ServicePermissionError.__name__ = ServicePermissionError.__qualname__ = "PermissionError"
+ModuleRefused.__name__ = ModuleRefused.__qualname__ = "ModuleNotFoundError"
+ModuleRefused.__module__ = "builtins"
 ServicePermissionError.__module__ = ServiceError.__module__ = "builtins"
 
 
@@ -54,7 +62,7 @@ def describe(error: BaseException, code: str) -> str:
         text = _text(error)
         message = f"{type(error).__name__}: {text}" if text else type(error).__name__
         stack = _stack(error)
-    if isinstance(error, Failure | ServiceError | ServicePermissionError):
+    if isinstance(error, Failure | ServiceError | ServicePermissionError | ModuleRefused):
         code = error.code
     return json.dumps({"code": code, "message": message[:_LONGEST_MESSAGE], "stack": stack})
 

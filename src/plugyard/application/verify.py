@@ -70,6 +70,15 @@ async def _unmet_dependencies(platform: Platform, tenant_id: str, manifest: Mani
 
 
 def _does_not_load(manifest: Manifest, error: ExecutionFailure) -> Finding:
+    if error.code == "module_refused":
+        return Finding(
+            "code.module-refused",
+            Severity.ERROR,
+            manifest.entry,
+            f"The code imports what is not offered: {error.message}" + (f"\n{error.stack}" if error.stack else ""),
+            "It could not be loaded; a sandbox has no files, sockets or processes for such a module to use.",
+            "Use what the message names instead; the modules that are offered are listed in docs/modules.md.",
+        )
     return Finding(
         "code.does-not-load",
         Severity.ERROR,

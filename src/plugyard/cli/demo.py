@@ -62,6 +62,11 @@ def airports() -> str:
     return (Path(found.origin).parent / "_data" / "airports.csv").read_text()
 
 
+def airports_by_name() -> list[str]:
+    """Every airport's name and city, among which some are written down twice."""
+    return [f"{row['name']}, {row['city']}" for row in csv.DictReader(io.StringIO(airports()))]
+
+
 def _about_airports(output: Any) -> str:
     columns = {column["name"]: column for column in output["columns"]}
     latitude = columns["latitude"]["statistics"]
@@ -98,6 +103,13 @@ EXAMPLES = (
         lambda output: (
             f"a message of {len(output['text'].splitlines())} lines for the chat, severity {output['severity']}"
         ),
+    ),
+    Example(
+        "duplicate-finder",
+        "find",
+        lambda folder: {"texts": airports_by_name(), "threshold": 0.85, "limit": 5},
+        lambda value: f"the names and cities of {len(value['texts']):,} airports, each compared with all",
+        lambda output: f"{output['pairs']} pairs nearly alike, in {output['groups']} groups",
     ),
     Example(
         "brief",
@@ -169,7 +181,9 @@ def _run(client: Client, folder: Path, example: Example, target: Path) -> Shown:
 
 
 def _table(rows: list[Shown]) -> Table:
-    table = Table(title="Four plugins, run on real input", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=f"{len(rows)} plugins, run on real input", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
     for column in ("plugin", "runtime"):
         table.add_column(column, no_wrap=True)
     for column in ("input", "what came out"):

@@ -51,7 +51,7 @@ def demo(
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print the table as JSON.")] = False,
     settings: Settings = DEFAULT_SETTINGS,
 ) -> None:
-    """Run four example plugins on real input, and go on serving until Ctrl-C.
+    """Run five example plugins on real input, and go on serving until Ctrl-C.
 
     Uses the service that runs on the data folder, or starts one.
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import msgspec
 
 from plugyard.application.ports import Inspection
-from plugyard.domain.manifest import DEFAULT_ENTRIES
+from plugyard.domain.manifest import DEFAULT_ENTRIES, Runtime
 from plugyard.domain.report import Report
-from plugyard.gate import manifest
+from plugyard.gate import component, manifest
 from plugyard.gate.archive.contents import MANIFEST
 from plugyard.gate.findings import Findings
 from plugyard.gate.limits import GateLimits
@@ -107,22 +107,33 @@ def decode(body: bytes, limits: GateLimits, *, digest: str, size: int) -> Inspec
 def _accepted(frame: InspectionFrame, report: Report, limits: GateLimits) -> Inspection:
     """What is let in must hold together: the manifest by itself, the entry, and the bundle that has it."""
     document = _document(frame.document, limits)
-    try:
-        bundle = _bundle_decoder.decode(frame.bundle)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise UntrueAnswer("the bundle is malformed") from error
-    if bundle.entry != frame.entry or frame.entry not in bundle.files:
-        raise UntrueAnswer("the entry is not in the bundle")
+    files = _files(frame, document)
     icon = document.get("metadata", {}).get("icon") if isinstance(document.get("metadata"), dict) else None
     again = Findings(limits.findings)
     # The icon need not be text, so that it is in the package is the one thing that is taken on trust.
-    present = {*bundle.files, *([icon] if isinstance(icon, str) else [])}
+    present = {*files, *([icon] if isinstance(icon, str) else [])}
     text = json.dumps(document).encode()
     # The author's schemas were checked in the jail; doing it again could hold up the service for seconds.
     checked = manifest.check(text, MANIFEST, present, _roomier(limits), again, with_schemas=False)
     if again.refused or checked.entry != frame.entry or checked.runtime not in DEFAULT_ENTRIES:
         raise UntrueAnswer("the manifest does not pass")
     return Inspection(report, document, frame.entry, frame.bundle)
+
+
+def _files(frame: InspectionFrame, document: dict[str, Any]) -> set[str]:
+    """The files that are known to be in the package; a component is its only one."""
+    if document.get("runtime") == Runtime.WASM:
+        # What it is beyond its first bytes, the compiler will see.
+        if not frame.bundle.startswith(component.PREAMBLE):
+            raise UntrueAnswer("the component is none")
+        return {frame.entry}
+    try:
+        bundle = _bundle_decoder.decode(frame.bundle)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise UntrueAnswer("the bundle is malformed") from error
+    if bundle.entry != frame.entry or frame.entry not in bundle.files:
+        raise UntrueAnswer("the entry is not in the bundle")
+    return set(bundle.files)
 
 
 def _roomier(limits: GateLimits) -> GateLimits:

@@ -11,8 +11,9 @@ import time
 from typing import BinaryIO
 
 from plugyard.application.ports import Inspection
+from plugyard.domain.manifest import Runtime
 from plugyard.domain.report import Report
-from plugyard.gate import manifest
+from plugyard.gate import component, manifest
 from plugyard.gate.archive import open_archive
 from plugyard.gate.archive.contents import MANIFEST, Contents
 from plugyard.gate.findings import Findings
@@ -37,7 +38,7 @@ def inspect(file: BinaryIO, limits: GateLimits, digest: str | None = None) -> In
     if form:
         checked = _check_manifest(contents, findings)
         _warn_of_debris(contents, findings)
-    bundle = _bundle(contents, checked.entry, findings) if form else None
+    bundle = _code(contents, checked, findings) if form else None
     report = Report(
         findings=findings.all(),
         digest=digest or _digest(file),
@@ -97,6 +98,27 @@ def _warn_of_debris(contents: Contents, findings: Findings) -> None:
                 findings.add("package.debris", place, "is a folder that a plugin does not need")
         elif parts[-1] in _DEBRIS_FILES or parts[-1].startswith("._"):
             findings.add("package.debris", path, "is a file that a desktop left behind")
+
+
+def _code(contents: Contents, checked: manifest.Checked, findings: Findings) -> bytes | None:
+    """What an environment will be given: the text files of a package, or its component."""
+    if checked.runtime is Runtime.WASM:
+        return _component(contents, checked.entry, findings)
+    return _bundle(contents, checked.entry, findings)
+
+
+def _component(contents: Contents, entry: str | None, findings: Findings) -> bytes | None:
+    if entry is None:
+        return None
+    data = contents.components.get(entry)
+    if data is None:
+        what = f"has {contents.files[entry]} bytes, {contents.limits.bundle_bytes} are allowed for a component"
+        findings.add(
+            "bundle.too-large", entry, what, mend="Build it for size and strip it of names and debug sections."
+        )
+        return None
+    component.check(data, entry, findings)
+    return None if findings.refused else data
 
 
 def _bundle(contents: Contents, entry: str | None, findings: Findings) -> bytes | None:

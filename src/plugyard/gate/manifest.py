@@ -52,9 +52,6 @@ def check(
     semantics.check(document, runtime, findings)
     if with_schemas:
         semantics.check_schemas(document, findings)
-    if runtime is Runtime.WASM:
-        what = "asks for WebAssembly components, which this version does not run"
-        findings.add("runtime.not-offered", document.where("/runtime"), what, line=document.line("/runtime"))
     entry = _entry(document, runtime, paths, findings)
     icon = document.value.get("metadata", {}).get("icon") if isinstance(document.value.get("metadata"), dict) else None
     if isinstance(icon, str) and icon not in paths:

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Raised with every change to a frame; both sides compare it, so an old zygote is never talked to by accident."""
 
 MAX_CONTROL_BYTES: Final = 64 * 1024
@@ -95,7 +95,7 @@ class Exited(Frame, frozen=True, tag="exited"):
 
 
 class Load(Frame, frozen=True, tag="load"):
-    """Take in a plugin. `bundle` is JSON: {"entry": path, "files": {path: text}}."""
+    """Take in a plugin. `bundle` is JSON: {"entry": path, "files": {path: text}}; machine code for a component."""
 
     memory_bytes: int
     bundle: bytes
@@ -106,6 +106,13 @@ class Prepare(Frame, frozen=True, tag="prepare"):
 
     memory_bytes: int
     bundle: bytes
+
+
+class Compile(Frame, frozen=True, tag="compile"):
+    """Make machine code of an author's component. `memory_bytes` caps what the process may use for that."""
+
+    memory_bytes: int
+    component: bytes
 
 
 class Invoke(Frame, frozen=True, tag="invoke"):
@@ -150,6 +157,13 @@ class Prepared(Frame, frozen=True, tag="prepared"):
     bundle: bytes
 
 
+class Compiled(Frame, frozen=True, tag="compiled"):
+    """The machine code of a component, or with `artefact` empty why there is none."""
+
+    artefact: bytes
+    error: str
+
+
 class Call(Frame, frozen=True, tag="call"):
     """The plugin calls a service. `arguments` is JSON."""
 
@@ -180,8 +194,8 @@ class Done(Frame, frozen=True, tag="done"):
 
 ToZygote = Fork
 FromZygote = Hello | Forked | Refused | Exited
-ToEnvironment = Load | Prepare | Invoke | Answer
-FromEnvironment = Ready | Loaded | Prepared | Call | Log | Done
+ToEnvironment = Load | Prepare | Compile | Invoke | Answer
+FromEnvironment = Ready | Loaded | Prepared | Compiled | Call | Log | Done
 
 _encoder = msgspec.msgpack.Encoder()
 _to_zygote = msgspec.msgpack.Decoder(ToZygote)

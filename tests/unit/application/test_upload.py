@@ -141,6 +141,15 @@ async def test_code_that_does_not_load_is_refused_with_its_error(world: World, a
     assert nothing_is_left(world)
 
 
+async def test_an_import_that_is_not_offered_has_a_rule_of_its_own(world: World, admin: Caller) -> None:
+    error = ExecutionFailure("module_refused", "the module socket is not offered to plugins", "main.py:1")
+    with pytest.raises(PackageRefused) as caught:
+        await world.upload(admin, load_error=error)
+    (finding,) = caught.value.report.findings
+    assert finding.rule == "code.module-refused"
+    assert "docs/modules.md" in finding.mend
+
+
 async def test_all_findings_come_at_once(world: World, admin: Caller) -> None:
     document = manifest(
         functions={"greet": {}, "quote": {}},

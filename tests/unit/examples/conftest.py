@@ -45,6 +45,8 @@ def node() -> str:
 def _command(entry: Path) -> Sequence[str]:
     if entry.suffix == ".py":
         return sys.executable, "-B", str(HERE / "driver.py"), str(entry)
+    if entry.suffix == ".wasm":
+        return sys.executable, "-B", str(HERE / "driver_component.py"), str(entry)
     return node(), str(HERE / "driver.mjs"), str(entry)
 
 

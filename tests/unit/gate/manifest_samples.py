@@ -159,7 +159,6 @@ MANIFEST_SAMPLES: list[ManifestSample] = [
     _case("manifest.range", "dependencies.plugins", {"other": "??"}, {"other": "1.x"}, "/dependencies/plugins/other"),
     _case("manifest.runtime-ambiguous", "dependencies", {"node": "*", "python": "*"}, {"node": "*"}),
     ManifestSample("manifest.runtime-missing", "plugin.json#", _NO_LANGUAGE, _FINE),
-    ManifestSample("runtime.not-offered", "#/runtime", manifest(runtime="wasm"), _FINE, ("plugin.wasm",)),
     _case("manifest.entry-missing", "entry", "main.ts", "index.js"),
     ManifestSample("manifest.entry-missing", "plugin.json#", manifest(runtime="python"), manifest(runtime="javascript"),
                    says="main.py"),

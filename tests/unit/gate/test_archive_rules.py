@@ -9,6 +9,7 @@ from plugyard.gate.archive.contents import caseless
 from plugyard.gate.inspect import inspect
 from plugyard.gate.rules import RULES
 from tests.unit.gate.archive_samples import SAMPLES, Sample
+from tests.unit.gate.component_samples import COMPONENT_SAMPLES
 from tests.unit.gate.manifest_samples import MANIFEST_SAMPLES
 from tests.unit.gate.packing import BASE, CODE, Entry, Member, gz, manifest, plain, streamed, taped, tar, zip_of
 
@@ -39,6 +40,7 @@ def test_the_harmless_twin_is_accepted(sample: Sample) -> None:
 
 def test_every_rule_has_a_sample() -> None:
     shown = {sample.rule for sample in SAMPLES} | {sample.rule for sample in MANIFEST_SAMPLES}
+    shown |= {rule for rule, *_ in COMPONENT_SAMPLES}
     assert set(RULES) - shown == _OF_THE_PROCESS | _OF_MANY
 
 

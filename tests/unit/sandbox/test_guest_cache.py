@@ -86,12 +86,15 @@ def test_a_changed_source_is_another_artefact(tmp_path: Path, monkeypatch: pytes
     for folder in ("guests/python", "sdk"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "sdk" / "plugin.wit").write_text("package x;")
+    (tmp_path / "guests" / "modules.json").write_text("{}")
     source = tmp_path / "guests" / "python" / "guest.py"
     source.write_text("a = 1\n")
     monkeypatch.setattr(guests, "source_root", lambda: tmp_path)
     before = guests._digest("python")
     source.write_text("a = 2\n")
-    assert guests._digest("python") != before
+    after = guests._digest("python")
+    (tmp_path / "guests" / "modules.json").write_text('{"more": 1}')
+    assert len({before, after, guests._digest("python")}) == 3
 
 
 def test_the_sources_of_both_guests_are_found() -> None:

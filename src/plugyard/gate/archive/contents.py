@@ -15,7 +15,12 @@ CODE_EXTENSIONS = frozenset({"py", "js", "mjs", "cjs", "ts", "mts", "cts", "json
 RESOURCE_EXTENSIONS = frozenset(
     {"txt", "md", "csv", "toml", "yaml", "yml", "html", "svg", "css", "xml", "sql", "graphql"}
 )
+COMPONENT_EXTENSION = "wasm"
 TEXT_EXTENSIONS = CODE_EXTENSIONS | RESOURCE_EXTENSIONS
+
+
+# A package may hold more than one; the entry among them is known last.
+_COMPONENTS = 4
 
 
 class Stop(Exception):
@@ -30,6 +35,7 @@ class SkipEntry(Exception):
 class Contents:
     """Grows while an archive is read. ``unpacked`` counts every byte that was inflated, whatever headers declare.
 
+    ``components`` keeps WebAssembly as long as it could be an entry, for the manifest may come behind it.
     ``complete`` turns true once every path is known, so that a file's absence means that it is not there.
     """
 
@@ -43,6 +49,7 @@ class Contents:
     text: dict[str, bytes] = field(default_factory=dict)
     text_sizes: dict[str, int] = field(default_factory=dict)
     text_bytes: int = 0
+    components: dict[str, bytes] = field(default_factory=dict)
     _folded: dict[str, str] = field(default_factory=dict)
 
     def enter(self, raw_path: str, *, folder: bool) -> str | None:
@@ -86,7 +93,9 @@ class Sink:
     def __init__(self, contents: Contents, path: str) -> None:
         self._contents, self.path, self.size, self.packed = contents, path, 0, 0
         name = path.rsplit("/", 1)[-1]
-        self._is_text = "." in name and name.rsplit(".", 1)[-1].lower() in TEXT_EXTENSIONS
+        extension = name.rsplit(".", 1)[-1].lower() if "." in name else ""
+        self._is_text = extension in TEXT_EXTENSIONS
+        self._component: list[bytes] | None = [] if extension == COMPONENT_EXTENSION else None
         self._is_manifest = path == MANIFEST
         self._kept: list[bytes] | None = [] if self._is_text else None
 
@@ -109,6 +118,10 @@ class Sink:
             raise SkipEntry
         if self._kept is not None:
             self._keep(chunk)
+        if self._component is not None:
+            self._component.append(chunk)
+            if self.size > limits.bundle_bytes:
+                self._component = None
 
     def _keep(self, chunk: bytes) -> None:
         contents = self._contents
@@ -132,6 +145,9 @@ class Sink:
             contents.text_sizes[self.path] = self.size
         if self._kept is not None:
             contents.text[self.path] = b"".join(self._kept)
+        held = sum(len(data) for data in contents.components.values())
+        if self._component is not None and held + self.size <= _COMPONENTS * contents.limits.bundle_bytes:
+            contents.components[self.path] = b"".join(self._component)
 
 
 def caseless(path: str) -> str:

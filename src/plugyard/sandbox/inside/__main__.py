@@ -2,14 +2,14 @@
 
 import sys
 
-from plugyard.sandbox.inside import environment, zygote
+from plugyard.sandbox.inside import components, environment, zygote
 
 
 def main() -> None:
     """Map the guests and serve."""
     *artefacts, descriptor = sys.argv[1:]
     paths = dict(argument.split("=", 1) for argument in artefacts)
-    zygote.run(int(descriptor), lambda: environment.prepare(paths))
+    zygote.run(int(descriptor), lambda: environment.prepare(paths) | components.prepare())
 
 
 main()

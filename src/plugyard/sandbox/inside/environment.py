@@ -24,6 +24,8 @@ HOST = "plugyard:plugin/host@1.0.0"
 # What the process may hold beside the guest's memory: the bundle, inputs and outputs in transit, the interpreter.
 _HEADROOM_BYTES = 96 * 1024 * 1024
 _PAGE_BYTES = 4096
+# More than any toolchain makes; a component with thousands of them would only wear the engine out.
+_TABLE_ELEMENTS, _INSTANCES, _TABLES, _MEMORIES = 1_000_000, 128, 128, 32
 
 
 def engine() -> Engine:
@@ -44,47 +46,25 @@ def prepare(artefacts: Mapping[str, str]) -> dict[str, Role]:
     }
 
 
-class _Guest:
-    """A compiled guest with its imports bound, waiting to be instantiated in a fork."""
+class Door:
+    """The imports of `sdk/plugin.wit`, bound once in the zygote; in a fork they lead to its `environment`.
 
-    def __init__(self, shared: Engine, component: Component) -> None:
-        self._engine = shared
-        self._component = component
-        self._linker = Linker(shared)
-        self._linker.add_wasip2()
-        self._environment: Environment | None = None
-        with self._linker.root() as root, root.add_instance(HOST) as host:
+    The linker keeps references to the functions for as long as it lives, so the environment is found here.
+    """
+
+    def __init__(self, shared: Engine) -> None:
+        self.environment: Environment | None = None
+        self.linker = Linker(shared)
+        self.linker.add_wasip2()
+        with self.linker.root() as root, root.add_instance(HOST) as host:
             host.add_func("start", self._start)
             host.add_func("wait", self._wait)
             host.add_func("log", self._log)
 
-    def live(self, channel: socket.socket, descriptors: list[int], params: Params) -> None:
-        """The role: from the fork to the end of the environment."""
-        base_bytes, _ = _memory()
-        store = Store(self._engine)
-        # No arguments, no variables, no folders, no addresses, streams that lead nowhere.
-        store.set_wasi(WasiConfig())
-        instance = self._linker.instantiate(store, self._component)
-        functions = {name: instance.get_func(store, name) for name in ("prepare", "load", "invoke")}
-        exports = {name: function for name, function in functions.items() if function is not None}
-        if len(exports) != len(functions):
-            raise RuntimeError("the guest lacks some of its exports")
-        _, data_bytes = _memory()
-        environment = Environment(channel, store, exports, data_bytes)
-        self._environment = environment
-        config = jail.JailConfig.from_params(params)
-        environment.enforced = config.enforced
-        jail.close(config, [channel.fileno()])
-        wire.send(channel, wire.Ready(wire.PROTOCOL, base_bytes))
-        environment.serve()
-
-    # The linker keeps references to these for as long as it lives, so they are bound once and find the environment
-    # here.
-
     def _present(self) -> "Environment":
-        if self._environment is None:
+        if self.environment is None:
             raise WasmtimeError("the guest called the platform while it was made")
-        return self._environment
+        return self.environment
 
     def _start(self, _store: object, service: str, method: str, arguments: str) -> int:
         return self._present().start(service, method, arguments)
@@ -94,6 +74,33 @@ class _Guest:
 
     def _log(self, _store: object, level: str, message: str, fields: str) -> None:
         self._present().log(level, message, fields)
+
+
+class _Guest:
+    """A compiled guest with its imports bound, waiting to be instantiated in a fork."""
+
+    def __init__(self, shared: Engine, component: Component) -> None:
+        self._engine = shared
+        self._component = component
+        self._door = Door(shared)
+
+    def live(self, channel: socket.socket, descriptors: list[int], params: Params) -> None:
+        """The role: from the fork to the end of the environment."""
+        base_bytes, _ = memory()
+        store = new_store(self._engine)
+        instance = self._door.linker.instantiate(store, self._component)
+        functions = {name: instance.get_func(store, name) for name in ("prepare", "load", "invoke")}
+        exports = {name: function for name, function in functions.items() if function is not None}
+        if len(exports) != len(functions):
+            raise RuntimeError("the guest lacks some of its exports")
+        _, data_bytes = memory()
+        environment = Environment(channel, store, exports, data_bytes)
+        self._door.environment = environment
+        config = jail.JailConfig.from_params(params)
+        environment.enforced = config.enforced
+        jail.close(config, [channel.fileno()])
+        wire.send(channel, wire.Ready(wire.PROTOCOL, base_bytes))
+        environment.serve()
 
 
 class Environment:
@@ -119,7 +126,7 @@ class Environment:
         while True:
             request = wire.decode_to_environment(wire.receive(self._channel))
             if isinstance(request, wire.Load):
-                self._take_in(request)
+                self.take_in(request)
             elif isinstance(request, wire.Prepare):
                 self._prepare(request)
             elif isinstance(request, wire.Invoke):
@@ -127,7 +134,7 @@ class Environment:
             # An answer to a call that no one waits for any more is dropped.
 
     def _limit(self, request: wire.Load | wire.Prepare) -> None:
-        self._store.set_limits(memory_size=request.memory_bytes)
+        limit_guest(self._store, request.memory_bytes)
         if self.enforced:
             spare = _HEADROOM_BYTES + 4 * len(request.bundle)
             jail.limit_data(self._data_bytes + request.memory_bytes + spare)
@@ -137,7 +144,7 @@ class Environment:
         ok, _, payload = self._enter("prepare", request.bundle.decode())
         wire.send(self._channel, wire.Prepared(payload if ok else b""))
 
-    def _take_in(self, request: wire.Load) -> None:
+    def take_in(self, request: wire.Load) -> None:
         self._limit(request)
         self._lines_left, self._bytes_left = wire.LOAD_LOG_LINES, wire.LOAD_LOG_BYTES
         ok, trap, payload = self._enter("load", request.bundle.decode())
@@ -164,7 +171,7 @@ class Environment:
         try:
             result: Any = self._exports[function](self._store, *arguments)
         except WasmtimeError as error:
-            return False, True, json.dumps({"code": "crashed", "message": _reason(error)}).encode()
+            return False, True, json.dumps({"code": "crashed", "message": reason(error)}).encode()
         ok = result.tag == "ok"
         payload: str = result.payload
         return ok, False, payload.encode()
@@ -226,20 +233,32 @@ class Environment:
         wire.send(self._channel, wire.Log(level, message, data))
 
 
+def new_store(shared: Engine) -> Store:
+    """A store without arguments, variables, folders or addresses, whose streams lead nowhere."""
+    store = Store(shared)
+    store.set_wasi(WasiConfig())
+    return store
+
+
+def limit_guest(store: Store, memory_bytes: int) -> None:
+    """Cap what a guest may have. Memory is capped for each memory here, and for all together by the process."""
+    store.set_limits(memory_bytes, _TABLE_ELEMENTS, _INSTANCES, _TABLES, _MEMORIES)
+
+
 def _record(answer: wire.Answer) -> Record:
     record = Record()
     record.ticket, record.ok, record.value = answer.ticket, answer.ok, answer.value.decode()  # type: ignore[attr-defined]
     return record
 
 
-def _reason(error: WasmtimeError) -> str:
+def reason(error: WasmtimeError) -> str:
     """The engine's own words, without the backtrace of machine addresses."""
     lines = [line.strip() for line in str(error).splitlines()]
     causes = [line for line in lines if line and not line[0].isdigit() and "backtrace" not in line]
     return (causes[-1] if causes else "the engine stopped the plugin")[:500]
 
 
-def _memory() -> tuple[int, int]:
+def memory() -> tuple[int, int]:
     """Private resident memory and writable address space of this process, in bytes. Source: proc_pid_statm(5)."""
     with open("/proc/self/statm") as statm:
         fields = statm.read().split()

@@ -25,7 +25,7 @@ from plugyard.sandbox.jail.config import JailConfig, JailError
 from plugyard.sandbox.jail.limits import limit_data
 from plugyard.sandbox.jail.parent import follow
 
-__all__ = ["STEPS", "JailConfig", "JailError", "Kernel", "close", "follow", "limit_data", "probe"]
+__all__ = ["STEPS", "JailConfig", "JailError", "Kernel", "close", "follow", "limit_data", "probe", "seal"]
 
 Step = Callable[[JailConfig, Sequence[int]], None]
 
@@ -59,6 +59,16 @@ def close(config: JailConfig, keep: Sequence[int]) -> None:
             step(config, keep)
         except (OSError, ValueError) as error:
             raise JailError(f"{name}: {error}") from error
+
+
+def seal(config: JailConfig) -> None:
+    """Take away for good what `maps_code` left: no memory becomes executable any more. Raises JailError."""
+    if not config.enforced:
+        return
+    try:
+        seccomp.seal()
+    except OSError as error:
+        raise JailError(f"seal: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

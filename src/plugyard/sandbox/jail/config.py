@@ -16,6 +16,8 @@ class JailConfig:
     `gid` are the numeric identity that a process started as root takes on (ids below 65536 exist in most user
     namespaces). `data_bytes` caps private writable memory (RLIMIT_DATA), None leaves it to a later `limit_data`.
     `reads_files` allows seeking in descriptors that were handed over before the jail closed; it opens nothing.
+    `maps_code` leaves the right to make memory executable, for machine code that comes through the socket; `seal` takes
+    it away.
     """
 
     enforced: bool = True
@@ -25,6 +27,7 @@ class JailConfig:
     open_files: int = 16
     data_bytes: int | None = None
     reads_files: bool = False
+    maps_code: bool = False
 
     def to_params(self) -> dict[str, bool | int | float | str | None]:
         """The form in which it travels in a fork request."""

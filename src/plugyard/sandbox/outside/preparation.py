@@ -7,6 +7,9 @@ runs with it; its result serves the digest that it was made from and nothing els
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
+
+import msgspec
 
 from plugyard.domain.errors import Overloaded
 from plugyard.sandbox import wire
@@ -21,8 +24,10 @@ _KEPT_BYTES = 128 * 1024 * 1024
 class Preparation:
     """Keeps prepared bundles in memory, the least recently used go first. Equal requests share one preparation."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, modules_denied: Sequence[str] = ()) -> None:
         self._pool = pool
+        # A bundle is the JSON of an object with fields, so what every environment must know can go before them.
+        self._head = b'{"modulesDenied":' + msgspec.json.encode(list(modules_denied)) + b"," if modules_denied else b"{"
         self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._bytes = 0
         self._under_way: dict[tuple[str, str], asyncio.Task[bytes]] = {}
@@ -53,6 +58,7 @@ class Preparation:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _make(self, runtime: str, digest: str, bundle: bytes) -> bytes:
+        bundle = self._head + bundle[1:]
         # The result holds every file and its compiled form, which is about as long again.
         allowance = Allowance(_TIMEOUT_S, _TIMEOUT_S, min(wire.MAX_FRAME_BYTES, 8 * len(bundle) + 1024 * 1024))
         try:

@@ -1,0 +1,149 @@
+"""Machine code of authors' components: compiled once, kept on disk under a seal, and held in memory while in use.
+
+Used by the executor. Only machine code that this service compiled is ever handed to an environment: a file is taken
+back only when its seal, a keyed hash over its name and its bytes, shows that a holder of this data folder's key wrote
+it. A file that fails is deleted and made again, so damage costs time and nothing else.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import importlib.metadata
+import os
+import sys
+import tempfile
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+
+from plugyard.sandbox.jail.native import MACHINE
+from plugyard.sandbox.outside.compiler import Compiler
+
+_SEAL_BYTES = 32
+_HELD_BYTES = 128 * 1024 * 1024
+_SUFFIX = ".cwasm"
+
+
+class CompiledFolder:
+    """A folder of sealed machine code, the least recently used file goes first. `secret` must stay with the data.
+
+    The name of a file says which component it was made of, by which engine, and for which processor.
+    """
+
+    def __init__(self, folder: Path, secret: bytes, max_bytes: int = 1024 * 1024 * 1024) -> None:
+        self._folder = folder
+        self._key = hmac.digest(secret, b"plugyard: machine code of components", "sha256")
+        self._max_bytes = max_bytes
+        self._maker = _maker()
+
+    def name(self, component: bytes) -> str:
+        """The name of the file that holds the machine code of this component."""
+        return f"{hashlib.sha256(component).hexdigest()}-{self._maker}{_SUFFIX}"
+
+    def read(self, name: str) -> bytes | None:
+        """The machine code, or None where there is none that this service made."""
+        path = self._folder / name
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        seal, artefact = data[:_SEAL_BYTES], data[_SEAL_BYTES:]
+        if not artefact or not hmac.compare_digest(seal, self._seal(name, artefact)):
+            with suppress(OSError):
+                path.unlink()
+            return None
+        # When it was last used decides which file makes room for others.
+        with suppress(OSError):
+            os.utime(path)
+        return artefact
+
+    def write(self, name: str, artefact: bytes) -> None:
+        """Keep machine code. A folder that cannot be written costs a compilation later, and nothing else."""
+        with suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor, half = tempfile.mkstemp(dir=self._folder, prefix=".half-")
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(self._seal(name, artefact))
+                    file.write(artefact)
+                Path(half).replace(self._folder / name)
+            except BaseException:
+                Path(half).unlink(missing_ok=True)
+                raise
+            self._make_room()
+
+    def _seal(self, name: str, artefact: bytes) -> bytes:
+        return hmac.digest(self._key, name.encode() + b"\0" + artefact, "sha256")
+
+    def _make_room(self) -> None:
+        files = sorted(
+            ((found.st_mtime, found.st_size, path) for path in self._folder.iterdir() if (found := path.stat())),
+            key=lambda one: one[0],
+        )
+        total = sum(size for _, size, _ in files)
+        for _, size, path in files[:-1]:
+            if total <= self._max_bytes:
+                return
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+class Components:
+    """The machine code of components, by the digest of their package. Equal requests share one compilation."""
+
+    def __init__(self, compiler: Compiler, folder: CompiledFolder | None) -> None:
+        self._compiler = compiler
+        self._folder = folder
+        self._held: OrderedDict[str, bytes] = OrderedDict()
+        self._bytes = 0
+        self._under_way: dict[str, asyncio.Task[bytes]] = {}
+
+    def kept(self, digest: str) -> bytes | None:
+        """The machine code, if it is in memory."""
+        artefact = self._held.get(digest)
+        if artefact is not None:
+            self._held.move_to_end(digest)
+        return artefact
+
+    async def artefact(self, digest: str, component: bytes) -> bytes:
+        """The machine code, from disk or compiled now. Raises CannotCompile and SandboxUnavailable."""
+        task = self._under_way.get(digest)
+        if task is None:
+            task = asyncio.create_task(self._make(digest, component))
+            self._under_way[digest] = task
+            task.add_done_callback(lambda _: self._under_way.pop(digest, None))
+        # One caller that gives up must not take the others' compilation with it.
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """End what is under way."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _make(self, digest: str, component: bytes) -> bytes:
+        folder = self._folder
+        name = await asyncio.to_thread(folder.name, component) if folder else ""
+        artefact = await asyncio.to_thread(folder.read, name) if folder else None
+        if artefact is None:
+            artefact = await self._compiler.compile(component)
+            if folder:
+                await asyncio.to_thread(folder.write, name, artefact)
+        self._keep(digest, artefact)
+        return artefact
+
+    def _keep(self, digest: str, artefact: bytes) -> None:
+        self._bytes += len(artefact) - len(self._held.pop(digest, b""))
+        self._held[digest] = artefact
+        while self._bytes > _HELD_BYTES and len(self._held) > 1:
+            _, dropped = self._held.popitem(last=False)
+            self._bytes -= len(dropped)
+
+
+def _maker() -> str:
+    """What machine code depends on beside the component: the engine, and what this processor can do."""
+    words = [importlib.metadata.version("wasmtime"), MACHINE, sys.platform]
+    with suppress(OSError), open("/proc/cpuinfo") as processors:
+        words += sorted({line.strip() for line in processors if line.lower().startswith(("flags", "features"))})
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
