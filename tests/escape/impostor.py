@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from plugyard.sandbox import jail, wire
-from plugyard.sandbox.inside import environment, zygote
+from plugyard.sandbox.inside import components, environment, zygote
 
 DONE = wire.frame(wire.Done(True, False, b'"forged"'))
 LOADED = wire.frame(wire.Loaded(("run",), b""))
@@ -102,7 +102,7 @@ def prepare() -> dict[str, zygote.Role]:
     roles: dict[str, Callable[[socket.socket, list[int], zygote.Params], None]] = environment.prepare(
         {"javascript": artefacts["javascript"]}
     )
-    return {**roles, "python": lie}
+    return {**roles, **components.prepare(), "python": lie}
 
 
 if __name__ == "__main__":

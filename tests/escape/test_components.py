@@ -53,7 +53,7 @@ async def run(
             input=json.dumps(input).encode(),
             context=b"{}",
             limits=replace(LIMITS, **limits),
-            services=frozenset(),
+            grants=(),
             fresh=fresh,
             bundle=fetch,
         )
