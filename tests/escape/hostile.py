@@ -46,11 +46,12 @@ async def run(
         return bundle(runtime, source, files)
 
     context = {"tenantId": tenant, "userId": "ada", "executionId": "e", "configuration": {"k": 1}, "trace": {}}
-    return await sandbox.execute(
+    used = plugin or uuid.uuid4().hex
+    outcome = await sandbox.execute(
         Invocation(
             execution_id=execution or uuid.uuid4().hex,
             tenant_id=tenant,
-            plugin_id=plugin or uuid.uuid4().hex,
+            plugin_id=used,
             version="1.0.0",
             digest=hashlib.sha256(bundle(runtime, source, files)).hexdigest(),
             runtime=runtime,
@@ -63,6 +64,10 @@ async def run(
             bundle=fetch,
         )
     )
+    if not plugin:
+        # A fresh environment is made ready for its plugin's next call, and of this plugin there is none.
+        await sandbox.forget(used)
+    return outcome
 
 
 def value(outcome: Outcome) -> Any:

@@ -105,4 +105,7 @@ async def unharmed(sandbox: Sandbox) -> None:
         await asyncio.sleep(0.03)
     else:
         raise AssertionError(f"processes are left: {found}, {children}")
-    assert all(process.net_connections("inet") == [] and process.open_files() == [] for process in children)
+    assert all(
+        process.net_connections("inet") == [] and all(file.path.endswith(".cwasm") for file in process.open_files())
+        for process in children
+    )

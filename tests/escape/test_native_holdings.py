@@ -1,4 +1,5 @@
-"""What native code in an environment finds in its own process: one socket, no variable, no right, no second thread.
+"""What native code in an environment finds in its own process: one socket, the guest's own code to read, no variable,
+no right, no second thread.
 
 Read from outside, by the kernel's account of environments as the pool really makes them.
 """
@@ -38,10 +39,18 @@ def status_of(process: psutil.Process) -> dict[str, str]:
     return {name: rest.strip() for name, _, rest in (line.partition(":") for line in lines)}
 
 
-def test_one_socket_is_all_that_is_open(environments: list[psutil.Process]) -> None:
+def test_one_socket_and_the_guests_own_artefact_are_all_that_is_open(environments: list[psutil.Process]) -> None:
     for process in environments:
         held = list(Path(f"/proc/{process.pid}/fd").iterdir())
-        assert [stat.S_ISSOCK(os.stat(one).st_mode) for one in held] == [True]
+        sockets = [one for one in held if stat.S_ISSOCK(os.stat(one).st_mode)]
+        files = [one for one in held if one not in sockets]
+        assert len(sockets) == 1
+        # The compiled guest, to read only: the first memory of a new instance is mapped from it.
+        assert len(files) <= 1
+        for file in files:
+            assert Path(os.readlink(file)).suffix == ".cwasm"
+            flags = Path(f"/proc/{process.pid}/fdinfo/{file.name}").read_text().split("flags:")[1].split()[0]
+            assert int(flags, 8) & os.O_ACCMODE == os.O_RDONLY
 
 
 def test_no_variable_and_no_secret_is_in_its_memory_to_begin_with(environments: list[psutil.Process]) -> None:

@@ -95,10 +95,18 @@ class Exited(Frame, frozen=True, tag="exited"):
 
 
 class Load(Frame, frozen=True, tag="load"):
-    """Take in a plugin. `bundle` is JSON: {"entry": path, "files": {path: text}}; machine code for a component."""
+    """Take in a plugin. `bundle` is JSON: {"entry": path, "files": {path: text}}; machine code for a component.
+
+    `renewable` says that Renew may follow, so that the bundle is kept.
+    """
 
     memory_bytes: int
     bundle: bytes
+    renewable: bool = False
+
+
+class Renew(Frame, frozen=True, tag="renew"):
+    """Throw the instance away, make a new one, and take the same plugin in again; answered as Load is."""
 
 
 class Prepare(Frame, frozen=True, tag="prepare"):
@@ -194,7 +202,7 @@ class Done(Frame, frozen=True, tag="done"):
 
 ToZygote = Fork
 FromZygote = Hello | Forked | Refused | Exited
-ToEnvironment = Load | Prepare | Compile | Invoke | Answer
+ToEnvironment = Load | Renew | Prepare | Compile | Invoke | Answer
 FromEnvironment = Ready | Loaded | Prepared | Compiled | Call | Log | Done
 
 _encoder = msgspec.msgpack.Encoder()

@@ -6,11 +6,12 @@ author wrote.
 """
 
 import json
+import os
 import select
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from wasmtime import Config, Engine, Store, WasiConfig, WasmtimeError
@@ -39,11 +40,14 @@ def engine() -> Engine:
 def prepare(artefacts: Mapping[str, str]) -> dict[str, Role]:
     """Map the compiled guests, by runtime; every runtime is a role of the zygote."""
     shared = engine()
-    return {
+    roles: dict[str, Role] = {}
+    for runtime, path in artefacts.items():
+        before = _open_files()
         # deserialize_file trusts its file: only artefacts that this service compiled itself ever come here.
-        runtime: _Guest(shared, Component.deserialize_file(shared, path)).live
-        for runtime, path in artefacts.items()
-    }
+        component = Component.deserialize_file(shared, path)
+        # The engine keeps the artefact open, to read only: a new instance maps its first memory from there.
+        roles[runtime] = _Guest(shared, component, sorted(_open_files() - before)).live
+    return roles
 
 
 class Door:
@@ -79,28 +83,34 @@ class Door:
 class _Guest:
     """A compiled guest with its imports bound, waiting to be instantiated in a fork."""
 
-    def __init__(self, shared: Engine, component: Component) -> None:
+    def __init__(self, shared: Engine, component: Component, artefact: Sequence[int]) -> None:
         self._engine = shared
         self._component = component
+        self._artefact = artefact
         self._door = Door(shared)
 
     def live(self, channel: socket.socket, descriptors: list[int], params: Params) -> None:
         """The role: from the fork to the end of the environment."""
         base_bytes, _ = memory()
+        store, exports = self._instantiate()
+        _, data_bytes = memory()
+        environment = Environment(channel, store, exports, data_bytes)
+        environment.remake = self._instantiate
+        self._door.environment = environment
+        config = jail.JailConfig.from_params(params)
+        environment.enforced = config.enforced
+        jail.close(config, [channel.fileno(), *self._artefact])
+        wire.send(channel, wire.Ready(wire.PROTOCOL, base_bytes))
+        environment.serve()
+
+    def _instantiate(self) -> tuple[Store, dict[str, Func]]:
         store = new_store(self._engine)
         instance = self._door.linker.instantiate(store, self._component)
         functions = {name: instance.get_func(store, name) for name in ("prepare", "load", "invoke")}
         exports = {name: function for name, function in functions.items() if function is not None}
         if len(exports) != len(functions):
             raise RuntimeError("the guest lacks some of its exports")
-        _, data_bytes = memory()
-        environment = Environment(channel, store, exports, data_bytes)
-        self._door.environment = environment
-        config = jail.JailConfig.from_params(params)
-        environment.enforced = config.enforced
-        jail.close(config, [channel.fileno()])
-        wire.send(channel, wire.Ready(wire.PROTOCOL, base_bytes))
-        environment.serve()
+        return store, exports
 
 
 class Environment:
@@ -108,6 +118,8 @@ class Environment:
 
     def __init__(self, channel: socket.socket, store: Store, exports: Mapping[str, Func], data_bytes: int) -> None:
         self.enforced = True
+        self.remake: Callable[[], tuple[Store, dict[str, Func]]] | None = None
+        self._plugin: wire.Load | None = None
         self._channel = channel
         self._store = store
         self._exports = exports
@@ -126,7 +138,10 @@ class Environment:
         while True:
             request = wire.decode_to_environment(wire.receive(self._channel))
             if isinstance(request, wire.Load):
+                self._plugin = request if request.renewable else None
                 self.take_in(request)
+            elif isinstance(request, wire.Renew):
+                self._renew()
             elif isinstance(request, wire.Prepare):
                 self._prepare(request)
             elif isinstance(request, wire.Invoke):
@@ -154,6 +169,16 @@ class Environment:
             wire.send(self._channel, wire.Done(False, True, payload))
         else:
             wire.send(self._channel, wire.Loaded((), payload[: wire.MAX_ERROR_BYTES]))
+
+    def _renew(self) -> None:
+        """A guest memory that no execution has seen, with the plugin in it."""
+        if self.remake is None or self._plugin is None:
+            raise wire.WireError("this environment cannot be renewed")
+        # The old memory goes before the new one comes, or the limit would have to hold both.
+        self._exports = {}
+        self._store.close()
+        self._store, self._exports = self.remake()
+        self.take_in(self._plugin)
 
     def _run(self, request: wire.Invoke) -> None:
         self._under_way.clear()
@@ -231,6 +256,21 @@ class Environment:
         # Counted as the service counts, or the line that shows the cap there would be followed by others.
         self._bytes_left -= len(message) + len(data)
         wire.send(self._channel, wire.Log(level, message, data))
+
+
+def _open_files() -> set[int]:
+    with os.scandir("/proc/self/fd") as found:
+        numbers = {int(entry.name) for entry in found}
+    # The folder itself was open while it was read.
+    return {number for number in numbers if _is_open(number)}
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def new_store(shared: Engine) -> Store:

@@ -111,6 +111,8 @@ class Environment:
         self.idle_since = self.born
         self.exports: tuple[str, ...] = ()
         self.memory_bytes = 0
+        self.renewable = False
+        self.renewing = False
         self.private_bytes = 8 * 1024 * 1024
         self.retired = False
         self.load_logs: tuple[LogLine, ...] = ()
@@ -145,13 +147,27 @@ class Environment:
         if self.state is State.STARTING:
             await self._ask(None, Allowance(timeout_s, timeout_s, _SMALL_FRAME))
 
-    async def load(self, memory_bytes: int, bundle: bytes, allowance: Allowance) -> GuestError | None:
+    async def load(
+        self, memory_bytes: int, bundle: bytes, allowance: Allowance, *, renewable: bool = False
+    ) -> GuestError | None:
         """Take a plugin in; the error when its code does not load. Raises Ended."""
         self.memory_bytes = memory_bytes
+        self.renewable = renewable
+        return await self._take_in(wire.Load(memory_bytes, bundle, renewable), allowance)
+
+    async def renew(self, allowance: Allowance) -> GuestError | None:
+        """Give it a guest memory that no execution has seen, with the same plugin in it. Raises Ended."""
+        self.renewing = True
+        try:
+            return await self._take_in(wire.Renew(), allowance)
+        finally:
+            self.renewing = False
+
+    async def _take_in(self, request: wire.Load | wire.Renew, allowance: Allowance) -> GuestError | None:
         self.logs = LogBook(wire.LOAD_LOG_LINES, wire.LOAD_LOG_BYTES)
         self.calls = None
         self._enter(State.LOADING)
-        message = await self._ask(wire.frame(wire.Load(memory_bytes, bundle)), allowance)
+        message = await self._ask(wire.frame(request), allowance)
         self.load_logs = self.logs.lines
         if isinstance(message, wire.Done):
             return read_error(message.payload) if not message.trap else GuestError(code="crashed")

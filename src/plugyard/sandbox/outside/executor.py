@@ -73,6 +73,7 @@ class Sandbox:
         self._services = services or Services()
         self._running: dict[str, _Running] = {}
         self._probes = asyncio.Semaphore(2)
+        self._renewing: set[asyncio.Task[None]] = set()
 
     @property
     def alive(self) -> bool:
@@ -91,6 +92,9 @@ class Sandbox:
         """End every environment and the zygote; returns when no process is left."""
         await self._preparation.close()
         await self._components.close()
+        for task in list(self._renewing):
+            task.cancel()
+        await asyncio.gather(*self._renewing, return_exceptions=True)
         await self._pool.close()
         await self._zygote.close()
 
@@ -102,10 +106,13 @@ class Sandbox:
         self._running[invocation.execution_id] = running
         try:
             limits = invocation.limits
-            key: Key = (invocation.tenant_id, invocation.plugin_id, invocation.digest, limits.memory_bytes)
+            renewable = invocation.fresh and invocation.runtime is not Runtime.WASM
+            digest = f"{invocation.digest}:renewed" if renewable else invocation.digest
+            key: Key = (invocation.tenant_id, invocation.plugin_id, digest, limits.memory_bytes)
             # Before an environment is taken, because preparing needs one too: nobody waits for one holding another.
             bundle = await self._bundle(invocation)
-            environment, start = await self._pool.acquire(key, invocation.runtime.value, invocation.fresh)
+            thrown_away = invocation.fresh and not renewable
+            environment, start = await self._pool.acquire(key, invocation.runtime.value, thrown_away)
             running.environment = environment
             return await self._execute_in(environment, start, invocation, bundle)
         except CannotCompile as reason:
@@ -181,7 +188,7 @@ class Sandbox:
         try:
             verdict = None
             if start != "warm":
-                verdict = await self._load(environment, bundle, invocation.limits.memory_bytes, allowance)
+                verdict = await self._load(environment, bundle, invocation, allowance)
                 cpu_left = allowance.cpu_s - (environment.cpu_s() - cpu_before)
                 time_left = allowance.timeout_s - (time.perf_counter() - began)
                 allowance = replace(allowance, timeout_s=max(time_left, 0.001), cpu_s=max(cpu_left, 0.001))
@@ -208,7 +215,7 @@ class Sandbox:
         finally:
             wall, cpu = time.perf_counter() - began, environment.cpu_s() - cpu_before
             peak = environment.memory_used()
-            await self._give_back(environment, calls, reusable=reusable and not invocation.fresh)
+            await self._give_back(environment, calls, reusable=reusable, fresh=invocation.fresh)
         status, failure, output = verdict
         if failure is not None and status in (ExecutionStatus.TIMED_OUT, ExecutionStatus.CPU_EXCEEDED):
             spent = wall if status is ExecutionStatus.TIMED_OUT else cpu
@@ -217,7 +224,14 @@ class Sandbox:
             status=status,
             output=output,
             error=failure,
-            usage=Usage(round(wall * 1000, 3), round(cpu * 1000, 3), peak, calls.count, start),
+            # A fresh environment that waited with its plugin loaded has run nothing: it was a spare.
+            usage=Usage(
+                round(wall * 1000, 3),
+                round(cpu * 1000, 3),
+                peak,
+                calls.count,
+                "spare" if invocation.fresh and start == "warm" else start,
+            ),
             logs=environment.logs.lines,
             violations=(*environment.violations, *calls.violations),
         )
@@ -229,8 +243,9 @@ class Sandbox:
         deadline = asyncio.get_running_loop().time() + timeout_s
         return Calls(self._services, holder, invocation.limits, deadline)
 
-    async def _give_back(self, environment: Environment, calls: Calls, *, reusable: bool) -> None:
+    async def _give_back(self, environment: Environment, calls: Calls, *, reusable: bool, fresh: bool) -> None:
         """Close the calls, then the environment may serve again: nothing of this execution reaches the next."""
+        reusable = reusable and (not fresh or environment.renewable)
         if not reusable:
             environment.end(End.CLOSED)
         try:
@@ -240,14 +255,37 @@ class Sandbox:
             reusable = False
             raise
         finally:
-            if reusable:
+            if reusable and fresh:
+                # Said before the task runs: a plugin that is forgotten meanwhile must not be waited for.
+                environment.renewing = True
+                task = asyncio.create_task(self._renew(environment))
+                self._renewing.add(task)
+                task.add_done_callback(self._renewing.discard)
+            elif reusable:
                 self._pool.release(environment)
             else:
                 self._pool.discard(environment)
 
-    async def _load(self, environment: Environment, bundle: bytes, memory: int, allowance: Allowance) -> Verdict | None:
+    async def _renew(self, environment: Environment) -> None:
+        """Make the environment as if it had never run anything; until then the pool counts it as busy."""
+        error: GuestError | None = GuestError()
+        try:
+            error = await environment.renew(Allowance(_PROBE_TIMEOUT_S, _PROBE_TIMEOUT_S, 1024 * 1024))
+        except Ended:
+            return
+        finally:
+            if error is None:
+                self._pool.release(environment)
+            else:
+                self._pool.discard(environment)
+
+    async def _load(
+        self, environment: Environment, bundle: bytes, invocation: Invocation, allowance: Allowance
+    ) -> Verdict | None:
         """Take the plugin in; None when it stands."""
-        error = await environment.load(memory, bundle, allowance)
+        memory = invocation.limits.memory_bytes
+        renewable = invocation.fresh and invocation.runtime is not Runtime.WASM
+        error = await environment.load(memory, bundle, allowance, renewable=renewable)
         if error is None:
             return None
         if error.code == "crashed":

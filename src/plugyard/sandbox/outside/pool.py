@@ -183,9 +183,12 @@ class Pool:
         for environment, key in list(self._idle.items()):
             if key[1] == plugin_id:
                 self._drop_idle(environment)
-        for environment, key in self._busy.items():
+        for environment, key in list(self._busy.items()):
             if key[1] == plugin_id:
                 environment.retired = True
+                if environment.renewing:
+                    # Nobody waits for it, and nobody will.
+                    environment.end(End.CLOSED)
 
     # --- inside ---
 
