@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -56,13 +57,16 @@ class Peer:
             self.port = int(probe.getsockname()[1])
         environment |= {"PEER_DATABASE_URL": database_url, "PEER_PORT": str(self.port), "NODE_ENV": "production"}
         command = [str(programs / "node"), "--no-node-snapshot", "server.mjs"]
-        self.process = subprocess.Popen(command, cwd=PEER, env=environment, stdout=subprocess.PIPE)
+        # The wheel's node is a script that starts the real one, so the whole session is ended at the end.
+        self.process = subprocess.Popen(
+            command, cwd=PEER, env=environment, stdout=subprocess.PIPE, start_new_session=True
+        )
         if self.process.stdout is None or self.process.stdout.readline().strip() != b"ready":
             raise SystemExit("the alternative did not start")
 
     async def stop(self) -> None:
         """End it, and remove what it left."""
-        self.process.terminate()
+        os.killpg(self.process.pid, signal.SIGTERM)
         await asyncio.to_thread(self.process.wait, 10)
         await self.postgres.stop()
         shutil.rmtree(self.data, ignore_errors=True)
