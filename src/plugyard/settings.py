@@ -1,6 +1,6 @@
 """Every setting of the service, defined once: as a flag, as ``PLUGYARD_*``, and as a line of ``plugyard.toml``.
 
-The command line fills a ``Settings`` (flags first, then the environment, then the file), and ``bootstrap.py`` hands its
+The command line fills a ``Settings`` (flags first, then the environment, then the file), and ``bootstrap`` hands its
 parts to the adapters. ``docs/settings.md`` lists them all; a test compares.
 """
 

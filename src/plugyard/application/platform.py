@@ -1,6 +1,6 @@
 """What every use case is given: the ports, the policies, and the trail that each change leaves.
 
-``bootstrap.py`` makes one ``Platform`` for the service; the tests make their own around stores in memory.
+``bootstrap`` makes one ``Platform`` for the service; the tests make their own around stores in memory.
 """
 
 import asyncio

@@ -27,7 +27,7 @@ app = App(
 def main() -> None:
     """Run the command line; ends with status 0, 1 (it failed, and said why), 2 (the command makes no sense)."""
     from plugyard.cli import author, operator
-    from plugyard.cli.client import Failure
+    from plugyard.cli.failure import Failure
 
     operator.register(app)
     author.register(app)

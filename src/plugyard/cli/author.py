@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from plugyard.cli.client import Client, Failure, finding_lines
+from plugyard.cli.failure import Failure
+from plugyard.cli.findings import finding_lines
 from plugyard.settings import DEFAULT_DATA
 
 LEFT_OUT = {"node_modules", "__pycache__", "dist", ".git", ".venv", ".DS_Store"}
@@ -150,6 +151,8 @@ def upload(
     plugyard upload hello-1.0.0.zip --url https://plugins.example.com --key plugyard_...
     ```
     """
+    from plugyard.cli.client import Client
+
     client = Client.find(url, key, data)
     with tempfile.TemporaryDirectory() as folder:
         answer = client.upload(packed_in(package, folder), activate=activate)
@@ -186,6 +189,8 @@ def execute(
     plugyard execute invoice-totals total --input @invoice.json --json
     ```
     """
+    from plugyard.cli.client import Client
+
     client = Client.find(url, key, data)
     answer, took = client.execute(client.plugin_named(plugin)["id"], function, _json_value(input))
     if as_json:

@@ -7,12 +7,11 @@ from typing import Any
 
 import httpx
 
+from plugyard.cli.failure import Failure
+from plugyard.cli.findings import finding_lines
+
 KEYS_FILE = "keys.json"
 SERVICE_FILE = "service.json"
-
-
-class Failure(Exception):
-    """Something that the user has to know, in one or a few lines; the command ends with status 1."""
 
 
 class Client:
@@ -73,15 +72,6 @@ def told(answer: httpx.Response) -> str:
     if not findings:
         lines += [f"  {error.get('pointer', '')}: {error.get('message', '')}" for error in problem.get("errors") or []]
     return "\n".join(lines)
-
-
-def finding_lines(finding: dict[str, Any]) -> str:
-    """One finding of the gate: where, what, why, and how to mend it."""
-    where = finding["where"] + (f":{finding['line']}" if finding.get("line") else "")
-    return (
-        f"  {finding['severity']}: {where}  [{finding['rule']}]\n"
-        f"      {finding['what']}\n      Why: {finding['why']}\n      Mend: {finding['mend']}"
-    )
 
 
 def running_url(data: Path) -> str | None:

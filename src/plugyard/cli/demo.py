@@ -20,7 +20,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from plugyard.cli.author import packed
-from plugyard.cli.client import Client, Failure
+from plugyard.cli.client import Client
+from plugyard.cli.failure import Failure
 
 WARM_CALLS = 30
 

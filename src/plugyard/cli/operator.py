@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from plugyard import __version__
-from plugyard.cli.client import Failure
+from plugyard.cli.failure import Failure
 from plugyard.settings import CONFIG_FILE, Settings
 
 DEFAULT_SETTINGS = Settings()

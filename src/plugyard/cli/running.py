@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING, Any
 
 from plugyard.bootstrap import CannotStart, Service
-from plugyard.cli.client import Failure
+from plugyard.cli.failure import Failure
 from plugyard.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 Welcome = Callable[[str, str, Path, float], str]
 
@@ -21,35 +22,36 @@ class StartProgress:
     """Shows what the start is doing: a bar for each step in a terminal, a line for each step elsewhere."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        self._bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-        )
-        self._tasks: dict[str, int] = {}
-        if self._console.is_terminal:
+        self._bars = _bars() if sys.stderr.isatty() else None
+        self._tasks: dict[str, Any] = {}
+        if self._bars is not None:
             self._bars.start()
 
     def __call__(self, step: str, fraction: float | None = None) -> None:
         """Tell of a step; ``fraction`` from 0 to 1, or ``None`` where nobody can know."""
-        if not self._console.is_terminal:
+        if self._bars is None:
             if step not in self._tasks:
-                self._tasks[step] = 0
+                self._tasks[step] = None
                 print(f"plugyard: {step}", file=sys.stderr, flush=True)
             return
         if step not in self._tasks:
             self._tasks[step] = self._bars.add_task(step, total=None if fraction is None else 1.0)
         if fraction is not None:
-            self._bars.update(self._tasks[step], completed=fraction, total=1.0)  # type: ignore[arg-type]
+            self._bars.update(self._tasks[step], completed=fraction, total=1.0)
 
     def close(self) -> None:
         """Take the bars away."""
-        if self._console.is_terminal:
+        if self._bars is not None:
             self._bars.stop()
+
+
+def _bars() -> "Progress":
+    # Imported here: where nobody looks, a start need not wait for it.
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 async def run(

@@ -2,17 +2,16 @@
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 import msgspec
-from litestar.response.base import ASGIResponse
-from litestar.types import Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 encode = msgspec.json.Encoder().encode
 JSON = "application/json"
 
 
-class Answer(ASGIResponse):
+class Answer:
     """A status, headers and a body, sent as they are."""
 
     def __init__(
@@ -23,8 +22,7 @@ class Answer(ASGIResponse):
         media_type: str = JSON,
         headers: Iterable[tuple[str, str]] = (),
     ) -> None:
-        super().__init__(body=b"", status_code=status, media_type=media_type)
-        self.body = body
+        self.status, self.body = status, body
         # RFC 9110, 8.6: an answer without content says nothing of its length.
         described = [
             (b"content-type", media_type.encode("latin-1")),
@@ -37,9 +35,9 @@ class Answer(ASGIResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; a HEAD request gets the same headers and no body (RFC 9110, 9.3.2)."""
-        await send(cast("Any", {"type": "http.response.start", "status": self.status_code, "headers": self._sent}))
+        await send({"type": "http.response.start", "status": self.status, "headers": self._sent})
         body = b"" if scope.get("method") == "HEAD" else self.body
-        await send(cast("Any", {"type": "http.response.body", "body": body, "more_body": False}))
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def json_answer(value: Any, *, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> Answer:
@@ -47,11 +45,10 @@ def json_answer(value: Any, *, status: int = 200, headers: Iterable[tuple[str, s
     return Answer(encode(value), status=status, headers=headers)
 
 
-class EventStream(ASGIResponse):
+class EventStream:
     """Server-sent events, until the iterator ends or the client leaves."""
 
     def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(body=b"", media_type="text/event-stream")
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,9 +57,9 @@ class EventStream(ASGIResponse):
             (b"content-type", b"text/event-stream; charset=utf-8"),
             (b"x-accel-buffering", b"no"),
         ]
-        await send(cast("Any", {"type": "http.response.start", "status": 200, "headers": headers}))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         async with aclosing(self._events) as events:
             if scope.get("method") != "HEAD":
                 async for piece in events:
-                    await send(cast("Any", {"type": "http.response.body", "body": piece, "more_body": True}))
-        await send(cast("Any", {"type": "http.response.body", "body": b"", "more_body": False}))
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

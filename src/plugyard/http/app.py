@@ -1,4 +1,4 @@
-"""The HTTP application: every operation as a route, and everything around it. ``bootstrap.py`` calls ``create_app``."""
+"""The HTTP application: every operation as a route, and everything around it. ``bootstrap`` calls ``create_app``."""
 
 import base64
 import hashlib
@@ -6,21 +6,18 @@ import re
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-import structlog
-from litestar import Litestar, Request, Response
-from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plugyard.application.platform import Platform
 from plugyard.http import executions, health, keys, marketplace, observability, openapi, plugins, tenants, uploads
 from plugyard.http.answers import Answer, encode
 from plugyard.http.exchange import Draining, Service
 from plugyard.http.health import Ready
-from plugyard.http.middleware import Around, instance_of
-from plugyard.http.operations import Operation, routes_of
-from plugyard.http.problems import MEDIA_TYPE, problem_of
+from plugyard.http.middleware import Around
+from plugyard.http.operations import Methods, Operation, routes_of
+from plugyard.http.problems import RouteNotFound
 from plugyard.http.telemetry import Telemetry
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -32,7 +29,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *keys.OPERATIONS,
     *tenants.OPERATIONS,
 )
-_log = structlog.get_logger("plugyard.http")
 
 
 def create_app(
@@ -43,40 +39,39 @@ def create_app(
     upload_folder: Path,
     max_upload_bytes: int,
     version: str,
-) -> Litestar:
+) -> "Application":
     """The ASGI application. Uploads wait in ``upload_folder``, which is the service's own and swept here."""
     uploads.sweep(upload_folder)
     service = Service(platform, telemetry, upload_folder, max_upload_bytes, Draining())
-    app = Litestar(
-        route_handlers=[
+    router = Router(
+        [
             *routes_of((*OPERATIONS, *executions.UNLISTED), service),
             *health.routes_of(service, ready, version),
             *_document_routes(version),
         ],
-        openapi_config=None,
-        exception_handlers={Exception: _problem},
-        logging_config=None,
-        request_max_body_size=None,  # each operation reads its own body with its own cap
+        redirect_slashes=False,
+        default=_nothing,
     )
-    app.state.service = service
-    app.asgi_handler = Around(app.asgi_handler, telemetry, platform.ids)
-    return app
+    return Application(service, Around(router, telemetry, platform.ids))
 
 
-def drain(app: Litestar) -> None:
-    """Say that the service is about to end: streams end within a quarter of a second, and it is no longer ready."""
-    app.state.service.draining.begun = True
+class Application:
+    """What the server calls for each request."""
+
+    def __init__(self, service: Service, answering: ASGIApp) -> None:
+        self._service, self._answering = service, answering
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self._answering(scope, receive, send)
+
+    def drain(self) -> None:
+        """Say that the service is about to end: streams end within a quarter of a second, and it is no longer ready."""
+        self._service.draining.begun = True
 
 
-def _problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Whatever was raised, as a problem document."""
-    scope: Any = request.scope
-    problem = problem_of(error, instance=instance_of(scope), request_id=scope["state"]["request_id"])
-    scope["state"]["problem"] = problem.code
-    if problem.status == 500:
-        _log.error("the request met an error that nobody expected", exc_info=error)
-    body = b"" if scope["method"] == "HEAD" else problem.body
-    return Response(body, status_code=problem.status, headers=dict(problem.headers), media_type=MEDIA_TYPE)
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    raise RouteNotFound()
 
 
 def _page_policy(page: bytes) -> str:
@@ -97,24 +92,24 @@ def _described(version: str) -> bytes:
     return encode(openapi.document(OPERATIONS, version))
 
 
-def _document_routes(version: str) -> list[HTTPRouteHandler]:
-    described = _described(version)
+def _document_routes(version: str) -> list[Route]:
     page = resources.files("plugyard.http").joinpath("docs.html").read_bytes()
     policy = _page_policy(page)
 
-    async def openapi_json(request: Request[Any, Any, Any]) -> ASGIResponse:
-        return Answer(described, headers=(("cache-control", "no-cache"), ("access-control-allow-origin", "*")))
+    async def openapi_json(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = (("cache-control", "no-cache"), ("access-control-allow-origin", "*"))
+        await Answer(_described(version), headers=headers)(scope, receive, send)
 
-    async def docs(request: Request[Any, Any, Any]) -> ASGIResponse:
+    async def docs(scope: Scope, receive: Receive, send: Send) -> None:
         headers = (("content-security-policy", policy), ("cache-control", "no-cache"))
-        return Answer(page, media_type="text/html; charset=utf-8", headers=headers)
+        await Answer(page, media_type="text/html; charset=utf-8", headers=headers)(scope, receive, send)
 
-    async def home(request: Request[Any, Any, Any]) -> ASGIResponse:
-        return Answer(b"", status=307, media_type="text/plain", headers=(("location", "/docs"),))
+    async def home(scope: Scope, receive: Receive, send: Send) -> None:
+        answer = Answer(b"", status=307, media_type="text/plain", headers=(("location", "/docs"),))
+        await answer(scope, receive, send)
 
-    methods: Any = ["GET", "HEAD"]
     return [
-        HTTPRouteHandler("/openapi.json", http_method=methods)(openapi_json),
-        HTTPRouteHandler("/docs", http_method=methods)(docs),
-        HTTPRouteHandler("/", http_method=methods)(home),
+        Route("/openapi.json", Methods({"GET": openapi_json}), name="/openapi.json"),
+        Route("/docs", Methods({"GET": docs}), name="/docs"),
+        Route("/", Methods({"GET": home}), name="/"),
     ]

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 import jsonschema_rs
 import msgspec
-from litestar.types import Receive
+from starlette.types import Receive
 
 from plugyard.application.schemas import compiled, pointer
 from plugyard.domain.errors import FieldError, InvalidInput, TooLarge

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from litestar.types import Receive
+from starlette.types import Receive
 
 from plugyard.application.platform import Platform
 from plugyard.application.schemas import deeper_than

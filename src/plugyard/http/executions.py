@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from litestar.response.base import ASGIResponse
+from starlette.types import ASGIApp
 
 from plugyard.application import history
 from plugyard.application.execute import Call, Executed, execute
@@ -82,7 +82,7 @@ IDEMPOTENCY_KEY = Parameter(
         "sandbox_unavailable",
     ],
 )
-async def execute_function(exchange: Exchange) -> ASGIResponse:
+async def execute_function(exchange: Exchange) -> ASGIApp:
     """Execute a function of an active plugin.
 
     Answers when the record of the execution is durable. An execution that happened answers 200 whatever its outcome;
@@ -160,7 +160,7 @@ async def _ended(task: "asyncio.Future[Any]") -> None:
     replies=[Reply(200, "A page.", views.PageView[views.ExecutionView], examples.page_of(examples.EXECUTION))],
     problems=["not_found"],
 )
-async def list_executions(exchange: Exchange) -> ASGIResponse:
+async def list_executions(exchange: Exchange) -> ASGIApp:
     """List a plugin's executions, newest first."""
     asked = exchange.query
     filters = ExecutionFilter(asked["status"], asked["function"], asked["version"], asked["since"], asked["until"])
@@ -177,7 +177,7 @@ async def list_executions(exchange: Exchange) -> ASGIResponse:
     replies=[Reply(200, "The execution.", views.ExecutionView, examples.EXECUTION)],
     problems=["not_found"],
 )
-async def get_execution(exchange: Exchange) -> ASGIResponse:
+async def get_execution(exchange: Exchange) -> ASGIApp:
     """Show one execution, running or ended."""
     found = await history.execution(exchange.platform, exchange.caller, exchange.id("executionId"))
     return json_answer(present.execution(found))
@@ -191,7 +191,7 @@ async def get_execution(exchange: Exchange) -> ASGIResponse:
     replies=[Reply(200, "The execution as it was when it was told to end.", views.ExecutionView, examples.EXECUTION)],
     problems=["not_found", "conflict"],
 )
-async def cancel_execution(exchange: Exchange) -> ASGIResponse:
+async def cancel_execution(exchange: Exchange) -> ASGIApp:
     """Cancel an execution that runs or waits.
 
     Its own caller is answered with the status `cancelled`.
@@ -209,7 +209,7 @@ def _any_http(method: str) -> Any:
         replies=[Reply(200, "Nothing yet.")],
         listed=False,
     )
-    async def call_endpoint(exchange: Exchange) -> ASGIResponse:
+    async def call_endpoint(exchange: Exchange) -> ASGIApp:
         """Call one of the plugin's own endpoints; a later version brings it."""
         raise NotOffered("A plugin's own HTTP endpoints are not served yet; execute the handler by its name.")
 

@@ -3,12 +3,12 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from litestar import Request
-from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from plugyard.http.answers import Answer, json_answer
 from plugyard.http.exchange import Service
+from plugyard.http.operations import Methods
 
 # Each part's name, and its state: "ok", or what is wrong with it. A leading "warning:" is shown and stops nothing.
 Ready = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -20,27 +20,26 @@ def away(parts: Mapping[str, Any]) -> list[str]:
     return [name for name, state in parts.items() if state != "ok" and not str(state).startswith(WARNING)]
 
 
-def routes_of(service: Service, ready: Ready, version: str) -> list[HTTPRouteHandler]:
+def routes_of(service: Service, ready: Ready, version: str) -> list[Route]:
     """The routes of this module."""
 
-    async def live(request: Request[Any, Any, Any]) -> ASGIResponse:
-        return json_answer({"status": "live", "version": version})
+    async def live(scope: Scope, receive: Receive, send: Send) -> None:
+        await json_answer({"status": "live", "version": version})(scope, receive, send)
 
-    async def is_ready(request: Request[Any, Any, Any]) -> ASGIResponse:
+    async def is_ready(scope: Scope, receive: Receive, send: Send) -> None:
         parts = dict(await ready())
         if service.draining.begun:
             parts["service"] = "ending"
         missing = away(parts)
         answer = {"status": "unavailable" if missing else "ready", "version": version, "parts": parts}
-        return json_answer(answer, status=503 if missing else 200)
+        await json_answer(answer, status=503 if missing else 200)(scope, receive, send)
 
-    async def scrape(request: Request[Any, Any, Any]) -> ASGIResponse:
+    async def scrape(scope: Scope, receive: Receive, send: Send) -> None:
         text, media_type = service.telemetry.exposition()
-        return Answer(text, media_type=media_type)
+        await Answer(text, media_type=media_type)(scope, receive, send)
 
-    methods: Any = ["GET", "HEAD"]
     return [
-        HTTPRouteHandler("/health/live", http_method=methods)(live),
-        HTTPRouteHandler("/health/ready", http_method=methods)(is_ready),
-        HTTPRouteHandler("/metrics", http_method=methods)(scrape),
+        Route("/health/live", Methods({"GET": live}), name="/health/live"),
+        Route("/health/ready", Methods({"GET": is_ready}), name="/health/ready"),
+        Route("/metrics", Methods({"GET": scrape}), name="/metrics"),
     ]

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from litestar.response.base import ASGIResponse
+from starlette.types import ASGIApp
 
 from plugyard.application import keys
 from plugyard.domain.identity import Action
@@ -22,7 +22,7 @@ _TAG = "Keys and tenants"
     action=None,
     replies=[Reply(200, "The caller.", views.MeView, examples.ME)],
 )
-async def who_am_i(exchange: Exchange) -> ASGIResponse:
+async def who_am_i(exchange: Exchange) -> ASGIApp:
     """Show who the key belongs to and what role it has."""
     caller = exchange.caller
     return json_answer(views.MeView(actor=caller.actor, role=caller.role, tenant_id=caller.tenant_id))
@@ -36,7 +36,7 @@ async def who_am_i(exchange: Exchange) -> ASGIResponse:
     query=PAGE,
     replies=[Reply(200, "A page.", views.PageView[views.KeyView], examples.page_of(examples.KEY))],
 )
-async def list_keys(exchange: Exchange) -> ASGIResponse:
+async def list_keys(exchange: Exchange) -> ASGIApp:
     """List the tenant's keys, newest first, without their secrets."""
     found = await keys.keys(exchange.platform, exchange.caller, page_of(exchange.query))
     return json_answer(present.page(found, present.key))
@@ -53,7 +53,7 @@ async def list_keys(exchange: Exchange) -> ASGIResponse:
     ),
     replies=[Reply(201, "The key, with the secret that is never shown again.", views.NewKeyView, examples.NEW_KEY)],
 )
-async def create_key(exchange: Exchange) -> ASGIResponse:
+async def create_key(exchange: Exchange) -> ASGIApp:
     """Make a key.
 
     Operator keys belong to no tenant and are made where the service is started.
@@ -75,7 +75,7 @@ async def create_key(exchange: Exchange) -> ASGIResponse:
     replies=[Reply(200, "The key, revoked.", views.KeyView, {**examples.KEY, "revokedAt": examples.MOMENT})],
     problems=["not_found"],
 )
-async def revoke_key(exchange: Exchange) -> ASGIResponse:
+async def revoke_key(exchange: Exchange) -> ASGIApp:
     """Revoke a key.
 
     It stays listed. Revoking a revoked key changes nothing.

@@ -1,6 +1,6 @@
 """The marketplace over HTTP: finding, installing and rating what other tenants publish."""
 
-from litestar.response.base import ASGIResponse
+from starlette.types import ASGIApp
 
 from plugyard.application import marketplace
 from plugyard.application.ports import ListingFilter
@@ -27,7 +27,7 @@ _TAG = "Marketplace"
     ),
     replies=[Reply(200, "A page.", views.PageView[views.ListingView], examples.page_of(examples.LISTING))],
 )
-async def search_marketplace(exchange: Exchange) -> ASGIResponse:
+async def search_marketplace(exchange: Exchange) -> ASGIApp:
     """Search the marketplace, best first."""
     asked = exchange.query
     filters = ListingFilter(asked["category"], asked["q"])
@@ -42,7 +42,7 @@ async def search_marketplace(exchange: Exchange) -> ASGIResponse:
     query=(whole("limit", "How many listings to answer at most.", 1, 100, 10),),
     replies=[Reply(200, "The best.", views.FeaturedView, {"items": [examples.LISTING]})],
 )
-async def featured_listings(exchange: Exchange) -> ASGIResponse:
+async def featured_listings(exchange: Exchange) -> ASGIApp:
     """Show the featured listings.
 
     By a score from 0 to 1: half by rating, three tenths by installations, two tenths by health.
@@ -57,7 +57,7 @@ async def featured_listings(exchange: Exchange) -> ASGIResponse:
     tag=_TAG,
     replies=[Reply(200, "All of them.", views.CategoriesView, {"items": [{"name": "finance", "count": 3}]})],
 )
-async def marketplace_categories(exchange: Exchange) -> ASGIResponse:
+async def marketplace_categories(exchange: Exchange) -> ASGIApp:
     """List the categories that have listings, with counts."""
     found = await marketplace.categories(exchange.platform, exchange.caller)
     return json_answer(views.CategoriesView(items=[present.category(one) for one in found]))
@@ -70,7 +70,7 @@ async def marketplace_categories(exchange: Exchange) -> ASGIResponse:
     replies=[Reply(200, "The listing.", views.ListingView, examples.LISTING)],
     problems=["not_found"],
 )
-async def get_listing(exchange: Exchange) -> ASGIResponse:
+async def get_listing(exchange: Exchange) -> ASGIApp:
     """Show one listing."""
     found = await marketplace.listing(exchange.platform, exchange.caller, exchange.id("listingId"))
     return json_answer(present.listing(found))
@@ -85,7 +85,7 @@ async def get_listing(exchange: Exchange) -> ASGIResponse:
     replies=[Reply(201, "The plugin in your tenant.", views.PluginDetail, examples.DETAIL)],
     problems=["not_found", "conflict", "name_taken", "dependency_conflict", "configuration_incomplete"],
 )
-async def install_listing(exchange: Exchange) -> ASGIResponse:
+async def install_listing(exchange: Exchange) -> ASGIApp:
     """Install a listing into your tenant.
 
     The version is copied, so that a listing which is withdrawn later breaks nobody.
@@ -112,7 +112,7 @@ async def install_listing(exchange: Exchange) -> ASGIResponse:
     replies=[Reply(200, "The rating.", views.RatingView, examples.RATING)],
     problems=["not_found"],
 )
-async def rate_listing(exchange: Exchange) -> ASGIResponse:
+async def rate_listing(exchange: Exchange) -> ASGIApp:
     """Rate a listing that your tenant has installed.
 
     A tenant has one rating of a listing, and a new one replaces it. Publishers do not rate their own.
@@ -132,7 +132,7 @@ async def rate_listing(exchange: Exchange) -> ASGIResponse:
     replies=[Reply(200, "A page.", views.PageView[views.RatingView], examples.page_of(examples.RATING))],
     problems=["not_found"],
 )
-async def list_ratings(exchange: Exchange) -> ASGIResponse:
+async def list_ratings(exchange: Exchange) -> ASGIApp:
     """List a listing's ratings, newest first."""
     found = await marketplace.ratings(
         exchange.platform, exchange.caller, exchange.id("listingId"), page_of(exchange.query)

@@ -6,11 +6,10 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import structlog
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plugyard.application.ports import Ids
-from plugyard.http.problems import MEDIA_TYPE, problem_of
+from plugyard.http.problems import MEDIA_TYPE, Problem, problem_of
 from plugyard.http.telemetry import Telemetry
 
 MAX_REQUEST_ID = 64
@@ -48,20 +47,20 @@ class Around:
         self._app, self._telemetry, self._ids = app, telemetry, ids
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; anything but HTTP is passed on."""
-        if scope["type"] != ScopeType.HTTP:
-            await self._app(scope, receive, send)
-            return
+        """Answer one request; whatever is raised becomes a problem document."""
+        if scope["type"] != "http":
+            # There are no WebSockets here, and what a start needs is not the application's business.
+            raise ValueError(f"no answer to {scope['type']}")
         began = time.perf_counter()
         request_id = request_id_of(scope, self._ids)
         _keep_slashes(scope)
-        state = scope["state"]
+        state = scope.setdefault("state", {})
         state["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(requestId=request_id)
         status = 0
 
-        async def observed(message: Any) -> None:
+        async def observed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -73,14 +72,17 @@ class Around:
         try:
             await self._app(scope, receive, observed)
         except Exception as error:
-            _log.exception("the request met an error that nobody expected")
+            problem = problem_of(error, instance=instance_of(scope), request_id=request_id)
+            state["problem"] = problem.code
+            if problem.status == 500:
+                _log.exception("the request met an error that nobody expected")
             if status == 0:
-                await _send_problem(scope, observed, error, request_id)
+                await _send(scope, observed, problem)
         finally:
             self._tell(scope, status or 499, time.perf_counter() - began)
 
     def _tell(self, scope: Any, status: int, seconds: float) -> None:
-        route = scope.get("path_template") or "none"
+        route = scope["route"].name if "route" in scope else "none"
         self._telemetry.request(scope["method"], route, status, seconds)
         state = scope["state"]
         caller = state.get("caller")
@@ -111,9 +113,7 @@ def _level(method: str, route: str, status: int) -> Callable[..., Any]:
     return cast("Callable[..., Any]", _log.debug if ordinary and status < 400 else _log.info)
 
 
-async def _send_problem(scope: Any, send: Any, error: Exception, request_id: str) -> None:
-    problem = problem_of(error, instance=instance_of(scope), request_id=request_id)
-    scope["state"]["problem"] = problem.code
+async def _send(scope: Scope, send: Send, problem: Problem) -> None:
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),
         (b"content-length", str(len(problem.body)).encode()),

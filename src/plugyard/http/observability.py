@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from litestar.response.base import ASGIResponse
+from starlette.types import ASGIApp
 
 from plugyard.application import observe
 from plugyard.application.ports import LogFilter, StoredLogLine
@@ -65,7 +65,7 @@ LAST_EVENT_ID = Parameter(
     ],
     problems=["not_found", "overloaded"],
 )
-async def read_logs(exchange: Exchange) -> ASGIResponse:
+async def read_logs(exchange: Exchange) -> ASGIApp:
     """Read what a plugin logged, newest first, or follow it.
 
     With `follow=true` the answer is a stream of server-sent events that begins with the newest line and ends when the
@@ -193,7 +193,7 @@ def earlier(line_id: str, by_ms: int) -> str:
     replies=[Reply(200, "The aggregates.", views.MetricsView, examples.METRICS)],
     problems=["not_found"],
 )
-async def read_metrics(exchange: Exchange) -> ASGIResponse:
+async def read_metrics(exchange: Exchange) -> ASGIApp:
     """Show a plugin's counts, error rate, latency, CPU, memory and health over a window."""
     asked = exchange.query
     found, health = await observe.metrics(

@@ -1,8 +1,9 @@
 """An operation: a method and a path, how it is documented, and the handler that answers it.
 
-Each resource's module declares its operations; ``app.py`` gives them to Litestar and ``openapi.py`` writes them down,
-so that the document and the behaviour have one source. Litestar routes; reading and refusing what a request holds is
-ours, because its own coercions (``"1"`` for a number, the first fault alone) are laxer than this API promises.
+Each resource's module declares its operations; ``app.py`` gives them to Starlette's router and ``openapi.py`` writes
+them down, so that the document and the behaviour have one source. Starlette routes; reading and refusing what a request
+holds is ours, because the coercions of frameworks (``"1"`` for a number, the first fault alone) are laxer than this API
+promises.
 """
 
 import inspect
@@ -12,18 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from litestar import Request
-from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plugyard.application.platform import require
 from plugyard.domain.identity import Action
 from plugyard.http.answers import JSON, Answer
 from plugyard.http.auth import caller_of
 from plugyard.http.exchange import Exchange, Service
+from plugyard.http.problems import MethodNotAllowed
 from plugyard.http.queries import Parameter, read_headers, read_query
 
-Handler = Callable[[Exchange], Awaitable[ASGIResponse]]
+Handler = Callable[[Exchange], Awaitable[ASGIApp]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,48 +114,65 @@ def headers_of(scope: Any) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def routes_of(operations: Sequence[Operation], service: Service) -> list[HTTPRouteHandler]:
-    """The Litestar routes for all operations."""
-    methods: dict[str, set[str]] = {}
+class Methods:
+    """What answers at one path: a handler for each method, and what they all share (RFC 9110, 9.3.2 and 9.3.7)."""
+
+    def __init__(self, handlers: Mapping[str, ASGIApp]) -> None:
+        named = dict(handlers)
+        if "GET" in named:
+            named.setdefault("HEAD", named["GET"])
+        self._handlers = named
+        self.allow = ", ".join(sorted({*named, "OPTIONS"}))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; raises ``MethodNotAllowed`` with what is."""
+        handler = self._handlers.get(scope["method"])
+        if handler is not None:
+            await handler(scope, receive, send)
+        elif scope["method"] == "OPTIONS":
+            await Answer(b"", status=204, headers=(("allow", self.allow),))(scope, receive, send)
+        else:
+            raise MethodNotAllowed(self.allow)
+
+
+def routes_of(operations: Sequence[Operation], service: Service) -> list[Route]:
+    """Starlette's routes for all operations: one for each path, those with fewer parameters first."""
+    handlers: dict[str, dict[str, ASGIApp]] = {}
     for one in operations:
-        methods.setdefault(one.path, {"OPTIONS"}).update([one.method, "HEAD"] if one.method == "GET" else [one.method])
-    routes = []
-    for one in operations:
-        # The first operation of a path also tells what the path takes: Litestar's own OPTIONS would name the methods
-        # of one handler alone.
-        routes.append(_route_of(one, service, ", ".join(sorted(methods.pop(one.path, ())))))
-    return routes
+        handlers.setdefault(one.path, {})[one.method] = Endpoint(one, service)
+    return [
+        Route(re.sub(r"{path}", "{path:path}", path), Methods(handlers[path]), name=path)
+        for path in sorted(handlers, key=lambda path: (path.count("{"), path))
+    ]
 
 
-def _route_of(one: Operation, service: Service, allow: str) -> HTTPRouteHandler:
-    has_headers = any(parameter.header for parameter in one.query)
+class Endpoint:
+    """Answers one operation: who asks, whether they may, what they ask, and then the handler."""
 
-    async def endpoint(request: Request[Any, Any, Any]) -> ASGIResponse:
-        scope: Any = request.scope
-        if scope["method"] == "OPTIONS":
-            return Answer(b"", status=204, headers=(("allow", allow),))
+    def __init__(self, one: Operation, service: Service) -> None:
+        self._operation = one
+        self._service = service
+        self._has_headers = any(parameter.header for parameter in one.query)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; raises what ``problems`` tells of."""
+        one, state = self._operation, scope["state"]
         headers = headers_of(scope)
         # Who may not do it learns nothing of whether the rest of the request is right.
-        caller = await caller_of(service.platform, headers, scope["state"]["request_id"])
-        scope["state"]["caller"] = caller
+        caller = await caller_of(self._service.platform, headers, state["request_id"])
+        state["caller"] = caller
         structlog.contextvars.bind_contextvars(tenantId=caller.tenant_id)
         if one.action is not None:
             require(caller, one.action)
         exchange = Exchange(
-            service,
+            self._service,
             caller,
             scope["path_params"],
             read_query(scope["query_string"], one.query),
             headers,
-            read_headers(headers, one.query) if has_headers else {},
-            scope["state"],
-            receive=request.receive,
+            read_headers(headers, one.query) if self._has_headers else {},
+            state,
+            receive=receive,
         )
-        return await one.run(exchange)
-
-    methods: list[Any] = [one.method, "HEAD"] if one.method == "GET" else [one.method]
-    if allow:
-        methods.append("OPTIONS")
-    path = re.sub(r"{(\w+)}", lambda found: "{path:path}" if found[1] == "path" else f"{{{found[1]}:str}}", one.path)
-    name = f"{one.method} {one.path}"
-    return HTTPRouteHandler(path, http_method=methods, status_code=one.replies[0].status, name=name)(endpoint)
+        answer = await one.run(exchange)
+        await answer(scope, receive, send)

@@ -1,6 +1,6 @@
 """Plugins over HTTP: upload, the list, one plugin, its versions and report, and everything that moves it on."""
 
-from litestar.response.base import ASGIResponse
+from starlette.types import ASGIApp
 
 from plugyard.application import activate as activation
 from plugyard.application import configure as configuration
@@ -45,7 +45,7 @@ _TAG = "Plugins"
         Reply(200, "A page.", views.PageView[views.PluginSummary], examples.page_of(examples.SUMMARY)),
     ],
 )
-async def list_plugins(exchange: Exchange) -> ASGIResponse:
+async def list_plugins(exchange: Exchange) -> ASGIApp:
     """List the tenant's plugins."""
     asked = exchange.query
     filters = PluginFilter(
@@ -68,7 +68,7 @@ async def list_plugins(exchange: Exchange) -> ASGIResponse:
     replies=[Reply(200, "The plugin.", views.PluginWithDependencies, examples.WITH_DEPENDENCIES)],
     problems=["not_found"],
 )
-async def get_plugin(exchange: Exchange) -> ASGIResponse:
+async def get_plugin(exchange: Exchange) -> ASGIApp:
     """Show one plugin.
 
     With what its version's dependencies were resolved to. `allowed` names what its state allows.
@@ -85,7 +85,7 @@ async def get_plugin(exchange: Exchange) -> ASGIResponse:
     replies=[Reply(200, "A page.", views.PageView[views.VersionView], examples.page_of(examples.VERSION))],
     problems=["not_found"],
 )
-async def list_versions(exchange: Exchange) -> ASGIResponse:
+async def list_versions(exchange: Exchange) -> ASGIApp:
     """List a plugin's versions, highest first."""
     found = await history.versions(exchange.platform, exchange.caller, exchange.id("pluginId"), page_of(exchange.query))
     return json_answer(present.page(found, present.version))
@@ -99,7 +99,7 @@ async def list_versions(exchange: Exchange) -> ASGIResponse:
     replies=[Reply(200, "The report.", views.ReportView, examples.REPORT)],
     problems=["not_found"],
 )
-async def get_report(exchange: Exchange) -> ASGIResponse:
+async def get_report(exchange: Exchange) -> ASGIApp:
     """Show what the gate said of a version."""
     found = await history.version(
         exchange.platform, exchange.caller, exchange.id("pluginId"), exchange.query["version"]
@@ -123,7 +123,7 @@ async def get_report(exchange: Exchange) -> ASGIResponse:
     replies=_CHANGED,
     problems=["not_found", "wrong_state", "dependency_conflict"],
 )
-async def install_plugin(exchange: Exchange) -> ASGIResponse:
+async def install_plugin(exchange: Exchange) -> ASGIApp:
     """Consent to what a plugin asks for.
 
     Again later, to change the grants. Grants never go beyond what the manifest asks; where it asks for plain
@@ -143,7 +143,7 @@ async def install_plugin(exchange: Exchange) -> ASGIResponse:
     replies=_CHANGED,
     problems=["not_found", "wrong_state", "dependency_conflict", "configuration_incomplete"],
 )
-async def activate_plugin(exchange: Exchange) -> ASGIResponse:
+async def activate_plugin(exchange: Exchange) -> ASGIApp:
     """Let a plugin execute from now on."""
     view = await activation.activate(exchange.platform, exchange.caller, exchange.id("pluginId"))
     return json_answer(present.plugin_detail(view))
@@ -157,7 +157,7 @@ async def activate_plugin(exchange: Exchange) -> ASGIResponse:
     replies=_CHANGED,
     problems=["not_found", "wrong_state", "dependency_conflict"],
 )
-async def deactivate_plugin(exchange: Exchange) -> ASGIResponse:
+async def deactivate_plugin(exchange: Exchange) -> ASGIApp:
     """Stop a plugin from executing; what runs now may end."""
     view = await activation.deactivate(exchange.platform, exchange.caller, exchange.id("pluginId"))
     return json_answer(present.plugin_detail(view))
@@ -183,7 +183,7 @@ async def deactivate_plugin(exchange: Exchange) -> ASGIResponse:
         "configuration_incomplete",
     ],
 )
-async def upgrade_plugin(exchange: Exchange) -> ASGIResponse:
+async def upgrade_plugin(exchange: Exchange) -> ASGIApp:
     """Use another version, by default the highest.
 
     A version that asks for more than was granted needs `grants`, which take the role admin.
@@ -210,7 +210,7 @@ async def upgrade_plugin(exchange: Exchange) -> ASGIResponse:
         "configuration_incomplete",
     ],
 )
-async def rollback_plugin(exchange: Exchange) -> ASGIResponse:
+async def rollback_plugin(exchange: Exchange) -> ASGIApp:
     """Go back to an earlier version, by default the one before the last change."""
     asked = await exchange.optional_body(commands.NamedVersion)
     view = await upgrade.rollback(exchange.platform, exchange.caller, exchange.id("pluginId"), asked.version)
@@ -233,7 +233,7 @@ async def rollback_plugin(exchange: Exchange) -> ASGIResponse:
     replies=_CHANGED,
     problems=["not_found", "wrong_state"],
 )
-async def configure_plugin(exchange: Exchange) -> ASGIResponse:
+async def configure_plugin(exchange: Exchange) -> ASGIApp:
     """Change a plugin's configuration by JSON merge patch (RFC 7396).
 
     The result has to fit the manifest's `configuration` schema. Properties that it marks `writeOnly` are secrets: they
@@ -252,7 +252,7 @@ async def configure_plugin(exchange: Exchange) -> ASGIResponse:
     replies=[Reply(200, "The plugin, uninstalled.", views.PluginDetail, {**examples.DETAIL, "status": "uninstalled"})],
     problems=["not_found", "wrong_state", "dependency_conflict"],
 )
-async def uninstall_plugin(exchange: Exchange) -> ASGIResponse:
+async def uninstall_plugin(exchange: Exchange) -> ASGIApp:
     """Uninstall a plugin.
 
     Its name is free again, its secrets are gone, and a listing of it is withdrawn. Its history stays for the audit and
@@ -271,7 +271,7 @@ async def uninstall_plugin(exchange: Exchange) -> ASGIResponse:
     replies=[Reply(200, "The listing.", views.ListingView, examples.LISTING)],
     problems=["not_found", "wrong_state", "name_taken"],
 )
-async def publish_plugin(exchange: Exchange) -> ASGIResponse:
+async def publish_plugin(exchange: Exchange) -> ASGIApp:
     """Offer a version to every tenant, by default the one in use.
 
     Publishing again replaces the version that is offered. The manifest needs a description, an author and a category.
@@ -296,7 +296,7 @@ async def publish_plugin(exchange: Exchange) -> ASGIResponse:
     ],
     problems=["not_found", "conflict"],
 )
-async def withdraw_plugin(exchange: Exchange) -> ASGIResponse:
+async def withdraw_plugin(exchange: Exchange) -> ASGIApp:
     """Take a plugin's listing back; who installed it keeps it."""
     found = await marketplace.withdraw(exchange.platform, exchange.caller, exchange.id("pluginId"))
     return json_answer(present.listing(found))

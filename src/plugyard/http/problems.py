@@ -1,6 +1,6 @@
 """Problem documents (RFC 9457): the one table from an error's code to its status, and the document that tells of it.
 
-Every answer that is an error comes from here, the framework's own included. ``docs/errors.md`` explains each code to
+Every answer that is an error comes from here, the server's own included. ``docs/errors.md`` explains each code to
 callers; a test holds the two against each other.
 """
 
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
 from plugyard.application.activate import ConfigurationIncomplete
 from plugyard.application.upgrade import ConsentRequired
@@ -151,13 +150,6 @@ def problem_of(error: BaseException, *, instance: str, request_id: str) -> Probl
 def _known(error: BaseException) -> PlugyardError:
     if isinstance(error, PlugyardError):
         return error if error.code in PROBLEMS else PlugyardError(error.message)
-    if isinstance(error, MethodNotAllowedException):
-        # A GET is also answered without its body (HEAD), and every address tells what it takes (OPTIONS).
-        return MethodNotAllowed(", ".join(sorted((error.headers or {}).get("allow", "").split(", "))))
-    if isinstance(error, NotFoundException):
-        return RouteNotFound()
-    if isinstance(error, HTTPException) and error.status_code < 500:
-        return MalformedRequest(error.detail or None)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFull()
     return PlugyardError("Something went wrong inside; the service's log has it under this request's id.")

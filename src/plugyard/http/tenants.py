@@ -1,6 +1,6 @@
 """Tenants over HTTP: made by operators; each tenant's own policy and audit trail."""
 
-from litestar.response.base import ASGIResponse
+from starlette.types import ASGIApp
 
 from plugyard.application import history, tenants
 from plugyard.domain.identity import Action
@@ -21,7 +21,7 @@ _TAG = "Keys and tenants"
     query=PAGE,
     replies=[Reply(200, "A page.", views.PageView[views.TenantView], examples.page_of(examples.TENANT))],
 )
-async def list_tenants(exchange: Exchange) -> ASGIResponse:
+async def list_tenants(exchange: Exchange) -> ASGIApp:
     """List every tenant."""
     found = await tenants.tenants(exchange.platform, exchange.caller, page_of(exchange.query))
     return json_answer(present.page(found, present.tenant))
@@ -36,7 +36,7 @@ async def list_tenants(exchange: Exchange) -> ASGIResponse:
     replies=[Reply(201, "The tenant and its first admin key.", views.NewTenantView, examples.NEW_TENANT)],
     problems=["name_taken"],
 )
-async def create_tenant(exchange: Exchange) -> ASGIResponse:
+async def create_tenant(exchange: Exchange) -> ASGIApp:
     """Make a tenant and its first admin key."""
     asked = await exchange.body(commands.CreateTenant)
     tenant, key, secret = await tenants.create_tenant(exchange.platform, exchange.caller, asked.slug, asked.name)
@@ -51,7 +51,7 @@ async def create_tenant(exchange: Exchange) -> ASGIResponse:
     replies=[Reply(200, "The tenant.", views.TenantView, examples.TENANT)],
     problems=["not_found"],
 )
-async def own_tenant(exchange: Exchange) -> ASGIResponse:
+async def own_tenant(exchange: Exchange) -> ASGIApp:
     """Show the tenant that the key acts in."""
     return json_answer(present.tenant(await tenants.own_tenant(exchange.platform, exchange.caller)))
 
@@ -65,7 +65,7 @@ async def own_tenant(exchange: Exchange) -> ASGIResponse:
     replies=[Reply(200, "The tenant as it is now.", views.TenantView, examples.TENANT)],
     problems=["not_found"],
 )
-async def set_policy(exchange: Exchange) -> ASGIResponse:
+async def set_policy(exchange: Exchange) -> ASGIApp:
     """Decide which services every plugin of the tenant gets without an admin's consent."""
     asked = await exchange.body(commands.SetPolicy)
     return json_answer(present.tenant(await tenants.set_policy(exchange.platform, exchange.caller, asked.auto_grant)))
@@ -79,7 +79,7 @@ async def set_policy(exchange: Exchange) -> ASGIResponse:
     query=PAGE,
     replies=[Reply(200, "A page.", views.PageView[views.AuditView], examples.page_of(examples.AUDIT))],
 )
-async def list_audit(exchange: Exchange) -> ASGIResponse:
+async def list_audit(exchange: Exchange) -> ASGIApp:
     """List who did what in the tenant, newest first."""
     found = await history.audit(exchange.platform, exchange.caller, page_of(exchange.query))
     return json_answer(present.page(found, present.audit_entry))

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from litestar.response.base import ASGIResponse
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header  # type: ignore[import-untyped]
+from starlette.types import ASGIApp
 
 from plugyard.application.upload import ReceivedPackage, upload
 from plugyard.domain.errors import FieldError, InvalidInput, PlugyardError, TooLarge
@@ -83,7 +83,7 @@ FORM: dict[str, Any] = {
         "sandbox_unavailable",
     ],
 )
-async def upload_package(exchange: Exchange) -> ASGIResponse:
+async def upload_package(exchange: Exchange) -> ASGIApp:
     """Upload a package.
 
     It is checked, stored under its digest, and installed and activated as far as the tenant's policy, `activate` and

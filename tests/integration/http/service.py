@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from litestar import Litestar
 
 from plugyard.application.tenants import ensure_key
 from plugyard.domain.identity import Role, Tenant
-from plugyard.http.app import create_app
+from plugyard.http.app import Application, create_app
 from plugyard.infrastructure.telemetry import Telemetry
 from tests.memory.world import World, manifest
 
@@ -28,7 +27,7 @@ class Http:
     folder: Path
     world: World = field(init=False)
     telemetry: Telemetry = field(init=False)
-    app: Litestar = field(init=False)
+    app: Application = field(init=False)
     parts: dict[str, str] = field(default_factory=lambda: {"database": "ok"})
 
     def __post_init__(self) -> None:

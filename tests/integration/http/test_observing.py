@@ -13,7 +13,6 @@ from plugyard.domain.errors import Overloaded, SandboxUnavailable
 from plugyard.domain.execution import LogLine
 from plugyard.domain.identity import Role
 from plugyard.http import observability
-from plugyard.http.app import drain
 from tests.integration.http.service import KEYS, MISSING, Http, pointers, problem
 from tests.memory.sandbox import succeeded
 
@@ -155,7 +154,7 @@ async def test_a_stream_ends_when_the_service_drains(http: Http, admin: Any) -> 
     plugin_id = await logging_plugin(http, admin)
     stream = Stream(http, f"/api/v1/plugins/{plugin_id}/logs?follow=true")
     await stream.next()
-    drain(http.app)
+    http.app.drain()
     await asyncio.wait_for(stream.ended, 2)
     problem_parts = (await admin.get("/health/ready")).json()
     assert problem_parts["parts"]["service"] == "ending"

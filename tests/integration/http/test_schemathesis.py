@@ -14,8 +14,6 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from granian.constants import Interfaces
-from granian.server.embed import Server
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
@@ -24,6 +22,7 @@ from plugyard.domain.identity import Role
 from plugyard.domain.report import Finding, Report, Severity
 from plugyard.http import openapi
 from plugyard.http.app import OPERATIONS
+from plugyard.http.server import Server
 from tests.integration.http.service import KEYS, Http
 
 schema = schemathesis.openapi.from_dict(openapi.document(OPERATIONS, "1.0.0"))
@@ -44,8 +43,9 @@ def _serve(folder: Path, port: int, ended: threading.Event) -> None:
         http = Http(folder)
         object.__setattr__(http.world.platform, "inspector", RefusingInspector())
         await http.tenant()
-        server = Server(http.app, "127.0.0.1", port, interface=Interfaces.ASGI, log_enabled=False)
-        serving = asyncio.ensure_future(server.serve())
+        server = Server(http.app, drain_s=1)
+        listener = socket.create_server(("127.0.0.1", port))
+        serving = asyncio.ensure_future(server.serve([listener]))
         await asyncio.to_thread(ended.wait)
         server.stop()
         await serving

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from plugyard.cli import author
-from plugyard.cli.client import Client, Failure, told
+from plugyard.cli.client import Client, told
+from plugyard.cli.failure import Failure
 
 
 @pytest.mark.parametrize("runtime", sorted(author.TEMPLATES))

@@ -7,7 +7,7 @@ from cyclopts import App
 from cyclopts.config import Env, Toml
 
 from plugyard.cli import operator
-from plugyard.cli.client import Failure
+from plugyard.cli.failure import Failure
 from plugyard.settings import CONFIG_FILE, ENVIRONMENT_PREFIX, Settings
 
 

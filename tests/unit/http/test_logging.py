@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from plugyard.infrastructure.telemetry import Telemetry, configure_logging
+from plugyard.infrastructure.logs import configure_logging
+from plugyard.infrastructure.telemetry import Telemetry
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,6 @@ from plugyard.infrastructure.embedded.roles import (
     PLUGINS_DATABASE,
     SERVICE,
     SUPERUSER,
-    prepare_database,
 )
 
 _LOG_LIMIT_BYTES = 16 * 1024 * 1024
@@ -141,6 +140,9 @@ class EmbeddedPostgres:
             self._place = _Place(programs, cluster, account)
             await self._launch(self._place, [_free_port() for _ in range(5)])
             if not credentials.prepared:
+                # Imported here, because later starts have no need of it and of the database's client library.
+                from plugyard.infrastructure.embedded.preparation import prepare_database
+
                 await prepare_database(_url(SUPERUSER, credentials.superuser, self._port, "postgres"), credentials)
                 credentials.mark_prepared(self._data)
         except BaseException:

@@ -1,6 +1,6 @@
 """The sandbox as the application sees it: the port `Executor` on a pool of jailed environments.
 
-`bootstrap.py` makes one `Sandbox`; `application/execute.py` and `application/verify.py` use it. Whatever a plugin
+`bootstrap` makes one `Sandbox`; `application/execute.py` and `application/verify.py` use it. Whatever a plugin
 does comes back as an `Outcome`; only a sandbox that is full or away raises.
 """
 

@@ -1,4 +1,4 @@
-"""The service ``cache``: short-lived values of one plugin of one tenant, in this process. ``bootstrap.py`` makes it.
+"""The service ``cache``: short-lived values of one plugin of one tenant, in this process. ``bootstrap`` makes it.
 
 A plugin has so many entries and bytes; what it has not used for longest makes room. All plugins together have a budget
 as well, and there the plugin makes room that has not used its cache for longest.

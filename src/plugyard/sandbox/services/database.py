@@ -1,7 +1,7 @@
 """The service ``database``: SQL on the plugin's own schema, as the plugin's own role.
 
 PostgreSQL decides what a statement may reach. Kept here: one statement a call, parameters always bound, time, rows and
-bytes, and that nothing of an execution is open when the next begins. ``bootstrap.py`` makes it.
+bytes, and that nothing of an execution is open when the next begins. ``bootstrap`` makes it.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The service ``events``: a plugin publishes to its own tenant. ``bootstrap.py`` makes it.
+"""The service ``events``: a plugin publishes to its own tenant. ``bootstrap`` makes it.
 
 Publishing is a row in the outbox: an event that was published is delivered, if anybody listens, whatever happens next.
 """

@@ -1,4 +1,4 @@
-"""The service ``files``: a folder of the plugin's own in the object store, with a quota. ``bootstrap.py`` makes it.
+"""The service ``files``: a folder of the plugin's own in the object store, with a quota. ``bootstrap`` makes it.
 
 What a plugin calls a file never becomes a path as it is: each part is checked and written in letters that every store
 takes, and folders and files differ in form, so that ``a`` and ``a/b`` may both be there.

@@ -1,6 +1,6 @@
 """Which service a plugin's call reaches, and whether it may. Asked by ``outside.calls`` for every call.
 
-The grant comes from the service's own record of the execution, never from what the environment says. ``bootstrap.py``
+The grant comes from the service's own record of the execution, never from what the environment says. ``bootstrap``
 makes one ``Services`` and offers what this server has; what is not offered answers that it is unavailable.
 """
 

@@ -1,0 +1,174 @@
+"""Puts the store, the use cases, the plugins' services and the HTTP application together.
+
+``service.py`` imports it while PostgreSQL and the zygotes start: most of a start's time is the loading of libraries.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+import uuid_utils
+
+from plugyard import __version__
+from plugyard.application.housekeeping import drop_data, sweep_orphans
+from plugyard.application.observe import check_all_health
+from plugyard.application.platform import Platform
+from plugyard.application.publish import Published, publish
+from plugyard.application.tenants import ensure_key, ensure_tenant
+from plugyard.bootstrap.keys import Keys
+from plugyard.bootstrap.limits import policies
+from plugyard.domain.identity import Role
+from plugyard.gate.jailed import JailedInspector
+from plugyard.http.app import Application, create_app
+from plugyard.http.server import Server
+from plugyard.infrastructure.embedded.roles import SERVICE
+from plugyard.infrastructure.embedded.server import Urls
+from plugyard.infrastructure.objects import FolderObjects
+from plugyard.infrastructure.postgres.migrations import migrate
+from plugyard.infrastructure.postgres.plugin_databases import PostgresPluginDatabases
+from plugyard.infrastructure.postgres.recorder import PostgresRecorder
+from plugyard.infrastructure.postgres.store import PostgresStore
+from plugyard.infrastructure.telemetry import Telemetry
+from plugyard.sandbox.outside.executor import Sandbox
+from plugyard.sandbox.services.base import Scope, Service
+from plugyard.sandbox.services.cache import CacheService
+from plugyard.sandbox.services.database import DatabaseLimits, DatabaseService
+from plugyard.sandbox.services.database_connections import Connections
+from plugyard.sandbox.services.events import EventsService
+from plugyard.sandbox.services.files import FilesService
+from plugyard.sandbox.services.later import Later
+from plugyard.sandbox.services.registry import Services
+from plugyard.settings import MEGABYTE, Settings
+
+DRAIN_S = 10.0
+log = structlog.get_logger("plugyard")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """What runs beside this process and is up already."""
+
+    sandbox: Sandbox
+    services: Services
+    inspector: JailedInspector
+    urls: Urls
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """The parts that the service goes on using."""
+
+    platform: Platform
+    store: PostgresStore
+    app: Application
+    server: Server
+    egress: Later
+
+    def cut_executions(self) -> None:
+        """End what still executes; each is recorded as cancelled."""
+        for execution_id in list(self.platform.running):
+            self.platform.executor.cancel(execution_id)
+
+    async def judge_health(self, since: datetime) -> None:
+        """Judge the health of every plugin that ran since then."""
+        await check_all_health(self.platform, ran_since=since)
+
+
+async def assemble(
+    settings: Settings,
+    keys: Keys,
+    processes: Processes,
+    ready: Callable[[PostgresStore], Awaitable[Mapping[str, Any]]],
+    parts: AsyncExitStack,
+) -> Assembled:
+    """Open the store and build everything on it; ``parts`` learns how to close what was opened."""
+    pepper = bytes.fromhex(keys.pepper)
+    await migrate(processes.urls.owner_url, SERVICE)
+    store, recorder = PostgresStore(processes.urls.service_url), PostgresRecorder(processes.urls.service_url)
+    await store.open()
+    parts.push_async_callback(store.close)
+    await recorder.open()
+    parts.push_async_callback(recorder.close)
+    await store.ensure_partitions()
+    telemetry = Telemetry(processes.sandbox.environments)
+    databases = PostgresPluginDatabases(processes.urls.keeper_url, pepper)
+    platform = Platform(
+        store,
+        FolderObjects(settings.data / "objects"),
+        recorder,
+        processes.inspector,
+        processes.sandbox,
+        databases,
+        lambda: datetime.now(UTC),
+        lambda: str(uuid_utils.uuid7()),
+        pepper,
+        policies(settings),
+        telemetry.execution,
+    )
+    parts.push_async_callback(platform.settle)
+    egress = Later(frozenset({"request"}), _make_egress)
+    offer_services(processes.services, platform, databases, egress, settings)
+    await _make_keys_known(platform, keys, settings.tenant)
+    app = create_app(
+        platform,
+        telemetry=telemetry,
+        ready=partial(ready, store),
+        upload_folder=settings.data / "uploads",
+        max_upload_bytes=settings.max_package_mb * MEGABYTE,
+        version=__version__,
+    )
+    return Assembled(platform, store, app, Server(app, drain_s=DRAIN_S), egress)
+
+
+async def tidy(assembled: Assembled, settings: Settings) -> None:
+    """Drop what has served its time, and make the partitions of the days to come; once."""
+    kept = timedelta(days=settings.retention_days)
+    swept = await sweep_orphans(assembled.platform)
+    dropped = await drop_data(assembled.platform, timedelta(days=settings.plugin_data_retention_days))
+    await assembled.store.ensure_partitions()
+    await assembled.store.clean_up(kept, kept)
+    log.debug("tidied", orphans=swept, uninstalled=dropped)
+
+
+async def _make_keys_known(platform: Platform, keys: Keys, slug: str) -> None:
+    tenant = await ensure_tenant(platform, slug, slug.capitalize())
+    name = "the service's own admin key"
+    await ensure_key(platform, keys.admin, name=name, role=Role.ADMIN, tenant_id=tenant.id)
+    await ensure_key(platform, keys.operator, name="operator key", role=Role.OPERATOR, tenant_id=None)
+
+
+def offer_services(
+    services: Services, platform: Platform, databases: PostgresPluginDatabases, egress: Later, settings: Settings
+) -> None:
+    """What plugins may call of this server."""
+    limits = DatabaseLimits(statement_ms=settings.plugin_statement_ms)
+    session = limits.session_settings()
+    connections = Connections(
+        databases.provide,
+        lambda tenant_id, plugin_id: databases.address(tenant_id, plugin_id, session),
+        at_most=settings.plugin_connections,
+        per_tenant=settings.plugin_connections_per_tenant,
+    )
+
+    async def write(scope: Scope, topic: str, payload: Any, hops: int) -> None:
+        said = Published(topic, payload, hops)
+        await publish(platform, scope.tenant_id, scope.plugin_id, scope.execution_id, said)
+
+    services.offer("database", DatabaseService(connections, limits))
+    services.offer(
+        "cache",
+        CacheService(plugin_bytes=settings.cache_mb_per_plugin * MEGABYTE, total_bytes=settings.cache_mb * MEGABYTE),
+    )
+    services.offer("events", EventsService(write))
+    services.offer("http", egress)
+    services.offer("files", FilesService(platform.objects, plugin_bytes=settings.files_mb_per_plugin * MEGABYTE))
+
+
+def _make_egress() -> Service:
+    from plugyard.sandbox.services.http import HttpEgress
+
+    return HttpEgress()

@@ -1,0 +1,55 @@
+"""The settings as the parts understand them: each part has limits of its own, in its own units."""
+
+from plugyard import __version__
+from plugyard.application.platform import Policies
+from plugyard.domain.health import SuspensionRule
+from plugyard.domain.limits import LimitPolicy
+from plugyard.domain.versions import Version
+from plugyard.gate.limits import GateLimits
+from plugyard.sandbox.outside.pool import PoolSettings
+from plugyard.settings import MEGABYTE, Settings
+
+
+def policies(settings: Settings) -> Policies:
+    """What the use cases keep to."""
+    return Policies(
+        LimitPolicy(
+            settings.default_memory_mb,
+            settings.max_memory_mb,
+            settings.default_timeout_ms,
+            settings.max_timeout_ms,
+            settings.max_cpu_ms,
+            settings.max_output_kb * 1024,
+            settings.max_log_lines,
+            settings.max_log_kb * 1024,
+            settings.max_service_calls,
+            settings.max_service_mb * MEGABYTE,
+        ),
+        SuspensionRule(settings.suspend_minimum, settings.suspend_ratio, settings.suspend_window_s),
+        settings.health_window_s,
+        platform_version=Version.parse(__version__),
+    )
+
+
+def gate_limits(settings: Settings) -> GateLimits:
+    """What a package may be."""
+    return GateLimits(
+        packed_bytes=settings.max_package_mb * MEGABYTE,
+        unpacked_bytes=settings.max_unpacked_mb * MEGABYTE,
+        entry_bytes=min(settings.max_unpacked_mb, 100) * MEGABYTE,
+        entries=settings.max_entries,
+        bundle_bytes=settings.max_bundle_mb * MEGABYTE,
+        deadline_s=settings.gate_timeout_s,
+    )
+
+
+def pool_settings(settings: Settings) -> PoolSettings:
+    """How many environments there may be."""
+    return PoolSettings(
+        spares=settings.spares,
+        max_environments=settings.max_environments,
+        memory_bytes=settings.environment_memory_mb * MEGABYTE,
+        queue_per_tenant=settings.queue_per_tenant,
+        idle_s=settings.idle_s,
+        max_age_s=settings.max_age_s,
+    )

@@ -1,0 +1,256 @@
+"""The life of the embedded service: what starts when, what is watched, and how everything ends.
+
+``cli/running.py`` runs a ``Service`` in the foreground.
+"""
+
+import asyncio
+import contextlib
+import gc
+import importlib
+import json
+import os
+import socket
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from plugyard.bootstrap.keys import CannotStart, Keys, write_private
+from plugyard.bootstrap.limits import gate_limits, pool_settings
+from plugyard.domain.errors import PlugyardError
+from plugyard.gate.jailed import JailedInspector
+from plugyard.infrastructure.embedded.errors import EmbeddedPostgresError
+from plugyard.infrastructure.embedded.server import EmbeddedPostgres, Urls
+from plugyard.infrastructure.logs import configure_logging
+from plugyard.sandbox.outside.compiler import CompilerLimits
+from plugyard.sandbox.outside.components import CompiledFolder
+from plugyard.sandbox.outside.executor import Sandbox
+from plugyard.sandbox.outside.guests import GuestBuildError, build_guests
+from plugyard.sandbox.services.registry import Services
+from plugyard.settings import MEGABYTE, Settings
+
+if TYPE_CHECKING:
+    from plugyard.bootstrap.assembly import Assembled
+    from plugyard.infrastructure.postgres.store import PostgresStore
+
+SERVICE_FILE = "service.json"
+Progress = Callable[[str, float | None], None]
+log = structlog.get_logger("plugyard")
+
+
+class Service:
+    """The embedded service: everything on one machine, started and ended together.
+
+    ``start`` brings the parts up in the order of their need and ``stop`` takes down whatever is up, in reverse.
+    """
+
+    def __init__(self, settings: Settings, progress: Progress = lambda step, fraction: None) -> None:
+        self.settings = settings
+        self.url = ""
+        self.admin_key = ""
+        self._progress = progress
+        self._parts = AsyncExitStack()
+        self._failed = asyncio.Event()
+        self._draining = False
+
+    async def start(self) -> None:
+        """Start everything; raises ``CannotStart`` with what to do about it."""
+        settings = self.settings
+        configure_logging(settings.log_format, settings.log_level)
+        try:
+            settings.data.mkdir(parents=True, exist_ok=True)
+            await self._start(_bound(settings.host, settings.port))
+        except OSError as error:
+            raise CannotStart(f"the data folder {settings.data} cannot be used: {error}") from error
+        except (EmbeddedPostgresError, GuestBuildError) as error:
+            raise CannotStart(str(error)) from error
+        except PlugyardError as error:
+            raise CannotStart(error.message) from error
+
+    async def _start(self, listener: socket.socket) -> None:
+        settings = self.settings
+        self._parts.callback(listener.close)
+        inspector = JailedInspector(gate_limits(settings), enforced=not settings.unsafe_no_jail)
+        self._parts.push_async_callback(inspector.close)
+        services = Services(settings.service_calls_per_s)
+        keys = Keys.of(settings.data, settings.admin_key)
+        # These know nothing of each other, so they come up side by side; the libraries that only this process needs
+        # load meanwhile, which takes as long as the processes do.
+        (postgres, urls), sandbox, _, assembly = await together(
+            self._start_postgres(),
+            self._start_sandbox(services, bytes.fromhex(keys.pepper)),
+            inspector.start(),
+            asyncio.to_thread(importlib.import_module, "plugyard.bootstrap.assembly"),
+        )
+        self.admin_key = keys.admin
+        processes = assembly.Processes(sandbox, services, inspector, urls)
+
+        async def ready(store: "PostgresStore") -> dict[str, str]:
+            return await self._ready(store, postgres, sandbox, inspector)
+
+        assembled = await assembly.assemble(settings, keys, processes, ready, self._parts)
+        await self._serve(assembled, listener)
+        for work in (self._watch(postgres), self._judge_health(assembled), self._tidy(assembly, assembled)):
+            self._run_beside(work)
+        write_private(settings.data / SERVICE_FILE, json.dumps({"url": self.url, "pid": os.getpid()}))
+        self._parts.callback(lambda: (settings.data / SERVICE_FILE).unlink(missing_ok=True))
+        # What lives now lives as long as the service. The collector need not walk through it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
+        assembled.egress.load()
+        log.info("ready", url=self.url, jail=not settings.unsafe_no_jail)
+        if settings.unsafe_no_jail:
+            log.warning("plugins run without the process jail (--unsafe-no-jail): WebAssembly alone holds them")
+
+    async def stop(self) -> None:
+        """End everything that was started; what executes now may end first."""
+        self._draining = True
+        await self._parts.aclose()
+
+    async def failed(self) -> None:
+        """Wait until a part that cannot be replaced has ended; the service should then be stopped."""
+        await self._failed.wait()
+
+    # --- the parts ---------------------------------------------------------------------------------------------------
+
+    async def _start_postgres(self) -> tuple[EmbeddedPostgres, Urls]:
+        self._progress("starting PostgreSQL", None)
+        postgres = EmbeddedPostgres(self.settings.data)
+        self._parts.push_async_callback(postgres.stop)
+        return postgres, await postgres.start(lambda sentence: self._progress(sentence, None))
+
+    async def _start_sandbox(self, services: Services, secret: bytes) -> Sandbox:
+        settings = self.settings
+        guests = await build_guests(settings.guests, self._progress)
+        # Behind the sandbox in the order of ends: what still runs may need them.
+        self._parts.push_async_callback(services.close)
+        compiled = CompiledFolder(settings.data / "compiled", secret, settings.compiled_cache_mb * MEGABYTE)
+        sandbox = Sandbox(
+            guests,
+            pool_settings(settings),
+            services=services,
+            enforced=not settings.unsafe_no_jail,
+            compiled=compiled,
+            compiling=CompilerLimits(timeout_s=settings.compile_timeout_s),
+            modules_denied=settings.modules_denied,
+        )
+        self._parts.push_async_callback(sandbox.close)
+        await sandbox.start()
+        return sandbox
+
+    async def _ready(
+        self, store: "PostgresStore", postgres: EmbeddedPostgres, sandbox: Sandbox, inspector: JailedInspector
+    ) -> dict[str, str]:
+        """Each part's state, for the health report: ``ok``, a warning, or what is wrong."""
+        parts = {"sandbox": "ok" if sandbox.alive else "away", "gate": "ok" if inspector.alive else "away"}
+        try:
+            async with asyncio.timeout(2):
+                await store.ping()
+            parts["database"] = "ok"
+        except (PlugyardError, TimeoutError):
+            parts["database"] = "slow" if postgres.running else "away"
+        if self.settings.unsafe_no_jail:
+            parts["jail"] = "warning: plugins run without the process jail (--unsafe-no-jail)"
+        return parts
+
+    async def _serve(self, assembled: "Assembled", listener: socket.socket) -> None:
+        server = assembled.server
+        serving = asyncio.create_task(server.serve([listener]))
+        serving.add_done_callback(self._ended_by_itself)
+
+        async def end() -> None:
+            assembled.app.drain()
+            server.stop()
+            # What executes now may end within the server's own patience; what takes longer is cut, and recorded so.
+            await asyncio.wait([serving])
+            assembled.cut_executions()
+
+        self._parts.push_async_callback(end)
+        self.url = f"http://{_shown(self.settings.host)}:{listener.getsockname()[1]}"
+        listening = asyncio.create_task(server.listening.wait())
+        await asyncio.wait((listening, serving), return_when=asyncio.FIRST_COMPLETED)
+        listening.cancel()
+
+    def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something until the service ends; that it ends by itself is an end of the service."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended_by_itself)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._parts.push_async_callback(end)
+
+    def _ended_by_itself(self, task: asyncio.Task[None]) -> None:
+        if not self._draining and not task.cancelled():
+            log.error("a part of the service has ended", part=task.get_coro(), error=repr(task.exception()))
+            self._failed.set()
+
+    async def _watch(self, postgres: EmbeddedPostgres) -> None:
+        """PostgreSQL died: start it again where it was; nothing that was acknowledged is lost by that."""
+        while True:
+            await asyncio.sleep(0.2)
+            if not postgres.running and not self._draining:
+                log.error("PostgreSQL has ended; starting it again")
+                await postgres.restart()
+
+    async def _judge_health(self, assembled: "Assembled") -> None:
+        every = self.settings.health_interval_s
+        while True:
+            since = datetime.now(UTC) - timedelta(seconds=2 * every)
+            await asyncio.sleep(every)
+            with _logged("judging health"):
+                await assembled.judge_health(since)
+
+    async def _tidy(self, assembly: Any, assembled: "Assembled") -> None:
+        while True:
+            with _logged("tidying"):
+                await assembly.tidy(assembled, self.settings)
+            await asyncio.sleep(3600)
+
+
+async def together(*works: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Run all at once; the first error cancels the others and is raised as it is."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+@contextlib.contextmanager
+def _logged(work: str) -> Iterator[None]:
+    """Work that is done again later anyway: an error is told, and ends nothing."""
+    try:
+        yield
+    except PlugyardError as error:
+        log.warning(f"{work} failed", error=error.message)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket on the port asked for, or on a free one for 0; it refuses connections until somebody listens."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise CannotStart(
+            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with --port"
+        ) from error
+    return listener
+
+
+def _shown(host: str) -> str:
+    """The host as a client on this machine names it."""
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,140 @@
+"""The HTTP server: uvicorn in this process and on this event loop, with bounds on what comes before a request's body.
+
+``bootstrap`` runs one. uvicorn reads HTTP/1.1 with llhttp, which judges every byte and bounds none of it; what a
+stranger may send before anything of ours looks at it is bounded here.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from plugyard.http.problems import MEDIA_TYPE, PROBLEMS
+
+MAX_HEAD_BYTES = 64 * 1024
+HEAD_WITHIN_S = 30.0
+KEEP_ALIVE_S = 75.0
+_BACKLOG = 1024
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, where the head of a request has a size and a time (RFC 6585, section 5; RFC 9110, 15.5.9)."""
+
+    _head_bytes = 0
+    _in_head = True
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection that says nothing is ended like one that says it too slowly."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timer."""
+        self._head_is_there()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what comes while the head is not complete."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_timer is None:
+                self._expect_head()
+        super().data_received(data)
+        # llhttp hands a field over when it is whole, so a head that never ends is seen by its bytes alone.
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse("malformed_request", f"The head of the request has more than {MAX_HEAD_BYTES} bytes.")
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._in_head = False
+        self._head_is_there()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The next byte begins another head."""
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP as every other fault is answered, and close."""
+        self._refuse("malformed_request", "What was sent is no HTTP/1.1 request.")
+
+    def _expect_head(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_WITHIN_S, self._head_is_late)
+
+    def _head_is_there(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self._head_bytes:
+            self._refuse("request_timeout", f"The head was not complete within {HEAD_WITHIN_S:g} seconds.")
+        else:
+            self.transport.close()
+
+    def _refuse(self, code: str, detail: str) -> None:
+        """Answer by hand: there is no request yet that the application could answer."""
+        status, title = PROBLEMS[code]
+        document: dict[str, Any] = {
+            "type": f"/docs#problem-{code}",
+            "title": title,
+            "status": status,
+            "detail": detail,
+            "code": code,
+            "errors": [],
+        }
+        body = msgspec.json.encode(document)
+        head = (
+            f"HTTP/1.1 {status} {title}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + body)
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """Serves one application on one socket until it is told to stop. Signals are the command line's business."""
+
+    def __init__(self, app: ASGIApp, *, drain_s: float = 10.0) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=BoundedProtocol,
+                ws="none",
+                lifespan="off",
+                loop="none",
+                log_config=None,
+                log_level="error",  # what strangers send wrong is answered, and is no news
+                access_log=False,
+                backlog=_BACKLOG,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=int(KEEP_ALIVE_S),
+                timeout_graceful_shutdown=int(drain_s),
+            )
+        )
+
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to whoever runs this process."""
+        yield
+
+    def stop(self) -> None:
+        """Take no more requests; what is under way may end first."""
+        self.should_exit = True
