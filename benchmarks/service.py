@@ -13,6 +13,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -104,32 +105,46 @@ def plugin(name: str, runtime: str = "python", code: str = CODE, entry: str = "m
     return packed.getvalue()
 
 
-class Caller:
+class Caller(asyncio.Protocol):
     """One keep-alive connection that sends a prepared request: as little work on this side as can be."""
 
     def __init__(self, address: tuple[str, int], request: bytes) -> None:
         self.address, self.request = address, request
+        self.buffer = b""
+        self.answered: asyncio.Future[bytes] | None = None
 
     async def open(self) -> "Caller":
-        self.reader, self.writer = await asyncio.open_connection(*self.address)
+        self.loop = asyncio.get_running_loop()
+        self.transport, _ = await self.loop.create_connection(lambda: self, *self.address)
         return self
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head, found, body = self.buffer.partition(b"\r\n\r\n")
+        if not found:
+            return
+        length = int(re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)[1])  # type: ignore[index]
+        if len(body) >= length and self.answered is not None and not self.answered.done():
+            self.answered.set_result(self.buffer)
+            self.buffer = b""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.answered is not None and not self.answered.done():
+            self.answered.set_exception(error or ConnectionError("the service closed the connection"))
 
     async def call(self) -> float:
         """One request; the milliseconds until its whole answer was there."""
         began = time.perf_counter()
-        self.writer.write(self.request)
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 200"):
-            raise SystemExit(head.decode())
-        length = int(next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))[15:])
-        body = await self.reader.readexactly(length)
+        self.answered = self.loop.create_future()
+        self.transport.write(self.request)
+        answer = await self.answered
         took = (time.perf_counter() - began) * 1e3
-        if b'"succeeded"' not in body:
-            raise SystemExit(body.decode())
+        if not answer.startswith(b"HTTP/1.1 200") or b'"succeeded"' not in answer:
+            raise SystemExit(answer.decode())
         return took
 
     def close(self) -> None:
-        self.writer.close()
+        self.transport.close()
 
 
 Make = Callable[[], Caller]

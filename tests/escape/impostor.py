@@ -75,8 +75,9 @@ def lie(channel: socket.socket, descriptors: list[int], params: zygote.Params) -
     """The role: honest until the function is called."""
     jail.close(jail.JailConfig.from_params(params), [channel.fileno()])
     channel.sendall(READY)
+    frames = wire.Receiver(channel)
     while True:
-        request = wire.decode_to_environment(wire.receive(channel))
+        request = wire.decode_to_environment(frames.receive())
         if isinstance(request, wire.Prepare):
             wire.send(channel, wire.Prepared(request.bundle))
         elif isinstance(request, wire.Load):

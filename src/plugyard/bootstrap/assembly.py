@@ -44,7 +44,6 @@ from plugyard.sandbox.services.later import Later
 from plugyard.sandbox.services.registry import Services
 from plugyard.settings import MEGABYTE, Settings
 
-DRAIN_S = 10.0
 log = structlog.get_logger("plugyard")
 
 
@@ -121,7 +120,7 @@ async def assemble(
         max_upload_bytes=settings.max_package_mb * MEGABYTE,
         version=__version__,
     )
-    return Assembled(platform, store, app, Server(app, drain_s=DRAIN_S), egress)
+    return Assembled(platform, store, app, Server(app), egress)
 
 
 async def tidy(assembled: Assembled, settings: Settings) -> None:

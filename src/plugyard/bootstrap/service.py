@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from plugyard.infrastructure.postgres.store import PostgresStore
 
 SERVICE_FILE = "service.json"
+DRAIN_S, CUT_S = 10.0, 3.0
 Progress = Callable[[str, float | None], None]
 log = structlog.get_logger("plugyard")
 
@@ -164,9 +165,12 @@ class Service:
         async def end() -> None:
             assembled.app.drain()
             server.stop()
-            # What executes now may end within the server's own patience; what takes longer is cut, and recorded so.
-            await asyncio.wait([serving])
+            # What executes now may end first; what takes longer is cut, recorded so, and its caller told.
+            await asyncio.wait([serving], timeout=DRAIN_S)
             assembled.cut_executions()
+            await asyncio.wait([serving], timeout=CUT_S)
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
 
         self._parts.push_async_callback(end)
         self.url = f"http://{_shown(self.settings.host)}:{listener.getsockname()[1]}"

@@ -9,6 +9,10 @@ from starlette.types import Receive, Scope, Send
 
 encode = msgspec.json.Encoder().encode
 JSON = "application/json"
+EXTENSION = "plugyard"
+"""The name of the server's own extension of ASGI's scope; `server.Direct` says what it can."""
+WHOLE = "plugyard.answer"
+"""The type of a message that is a whole answer. `middleware.Around` passes it on in the server's terms."""
 
 
 class Answer:
@@ -35,9 +39,7 @@ class Answer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; a HEAD request gets the same headers and no body (RFC 9110, 9.3.2)."""
-        await send({"type": "http.response.start", "status": self.status, "headers": self._sent})
-        body = b"" if scope.get("method") == "HEAD" else self.body
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+        await send({"type": WHOLE, "status": self.status, "headers": self._sent, "body": self.body})
 
 
 def json_answer(value: Any, *, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> Answer:

@@ -11,7 +11,7 @@ from starlette.types import Receive
 
 from plugyard.application.platform import Platform
 from plugyard.application.schemas import deeper_than
-from plugyard.domain.errors import FieldError, InvalidInput
+from plugyard.domain.errors import FieldError, InvalidInput, TooLarge
 from plugyard.domain.identity import Caller
 from plugyard.http.bodies import (
     DEFAULT_CAP,
@@ -61,6 +61,7 @@ class Exchange:
     declared: Mapping[str, Any] = field(default_factory=dict)  # the headers that the operation declares, as values
     state: dict[str, Any] = field(default_factory=dict)  # what the log's line on this request is to say
     receive: Receive = field(kw_only=True)
+    direct: Any = field(default=None, kw_only=True)  # the server's extension `Direct`, where it has it
 
     @property
     def platform(self) -> Platform:
@@ -98,4 +99,9 @@ class Exchange:
     async def raw_body(self, cap: int) -> bytes:
         """The body's bytes, declared as JSON."""
         check_media_type(self.headers, (JSON_TYPE,))
-        return await read_body(self.receive, self.headers, cap)
+        whole: bytes | None = None if self.direct is None else self.direct.body()
+        if whole is None:
+            return await read_body(self.receive, self.headers, cap)
+        if len(whole) > cap:
+            raise TooLarge(f"The body has {len(whole)} bytes; at most {cap} are taken here.")
+        return whole

@@ -3,7 +3,6 @@
 ``execute_function`` is the service's hot path: the input and the output pass through it as bytes.
 """
 
-import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,7 @@ import msgspec
 from starlette.types import ASGIApp
 
 from plugyard.application import history
-from plugyard.application.execute import Call, Executed, execute
+from plugyard.application.execute import Call, execute
 from plugyard.application.ports import ExecutionFilter
 from plugyard.domain.errors import NotOffered
 from plugyard.domain.execution import ExecutionStatus
@@ -21,7 +20,7 @@ from plugyard.http import commands, examples, present, views
 from plugyard.http.answers import json_answer
 from plugyard.http.bodies import decode
 from plugyard.http.exchange import Exchange
-from plugyard.http.operations import Body, Reply, operation
+from plugyard.http.operations import EXECUTE, Body, Reply, operation
 from plugyard.http.queries import PAGE, Parameter, choice_of, moment, page_of, text
 
 MAX_INPUT_BYTES = 5_000_000
@@ -51,7 +50,7 @@ IDEMPOTENCY_KEY = Parameter(
 
 @operation(
     "POST",
-    "/api/v1/plugins/{pluginId}/execute",
+    EXECUTE,
     tag=_TAG,
     action=Action.EXECUTE,
     query=(IDEMPOTENCY_KEY,),
@@ -96,7 +95,7 @@ async def execute_function(exchange: Exchange) -> ASGIApp:
         exchange.declared["Idempotency-Key"],
         _trace(exchange.headers),
     )
-    executed = await _to_its_end(exchange, exchange.id("pluginId"), call)
+    executed = await execute(exchange.platform, exchange.caller, exchange.id("pluginId"), call)
     execution = executed.execution
     exchange.state["execution_id"] = execution.id
     view = views.ExecutedView(
@@ -129,20 +128,6 @@ def _asked(raw: bytes) -> commands.ExecuteFunction:
     if asked.mode == "async":
         raise NotOffered("Asynchronous executions are not offered yet; leave mode out, or send sync.")
     return asked
-
-
-async def _to_its_end(exchange: Exchange, plugin_id: str, call: Call) -> Executed:
-    """Execute in a task of its own, so that a caller who leaves does not take the execution along."""
-    task = asyncio.ensure_future(execute(exchange.platform, exchange.caller, plugin_id, call))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        exchange.platform.in_background(_ended(task))
-        raise
-
-
-async def _ended(task: "asyncio.Future[Any]") -> None:
-    await asyncio.gather(task, return_exceptions=True)
 
 
 @operation(

@@ -1,7 +1,7 @@
 """What happens around every request: its id, the last net under all errors, its line in the log and in the counters."""
 
+import logging
 import time
-from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -9,6 +9,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plugyard.application.ports import Ids
+from plugyard.http.answers import EXTENSION, WHOLE
 from plugyard.http.problems import MEDIA_TYPE, Problem, problem_of
 from plugyard.http.telemetry import Telemetry
 
@@ -62,12 +63,13 @@ class Around:
 
         async def observed(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            kind = message["type"]
+            if kind in (WHOLE, "http.response.start"):
                 status = message["status"]
                 own = [*message["headers"], (b"x-request-id", request_id.encode("ascii"))]
                 names = {name for name, _ in own}
                 message["headers"] = own + [pair for pair in _COMMON if pair[0] not in names]
-            await send(message)
+            await (_send_whole(scope, send, message) if kind == WHOLE else send(message))
 
         try:
             await self._app(scope, receive, observed)
@@ -77,13 +79,16 @@ class Around:
             if problem.status == 500:
                 _log.exception("the request met an error that nobody expected")
             if status == 0:
-                await _send(scope, observed, problem)
+                await _send_problem(observed, problem)
         finally:
             self._tell(scope, status or 499, time.perf_counter() - began)
 
     def _tell(self, scope: Any, status: int, seconds: float) -> None:
         route = scope["route"].name if "route" in scope else "none"
         self._telemetry.request(scope["method"], route, status, seconds)
+        level = _level(scope["method"], route, status)
+        if not _log.is_enabled_for(level):
+            return
         state = scope["state"]
         caller = state.get("caller")
         facts: dict[str, Any] = {
@@ -99,26 +104,35 @@ class Around:
             facts["executionId"] = state["execution_id"]
         if "problem" in state:
             facts["problem"] = state["problem"]
-        _level(scope["method"], route, status)("request", **facts)
+        _log.log(level, "request", **facts)
 
 
-def _level(method: str, route: str, status: int) -> Callable[..., Any]:
+def _level(method: str, route: str, status: int) -> int:
     """How loud a request is told of: changes and refusals at once, what only reads or executes when it is asked for.
 
     An execution has a durable record of its own; a line for each would say it twice and cost more than the execution.
     """
     if status >= 500:
-        return cast("Callable[..., Any]", _log.warning)
+        return logging.WARNING
     ordinary = route in _QUIET or method in ("GET", "HEAD") or route.endswith("/execute")
-    return cast("Callable[..., Any]", _log.debug if ordinary and status < 400 else _log.info)
+    return logging.DEBUG if ordinary and status < 400 else logging.INFO
 
 
-async def _send(scope: Scope, send: Send, problem: Problem) -> None:
+async def _send_problem(send: Send, problem: Problem) -> None:
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),
         (b"content-length", str(len(problem.body)).encode()),
         *((name.encode(), value.encode("latin-1")) for name, value in problem.headers),
     ]
-    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
-    body = b"" if scope["method"] == "HEAD" else problem.body
+    await send({"type": WHOLE, "status": problem.status, "headers": headers, "body": problem.body})
+
+
+async def _send_whole(scope: Scope, send: Send, message: Message) -> None:
+    """A whole answer: at once where the server can, in ASGI's two messages elsewhere."""
+    direct = scope.get("extensions", {}).get(EXTENSION)
+    if direct is not None:
+        await direct.answer(message["status"], message["headers"], message["body"])
+        return
+    await send({"type": "http.response.start", "status": message["status"], "headers": message["headers"]})
+    body = b"" if scope["method"] == "HEAD" else message["body"]
     await send({"type": "http.response.body", "body": body, "more_body": False})

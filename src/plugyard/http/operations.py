@@ -18,12 +18,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plugyard.application.platform import require
 from plugyard.domain.identity import Action
-from plugyard.http.answers import JSON, Answer
+from plugyard.http.answers import EXTENSION, JSON, Answer
 from plugyard.http.auth import caller_of
 from plugyard.http.exchange import Exchange, Service
 from plugyard.http.problems import MethodNotAllowed
 from plugyard.http.queries import Parameter, read_headers, read_query
 
+EXECUTE = "/api/v1/plugins/{pluginId}/execute"
 Handler = Callable[[Exchange], Awaitable[ASGIApp]]
 
 
@@ -136,13 +137,17 @@ class Methods:
 
 
 def routes_of(operations: Sequence[Operation], service: Service) -> list[Route]:
-    """Starlette's routes for all operations: one for each path, those with fewer parameters first."""
+    """Starlette's routes for all operations: one for each path.
+
+    They are tried in turn, so the path that is asked for more than all others together comes first, and then those with
+    fewer parameters.
+    """
     handlers: dict[str, dict[str, ASGIApp]] = {}
     for one in operations:
         handlers.setdefault(one.path, {})[one.method] = Endpoint(one, service)
     return [
         Route(re.sub(r"{path}", "{path:path}", path), Methods(handlers[path]), name=path)
-        for path in sorted(handlers, key=lambda path: (path.count("{"), path))
+        for path in sorted(handlers, key=lambda path: (path != EXECUTE, path.count("{"), path))
     ]
 
 
@@ -173,6 +178,7 @@ class Endpoint:
             read_headers(headers, one.query) if self._has_headers else {},
             state,
             receive=receive,
+            direct=scope.get("extensions", {}).get(EXTENSION),
         )
         answer = await one.run(exchange)
         await answer(scope, receive, send)

@@ -34,6 +34,7 @@ LOAD_LOG_BYTES: Final = 64 * 1024
 """What a plugin may log while it is loaded; those lines belong to the execution that had it loaded."""
 
 _LENGTH = struct.Struct(">I")
+_READ_BYTES = 64 * 1024
 
 
 class WireError(Exception):
@@ -244,7 +245,7 @@ def frame(message: Frame) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
-def decode_to_environment(data: bytes | bytearray) -> ToEnvironment:
+def decode_to_environment(data: bytes | bytearray | memoryview) -> ToEnvironment:
     """Read a frame's body in the environment. Raises WireError."""
     try:
         return _to_environment.decode(memoryview(data))
@@ -271,6 +272,10 @@ class Splitter:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take bytes in and give out whole bodies. Raises WireError at a frame longer than the cap."""
+        if not self._buffer and len(data) > 4 and _LENGTH.unpack_from(data)[0] == len(data) - 4 <= self.cap:
+            # One whole frame, as nearly all come.
+            yield data[4:]
+            return
         self._buffer += data
         while len(self._buffer) >= 4:
             (length,) = _LENGTH.unpack_from(self._buffer)
@@ -288,23 +293,50 @@ def send(channel: socket.socket, message: Frame) -> None:
     channel.sendall(frame(message))
 
 
-def receive(channel: socket.socket) -> bytearray:
-    """Receive one frame's body from a blocking socket. Raises EOFError at its end, WireError above the cap."""
-    (length,) = _LENGTH.unpack(_exactly(channel, 4))
-    if length > MAX_FRAME_BYTES:
-        raise WireError(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are allowed")
-    return _exactly(channel, length)
+class Receiver:
+    """Cuts what comes over a blocking socket into frame bodies; a frame that has come whole costs one system call."""
 
+    __slots__ = ("_buffer", "_channel")
 
-def _exactly(channel: socket.socket, size: int) -> bytearray:
-    data = bytearray(size)
-    view = memoryview(data)
-    while len(view):
-        count = channel.recv_into(view)
-        if count == 0:
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._buffer = b""
+
+    @property
+    def holds_one(self) -> bool:
+        """Whether a whole frame has been read already, so that the socket need not become readable for it."""
+        buffer = self._buffer
+        return len(buffer) >= 4 and len(buffer) - 4 >= int(_LENGTH.unpack_from(buffer)[0])
+
+    def receive(self) -> bytes | bytearray | memoryview:
+        """One frame's body. Raises EOFError at the end of the stream, WireError above MAX_FRAME_BYTES."""
+        buffer = self._buffer
+        while len(buffer) < 4:
+            buffer += self._more()
+        (length,) = _LENGTH.unpack_from(buffer)
+        if length > MAX_FRAME_BYTES:
+            raise WireError(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are allowed")
+        end = 4 + length
+        if len(buffer) >= end:
+            self._buffer = buffer[end:]
+            return memoryview(buffer)[4:end]
+        body = bytearray(length)
+        view = memoryview(body)
+        view[: len(buffer) - 4] = buffer[4:]
+        view = view[len(buffer) - 4 :]
+        self._buffer = b""
+        while len(view):
+            count = self._channel.recv_into(view)
+            if count == 0:
+                raise EOFError
+            view = view[count:]
+        return body
+
+    def _more(self) -> bytes:
+        data = self._channel.recv(_READ_BYTES)
+        if not data:
             raise EOFError
-        view = view[count:]
-    return data
+        return data
 
 
 _BRACKETS = bytes.maketrans(b"[{]}", b"(())")

@@ -1,6 +1,8 @@
 """The HTTP application around stores in memory, and a client that speaks ASGI to it without a socket."""
 
+import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ import httpx
 from plugyard.application.tenants import ensure_key
 from plugyard.domain.identity import Role, Tenant
 from plugyard.http.app import Application, create_app
+from plugyard.http.server import Server
 from plugyard.infrastructure.telemetry import Telemetry
 from tests.memory.world import World, manifest
 
@@ -66,6 +69,17 @@ class Http:
         transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:
             yield client
+
+    @asynccontextmanager
+    async def served(self) -> AsyncIterator[str]:
+        """The application behind the real server, on a socket; its URL."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = Server(self.app)
+        serving = asyncio.ensure_future(server.serve([listener]))
+        await server.listening.wait()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.stop()
+        await serving
 
     def package(self, name: str = "greeter", version: str = "1.0.0", **how: Any) -> bytes:
         """The bytes of a package that the scripted gate lets in."""

@@ -271,22 +271,23 @@ async def test_an_execution_goes_on_when_its_caller_leaves(http: Http, admin: An
     http.world.executor.scripts["greet"] = script
     plugin_id = await http.plugin(admin)
     one = f"/api/v1/plugins/{plugin_id}"
-    asking = asyncio.ensure_future(admin.post(one + "/execute", json={"function": "greet"}))
-    await begun.wait()
-    async with http.client() as other:
-        running = (await other.get(one + "/executions?status=running")).json()["items"]
-        assert [item["status"] for item in running] == ["running"]
+    async with http.served() as url:
+        async with httpx.AsyncClient(base_url=url, headers=admin.headers) as leaving:
+            asking = asyncio.ensure_future(leaving.post(one + "/execute", json={"function": "greet"}))
+            await begun.wait()
+            running = (await admin.get(one + "/executions?status=running")).json()["items"]
+            assert [item["status"] for item in running] == ["running"]
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
         http.world.executor.cancellable.add(running[0]["executionId"])
-        asked = await other.post(f"/api/v1/executions/{running[0]['executionId']}/cancel")
+        asked = await admin.post(f"/api/v1/executions/{running[0]['executionId']}/cancel")
         assert asked.status_code == 200
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
         may_end.set()
-        await http.world.quiet()
-        ended = (await other.get(f"/api/v1/executions/{running[0]['executionId']}")).json()
-        assert ended["status"] == "succeeded"
-        problem(await other.post(f"/api/v1/executions/{ended['executionId']}/cancel"), 409, "conflict")
+    await http.world.quiet()
+    ended = (await admin.get(f"/api/v1/executions/{running[0]['executionId']}")).json()
+    assert ended["status"] == "succeeded"
+    problem(await admin.post(f"/api/v1/executions/{ended['executionId']}/cancel"), 409, "conflict")
 
 
 async def test_the_page_loads_nothing_from_elsewhere(http: Http) -> None:

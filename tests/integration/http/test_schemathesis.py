@@ -43,7 +43,7 @@ def _serve(folder: Path, port: int, ended: threading.Event) -> None:
         http = Http(folder)
         object.__setattr__(http.world.platform, "inspector", RefusingInspector())
         await http.tenant()
-        server = Server(http.app, drain_s=1)
+        server = Server(http.app)
         listener = socket.create_server(("127.0.0.1", port))
         serving = asyncio.ensure_future(server.serve([listener]))
         await asyncio.to_thread(ended.wait)

@@ -3,15 +3,15 @@
 import asyncio
 import json
 import re
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from plugyard.domain.identity import Role
 from plugyard.http import server
-from plugyard.http.server import MAX_HEAD_BYTES, Server
+from plugyard.http.server import MAX_HEAD_BYTES
 from tests.integration.http.service import KEYS, Http
 
 Say = Callable[..., Awaitable[bytes]]
@@ -22,31 +22,26 @@ async def say(tmp_path: Path) -> AsyncIterator[Say]:
     """Sends pieces to the application over one connection; what came back until it was closed or quiet."""
     http = Http(tmp_path)
     await http.tenant()
-    listener = socket.create_server(("127.0.0.1", 0))
-    serving = asyncio.ensure_future((running := Server(http.app, drain_s=1)).serve([listener]))
-    await running.listening.wait()
-    port = listener.getsockname()[1]
+    async with http.served() as url:
+        yield partial(_say, int(url.rpartition(":")[2]))
 
-    async def sent(*pieces: bytes, quiet_s: float = 0.5) -> bytes:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for piece in pieces:
-            writer.write(piece)
-            await asyncio.sleep(0.01)
-        said = b""
-        try:
-            async with asyncio.timeout(10):
-                while piece := await asyncio.wait_for(reader.read(1 << 16), quiet_s):
-                    said += piece
-        except TimeoutError:
-            pass
-        except ConnectionResetError:
-            said += b"(reset)"
-        writer.close()
-        return said
 
-    yield sent
-    running.stop()
-    await serving
+async def _say(port: int, *pieces: bytes, quiet_s: float = 0.5) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for piece in pieces:
+        writer.write(piece)
+        await asyncio.sleep(0.01)
+    said = b""
+    try:
+        async with asyncio.timeout(10):
+            while piece := await asyncio.wait_for(reader.read(1 << 16), quiet_s):
+                said += piece
+    except TimeoutError:
+        pass
+    except ConnectionResetError:
+        said += b"(reset)"
+    writer.close()
+    return said
 
 
 def _problem(answer: bytes, code: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 import time
 
 import msgspec
@@ -96,23 +97,60 @@ def test_a_control_message_beyond_the_cap_is_not_sent() -> None:
         wire.pack(wire.Fork(1, "role", {"text": "x" * wire.MAX_CONTROL_BYTES}))
 
 
-def test_a_blocking_receive_reads_whole_frames_and_tells_of_the_end() -> None:
+def test_a_receiver_reads_whole_frames_and_tells_of_the_end() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         wire.send(ours, wire.Answer(7, True, b"null"))
-        assert wire.decode_to_environment(wire.receive(theirs)) == wire.Answer(7, True, b"null")
+        frames = wire.Receiver(theirs)
+        assert wire.decode_to_environment(frames.receive()) == wire.Answer(7, True, b"null")
         ours.sendall(b"\0\0")
         ours.close()
         with pytest.raises(EOFError):
-            wire.receive(theirs)
+            frames.receive()
 
 
-def test_a_blocking_receive_refuses_a_length_beyond_the_cap() -> None:
+def test_a_receiver_refuses_a_length_beyond_the_cap() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.sendall(b"\xff\xff\xff\xff")
         with pytest.raises(wire.WireError):
-            wire.receive(theirs)
+            wire.Receiver(theirs).receive()
+
+
+def test_frames_that_come_at_once_are_given_out_one_by_one() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        answers = [wire.Answer(number, True, b"1" * number) for number in range(5)]
+        ours.sendall(b"".join(map(wire.frame, answers)) + wire.frame(answers[0])[:3])
+        frames = wire.Receiver(theirs)
+        assert not frames.holds_one
+        for number, answer in enumerate(answers):
+            assert wire.decode_to_environment(frames.receive()) == answer
+            assert frames.holds_one == (number < 4)
+        ours.sendall(wire.frame(answers[0])[3:])
+        assert wire.decode_to_environment(frames.receive()) == answers[0]
+
+
+@given(st.lists(st.integers(1, 200_000), min_size=1, max_size=6), st.integers(1, 70_000))
+def test_frames_arrive_whole_however_the_stream_is_cut(sizes: list[int], step: int) -> None:
+    answers = [wire.Answer(number, True, b"x" * size) for number, size in enumerate(sizes)]
+    stream = b"".join(map(wire.frame, answers))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+
+        def say() -> None:
+            for begin in range(0, len(stream), step):
+                ours.sendall(stream[begin : begin + step])
+
+        saying = threading.Thread(target=say)
+        saying.start()
+        frames = wire.Receiver(theirs)
+        assert [wire.decode_to_environment(frames.receive()) for _ in answers] == answers
+        saying.join()
+    splitter = wire.Splitter(wire.MAX_FRAME_BYTES)
+    pieces = [stream[begin : begin + step] for begin in range(0, len(stream), step)]
+    bodies = [body for piece in pieces for body in splitter.feed(piece)]
+    assert [wire.decode_to_environment(body) for body in bodies] == answers
 
 
 @pytest.mark.parametrize(

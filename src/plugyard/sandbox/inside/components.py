@@ -13,10 +13,11 @@ import socket
 from dataclasses import replace
 
 from wasmtime import Config, Engine, WasmtimeError
-from wasmtime.component import Component, ComponentItem, FuncType, ListType, ResultType, String
+from wasmtime.component import Component, ComponentItem, FuncType, ListType, String
 
 from plugyard.sandbox import jail, wire
 from plugyard.sandbox.inside.environment import Door, Environment, limit_guest, memory, new_store, reason
+from plugyard.sandbox.inside.textcall import TextFunction, takes_texts
 from plugyard.sandbox.inside.zygote import Params, Role
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
@@ -58,7 +59,7 @@ class _Compiler:
         base_bytes, data_bytes = memory()
         jail.close(config, [channel.fileno()])
         wire.send(channel, wire.Ready(wire.PROTOCOL, base_bytes))
-        request = wire.decode_to_environment(wire.receive(channel))
+        request = wire.decode_to_environment(wire.Receiver(channel).receive())
         if not isinstance(request, wire.Compile):
             raise wire.WireError("a compiler is asked to compile, once")
         if config.enforced:
@@ -75,7 +76,7 @@ class _Compiler:
     def _compile(self, binary: bytes) -> wire.Compiled:
         component = Component(self._engine, binary)
         exports = {name: extern.ty for name, extern in component.type.exports(self._engine).items()}
-        for name, wanted, fits in (("functions", _FUNCTIONS, _lists_names), ("invoke", _INVOKE, _takes_texts)):
+        for name, wanted, fits in (("functions", _FUNCTIONS, _lists_names), ("invoke", _INVOKE, _invokes)):
             if name not in exports:
                 return wire.Compiled(b"", f"it does not export {wanted}")
             if not fits(exports[name]):
@@ -89,11 +90,8 @@ def _lists_names(item: ComponentItem) -> bool:
     return isinstance(item.result, ListType) and isinstance(item.result.element, String)
 
 
-def _takes_texts(item: ComponentItem) -> bool:
-    if not isinstance(item, FuncType) or [isinstance(kind, String) for _, kind in item.params] != [True] * 3:
-        return False
-    result = item.result
-    return isinstance(result, ResultType) and isinstance(result.ok, String) and isinstance(result.err, String)
+def _invokes(item: ComponentItem) -> bool:
+    return takes_texts(item, 3)
 
 
 class _Runner:
@@ -159,17 +157,17 @@ class ComponentEnvironment(Environment):
     def _begin(self, component: Component) -> list[str]:
         instance = self._door.linker.instantiate(self._store, component)
         functions, invoke = (instance.get_func(self._store, name) for name in ("functions", "invoke"))
-        if functions is None or invoke is None:
+        if functions is None or invoke is None or not takes_texts(invoke.type(self._store), 3):
             raise WasmtimeError("it lacks an export")
-        self._exports = {"invoke": invoke}
+        self._exports = {"invoke": TextFunction(self._store, invoke, 3)}
         names: list[str] = functions(self._store)
         return names
 
     def _prepare(self, request: wire.Prepare) -> None:
         wire.send(self._channel, wire.Prepared(b""))
 
-    def _enter(self, function: str, *arguments: str) -> tuple[bool, bool, bytes]:
-        ok, trap, payload = super()._enter(function, *arguments)
+    def _enter(self, function: str, *texts: bytes) -> tuple[bool, bool, bytes]:
+        ok, trap, payload = super()._enter(function, *texts)
         if not ok and not trap:
             # What a component calls an error is a sentence; codes are the platform's own.
             text = payload.decode()[:_LONGEST_MESSAGE]

@@ -12,15 +12,18 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from wasmtime import Config, Engine, Store, WasiConfig, WasmtimeError
-from wasmtime.component import Component, Func, Linker, Record
+from wasmtime.component import Component, Linker, Record
 
 from plugyard.sandbox import jail, wire
+from plugyard.sandbox.inside.textcall import TextFunction, takes_texts
 from plugyard.sandbox.inside.zygote import Params, Role
 
 HOST = "plugyard:plugin/host@1.0.0"
+# What the world `plugin` of `sdk/plugin.wit` exports, and how many texts each takes.
+EXPORTS = {"prepare": 1, "load": 1, "invoke": 3}
 
 # What the process may hold beside the guest's memory: the bundle, inputs and outputs in transit, the interpreter.
 _HEADROOM_BYTES = 96 * 1024 * 1024
@@ -45,6 +48,9 @@ def prepare(artefacts: Mapping[str, str]) -> dict[str, Role]:
         before = _open_files()
         # deserialize_file trusts its file: only artefacts that this service compiled itself ever come here.
         component = Component.deserialize_file(shared, path)
+        exports = component.type.exports(shared)
+        if not all(name in exports and takes_texts(exports[name].ty, count) for name, count in EXPORTS.items()):
+            raise RuntimeError(f"the guest {runtime} has not the exports of its world")
         # The engine keeps the artefact open, to read only: a new instance maps its first memory from there.
         roles[runtime] = _Guest(shared, component, sorted(_open_files() - before)).live
     return roles
@@ -103,24 +109,24 @@ class _Guest:
         wire.send(channel, wire.Ready(wire.PROTOCOL, base_bytes))
         environment.serve()
 
-    def _instantiate(self) -> tuple[Store, dict[str, Func]]:
+    def _instantiate(self) -> tuple[Store, dict[str, TextFunction]]:
         store = new_store(self._engine)
         instance = self._door.linker.instantiate(store, self._component)
-        functions = {name: instance.get_func(store, name) for name in ("prepare", "load", "invoke")}
-        exports = {name: function for name, function in functions.items() if function is not None}
-        if len(exports) != len(functions):
-            raise RuntimeError("the guest lacks some of its exports")
-        return store, exports
+        found = {name: instance.get_func(store, name) for name in EXPORTS}
+        return store, {name: TextFunction(store, one, EXPORTS[name]) for name, one in found.items() if one is not None}
 
 
 class Environment:
     """The loop behind the walls: a plugin is loaded once, then its functions run one after another."""
 
-    def __init__(self, channel: socket.socket, store: Store, exports: Mapping[str, Func], data_bytes: int) -> None:
+    def __init__(
+        self, channel: socket.socket, store: Store, exports: Mapping[str, TextFunction], data_bytes: int
+    ) -> None:
         self.enforced = True
-        self.remake: Callable[[], tuple[Store, dict[str, Func]]] | None = None
+        self.remake: Callable[[], tuple[Store, dict[str, TextFunction]]] | None = None
         self._plugin: wire.Load | None = None
         self._channel = channel
+        self._frames = wire.Receiver(channel)
         self._store = store
         self._exports = exports
         self._data_bytes = data_bytes
@@ -136,7 +142,7 @@ class Environment:
     def serve(self) -> NoReturn:
         """Do what the service asks until it closes the channel (EOFError)."""
         while True:
-            request = wire.decode_to_environment(wire.receive(self._channel))
+            request = wire.decode_to_environment(self._frames.receive())
             if isinstance(request, wire.Load):
                 self._plugin = request if request.renewable else None
                 self.take_in(request)
@@ -156,13 +162,13 @@ class Environment:
 
     def _prepare(self, request: wire.Prepare) -> None:
         self._limit(request)
-        ok, _, payload = self._enter("prepare", request.bundle.decode())
+        ok, _, payload = self._enter("prepare", request.bundle)
         wire.send(self._channel, wire.Prepared(payload if ok else b""))
 
     def take_in(self, request: wire.Load) -> None:
         self._limit(request)
         self._lines_left, self._bytes_left = wire.LOAD_LOG_LINES, wire.LOAD_LOG_BYTES
-        ok, trap, payload = self._enter("load", request.bundle.decode())
+        ok, trap, payload = self._enter("load", request.bundle)
         if ok:
             wire.send(self._channel, wire.Loaded(tuple(json.loads(payload)), b""))
         elif trap:
@@ -185,21 +191,19 @@ class Environment:
         self._local.clear()
         self._lines_left, self._bytes_left = request.log_lines, request.log_bytes
         self._running = True
-        ok, trap, payload = self._enter("invoke", request.function, request.input.decode(), request.context.decode())
+        ok, trap, payload = self._enter("invoke", request.function.encode(), request.input, request.context)
         self._running = False
         if ok and len(payload) > request.output_bytes:
             ok, payload = False, json.dumps({"code": "output_too_large", "used": len(payload)}).encode()
         wire.send(self._channel, wire.Done(ok, trap, payload))
 
-    def _enter(self, function: str, *arguments: str) -> tuple[bool, bool, bytes]:
+    def _enter(self, function: str, *texts: bytes) -> tuple[bool, bool, bytes]:
         """Call into the guest: whether it succeeded, whether the engine stopped it, and the JSON that came of it."""
         try:
-            result: Any = self._exports[function](self._store, *arguments)
+            ok, payload = self._exports[function](*texts)
         except WasmtimeError as error:
             return False, True, json.dumps({"code": "crashed", "message": reason(error)}).encode()
-        ok = result.tag == "ok"
-        payload: str = result.payload
-        return ok, False, payload.encode()
+        return ok, False, payload
 
     def start(self, service: str, method: str, arguments: str) -> int:
         """The guest's import: pass a service call to the service."""
@@ -228,12 +232,12 @@ class Environment:
             raise WasmtimeError("the plugin waits for something that nothing will bring about")
         end = None if timeout_ms is None else time.monotonic() + max(timeout_ms, 0.0) / 1000
         while True:
-            if end is not None:
+            if end is not None and not self._frames.holds_one:
                 left = end - time.monotonic()
                 # Rounded up by poll's own granularity, so that a sleep is never shorter than asked.
                 if not self._readable.poll(max(0.0, left * 1000 + 0.5)):
                     return None
-            answer = wire.decode_to_environment(wire.receive(self._channel))
+            answer = wire.decode_to_environment(self._frames.receive())
             if not isinstance(answer, wire.Answer):
                 raise wire.WireError("a request came while a function ran")
             if answer.ticket in self._under_way:
