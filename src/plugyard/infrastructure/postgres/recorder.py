@@ -8,7 +8,6 @@ Made and opened by `plugyard.bootstrap`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,9 +22,11 @@ from plugyard.domain.errors import StoreUnavailable
 from plugyard.domain.events import Event
 from plugyard.domain.execution import Execution
 from plugyard.infrastructure.postgres.errors import translated
+from plugyard.infrastructure.postgres.repeated import RepeatedStatement
 from plugyard.infrastructure.postgres.statements import statements
 
 _RECORD = statements("executions")["record executions"]
+_OPTIONS = "-c search_path=plugyard -c timezone=UTC -c statement_timeout=30s"
 _LARGEST_BIGINT = 2**63 - 1
 _REPLACEMENT = "\ufffd"
 _ESCAPED_NUL = b"\\u0000"
@@ -48,7 +49,7 @@ class PostgresRecorder:
         self._batch = batch
         self._waiting: list[_Item] = []
         self._wake = asyncio.Event()
-        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._statement: RepeatedStatement | None = None
         self._writer: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -125,28 +126,21 @@ class PostgresRecorder:
                 await self._connect()
                 await self._send(document)
 
-    async def _send(self, document: str) -> None:
-        if self._connection is None:
+    async def _send(self, document: bytes) -> None:
+        if self._statement is None:
             raise psycopg.InterfaceError("not connected")
-        await self._connection.execute(_RECORD, [document])
+        await self._statement.run(document)
 
     async def _connect(self) -> None:
-        self._connection = await psycopg.AsyncConnection.connect(
-            self._url,
-            autocommit=True,
-            connect_timeout=5,
-            prepare_threshold=0,
-            options="-c search_path=plugyard -c timezone=UTC -c statement_timeout=30s",
-        )
+        self._statement = await RepeatedStatement.open(self._url, _RECORD, _OPTIONS)
 
     async def _disconnect(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(psycopg.Error):
-                await self._connection.close()
-            self._connection = None
+        if self._statement is not None:
+            await self._statement.close()
+            self._statement = None
 
 
-def _document(items: Iterable[_Item]) -> str:
+def _document(items: Iterable[_Item]) -> bytes:
     """The batch as the database's function reads it: for each tenant its rows."""
     tenants: dict[str, dict[str, Any]] = {}
     for item in items:
@@ -160,10 +154,10 @@ def _document(items: Iterable[_Item]) -> str:
     try:
         encoded = msgspec.json.encode(batch)
         if _ESCAPED_NUL not in encoded:
-            return encoded.decode()
+            return encoded
     except (UnicodeEncodeError, OverflowError, TypeError):
         pass
-    return json.dumps(_storable(batch), allow_nan=False)
+    return json.dumps(_storable(batch), allow_nan=False).encode()
 
 
 def _storable(value: Any) -> Any:

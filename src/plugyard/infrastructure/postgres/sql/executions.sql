@@ -1,7 +1,7 @@
 -- Executions and what is folded from them. Used by executions.py and recorder.py.
 
 -- # record executions
-select plugyard.record_executions(%s::jsonb);
+select plugyard.record_executions($1::jsonb);
 
 -- # execution by id
 select

@@ -1,0 +1,124 @@
+"""One statement that is run again and again over one connection. Used by the recorder, for each batch.
+
+psycopg makes the connection and says what errors mean. A run leaves the rest out: nothing is asked of the statement or
+of its parameter, which is text, and the socket stays with the event loop from one run to the next, where a cursor would
+take it there and away again each time. For a caller that is alone, that is a good part of what an execution costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import psycopg
+from psycopg import errors, pq
+
+_NAME = b"repeated"
+_GOOD = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
+
+
+class RepeatedStatement:
+    """`open` one, then `run` it, one run at a time; `close` it, or whatever was lost, at the end.
+
+    Every run is a transaction of its own. Errors are psycopg's: `OperationalError` where the connection was lost, after
+    which there is nothing but to open another.
+    """
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connection = connection
+        self._libpq = connection.pgconn
+        self._done: asyncio.Future[None] | None = None
+        self._failure: Exception | None = None
+        self._socket = self._libpq.socket
+        self._writing = False
+
+    @classmethod
+    async def open(cls, url: str, statement: str, options: str) -> RepeatedStatement:
+        """Connect and have the server prepare the statement, whose one parameter is `$1`."""
+        connection = await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=5, options=options)
+        try:
+            # As SQL and not by the protocol, because psycopg waits for that without holding the loop up.
+            await connection.execute(f"prepare {_NAME.decode()} as {statement}".encode())
+        except BaseException:
+            await connection.close()
+            raise
+        repeated = cls(connection)
+        connection.pgconn.nonblocking = 1
+        repeated._loop.add_reader(repeated._socket, repeated._on_readable)
+        return repeated
+
+    async def run(self, parameter: bytes) -> None:
+        """Returns when the transaction is on disk. `parameter` is UTF-8 without NUL."""
+        if self._done is not None:
+            raise psycopg.InterfaceError("one run at a time")
+        if self._libpq.status != pq.ConnStatus.OK:
+            raise psycopg.OperationalError("the connection is lost")
+        self._done = self._loop.create_future()
+        self._failure = None
+        try:
+            self._libpq.send_query_prepared(_NAME, [parameter])
+            self._flush()
+            await self._done
+        finally:
+            self._done = None
+
+    async def close(self) -> None:
+        """End the connection."""
+        with contextlib.suppress(OSError, ValueError):
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+        with contextlib.suppress(psycopg.Error):
+            await self._connection.close()
+
+    def _flush(self) -> None:
+        left = self._libpq.flush()
+        if left and not self._writing:
+            self._writing = True
+            self._loop.add_writer(self._socket, self._on_writable)
+        elif not left and self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._socket)
+
+    def _on_writable(self) -> None:
+        try:
+            # What the server says meanwhile has to be read, or both would wait for each other.
+            self._libpq.consume_input()
+            self._flush()
+        except psycopg.Error as error:
+            self._lost(error)
+
+    def _on_readable(self) -> None:
+        try:
+            self._libpq.consume_input()
+            while not self._libpq.is_busy():
+                result = self._libpq.get_result()
+                if result is None:
+                    self._settle()
+                    return
+                if result.status not in _GOOD and self._failure is None:
+                    self._failure = errors.error_from_result(result)
+        except psycopg.Error as error:
+            self._lost(error)
+        else:
+            if self._libpq.status != pq.ConnStatus.OK:
+                self._lost(psycopg.OperationalError("the connection is lost"))
+
+    def _settle(self) -> None:
+        if self._done is None or self._done.done():
+            # Between two runs the server speaks only to say that it ends.
+            return
+        if self._failure is not None:
+            self._done.set_exception(self._failure)
+        else:
+            self._done.set_result(None)
+
+    def _lost(self, error: Exception) -> None:
+        # A socket at its end stays readable, and would be told of for ever.
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        if self._done is not None and not self._done.done():
+            # What the server said as it ended the connection tells more than that it is gone.
+            known = next((one for one in (self._failure, error) if isinstance(one, psycopg.OperationalError)), None)
+            self._done.set_exception(known or psycopg.OperationalError(str(error)))
