@@ -227,6 +227,7 @@ class Service:
             compiled=compiled,
             compiling=CompilerLimits(timeout_s=settings.compile_timeout_s),
             modules_denied=settings.modules_denied,
+            stack_bytes=_limit_policy(settings).stack_bytes,
         )
         self._parts.push_async_callback(sandbox.close)
         await sandbox.start()
@@ -386,21 +387,31 @@ def _write_private(file: Path, text: str) -> None:
 
 def _policies(settings: Settings) -> Policies:
     return Policies(
-        LimitPolicy(
-            settings.default_memory_mb,
-            settings.max_memory_mb,
-            settings.default_timeout_ms,
-            settings.max_timeout_ms,
-            settings.max_cpu_ms,
-            settings.max_output_kb * 1024,
-            settings.max_log_lines,
-            settings.max_log_kb * 1024,
-            settings.max_service_calls,
-            settings.max_service_mb * MEGABYTE,
-        ),
+        _limit_policy(settings),
         SuspensionRule(settings.suspend_minimum, settings.suspend_ratio, settings.suspend_window_s),
         settings.health_window_s,
         platform_version=Version.parse(__version__),
+    )
+
+
+def _limit_policy(settings: Settings) -> LimitPolicy:
+    return LimitPolicy(
+        settings.default_memory_mb,
+        settings.max_memory_mb,
+        settings.default_timeout_ms,
+        settings.max_timeout_ms,
+        settings.max_cpu_ms,
+        settings.max_output_kb * 1024,
+        settings.max_log_lines,
+        settings.max_log_kb * 1024,
+        settings.max_service_calls,
+        settings.max_service_mb * MEGABYTE,
+        settings.service_calls_per_s,
+        settings.max_in_flight,
+        settings.default_stack_kb,
+        settings.max_stack_kb,
+        settings.default_startup_ms,
+        settings.max_startup_ms,
     )
 
 

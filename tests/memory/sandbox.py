@@ -5,6 +5,7 @@ from pathlib import Path
 
 from plugyard.application.ports import Inspection, Invocation, LoadProbe, Outcome
 from plugyard.domain.execution import ExecutionFailure, ExecutionStatus, LogLine, Usage, Violation
+from plugyard.domain.limits import EffectiveLimits
 from plugyard.domain.manifest import Runtime
 
 USED = Usage(wall_ms=1.5, cpu_ms=0.5, peak_memory_bytes=6 << 20, service_calls=0, start="warm")
@@ -68,7 +69,9 @@ class ScriptedExecutor:
         script = self.scripts.get(invocation.function)
         return await script(invocation) if script is not None else succeeded()
 
-    async def probe(self, runtime: Runtime, digest: str, bundle: bytes) -> LoadProbe:
+    async def probe(
+        self, runtime: Runtime, digest: str, bundle: bytes, limits: EffectiveLimits | None = None
+    ) -> LoadProbe:
         """What the test wrote of the package's code."""
         if self.failing is not None:
             raise self.failing

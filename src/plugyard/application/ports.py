@@ -343,7 +343,9 @@ class Executor(Protocol):
     """The sandbox. Raises ``Overloaded`` and ``SandboxUnavailable``; whatever the plugin does is an ``Outcome``."""
 
     async def execute(self, invocation: Invocation) -> Outcome: ...
-    async def probe(self, runtime: Runtime, digest: str, bundle: bytes) -> LoadProbe: ...
+    async def probe(
+        self, runtime: Runtime, digest: str, bundle: bytes, limits: EffectiveLimits | None = None
+    ) -> LoadProbe: ...
     def cancel(self, execution_id: str) -> bool: ...  # whether it was running or waiting
     async def forget(self, plugin_id: str) -> None: ...  # end the plugin's idle environments
 

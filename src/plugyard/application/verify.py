@@ -5,7 +5,7 @@ It is inspected in a jailed process, its dependencies are resolved, and its code
 ``upload.py`` calls ``verify``; the findings of all three come together in one report.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plugyard.application.platform import Platform
@@ -37,7 +37,9 @@ async def verify(platform: Platform, tenant_id: str, path: Path, *, digest: str,
         raise PackageRefused(inspection.report)
     manifest = Manifest.from_document(inspection.manifest, entry=inspection.entry)
     findings = await _unmet_dependencies(platform, tenant_id, manifest)
-    probe = await platform.executor.probe(manifest.runtime, digest, inspection.bundle)
+    # Loading has a limit of its own; what a single call may take says nothing of it.
+    limits = platform.policies.limits.effective(replace(manifest.limits, timeout_ms=None, cpu_ms=None))
+    probe = await platform.executor.probe(manifest.runtime, digest, inspection.bundle, limits)
     if probe.error is not None:
         findings.append(_does_not_load(manifest, probe.error))
     else:

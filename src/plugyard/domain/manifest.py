@@ -98,7 +98,7 @@ class Manifest:
             platform=VersionRange.parse(dependencies["platform"]) if "platform" in dependencies else None,
             plugins={name: VersionRange.parse(text) for name, text in dependencies.get("plugins", {}).items()},
             permissions=tuple(Permission.from_document(one) for one in security.get("permissions", ())),
-            limits=RequestedLimits(limits.get("memory"), limits.get("timeout"), limits.get("cpu")),
+            limits=RequestedLimits.from_document(limits),
             isolation=Isolation(security.get("isolation", "shared")),
             configuration=document.get("configuration"),
             functions={

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from plugyard.domain.identity import Role
+from plugyard.domain.limits import RequestedLimits
 from plugyard.domain.permissions import Permission, Service
 from plugyard.http.queries import PLAIN_TEXT
 
@@ -78,13 +79,35 @@ class RateListing(Command, frozen=True):
     review: Prose = ""
 
 
+class CallLimits(Command, frozen=True):
+    """Limits of this one call, named and measured as in a manifest; the lowest of all that is asked holds."""
+
+    memory: Annotated[int, Meta(ge=32, le=1_024)] | None = None
+    timeout: Annotated[int, Meta(ge=1, le=300_000)] | None = None
+    cpu: Annotated[int, Meta(ge=1, le=300_000)] | None = None
+    output: Annotated[int, Meta(ge=1, le=16_384)] | None = None
+    log_lines: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    log_size: Annotated[int, Meta(ge=1, le=65_536)] | None = None
+    service_calls: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    service_rate: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    service_size: Annotated[int, Meta(ge=1, le=1_048_576)] | None = None
+    in_flight: Annotated[int, Meta(ge=1, le=16)] | None = None
+    stack: Annotated[int, Meta(ge=128, le=2_048)] | None = None
+    startup: Annotated[int, Meta(ge=1, le=300_000)] | None = None
+
+    def requested(self) -> RequestedLimits:
+        """The domain's value."""
+        return RequestedLimits.from_document(msgspec.to_builtins(self))
+
+
 class ExecuteFunction(Command, frozen=True):
-    """Which function to run, on what, and for how long at most."""
+    """Which function to run, on what, and within which limits at most."""
 
     function: Text
     input: msgspec.Raw | UnsetType = UNSET
     mode: Literal["sync", "async"] = "sync"
     timeout_ms: Annotated[int, Meta(ge=1, le=300_000)] | None = None
+    limits: CallLimits | None = None
 
 
 class CreateKey(Command, frozen=True):

@@ -13,10 +13,11 @@ import msgspec
 
 from plugyard.application.ports import Invocation, LoadProbe, Outcome
 from plugyard.domain.execution import ExecutionFailure, ExecutionStatus, Usage
+from plugyard.domain.limits import DEFAULT_STACK_KB, KILOBYTE, MEGABYTE, EffectiveLimits, LimitPolicy
 from plugyard.domain.manifest import Runtime
 from plugyard.sandbox import wire
 from plugyard.sandbox.jail import JailConfig
-from plugyard.sandbox.outside.broker import Allowance, End, Ended, Environment, GuestError, read_error
+from plugyard.sandbox.outside.broker import STACK_EXCEEDED, Allowance, End, Ended, Environment, GuestError, read_error
 from plugyard.sandbox.outside.calls import Calls, Holder
 from plugyard.sandbox.outside.compiler import CannotCompile, Compiler, CompilerLimits
 from plugyard.sandbox.outside.components import CompiledFolder, Components
@@ -26,8 +27,8 @@ from plugyard.sandbox.outside.preparation import Preparation
 from plugyard.sandbox.outside.zygote_client import Zygote
 from plugyard.sandbox.services.registry import Services
 
-_PROBE_MEMORY_BYTES = 256 * 1024 * 1024
-_PROBE_TIMEOUT_S = 10.0
+_PROBE_LIMITS = replace(LimitPolicy().effective(), memory_bytes=256 * MEGABYTE)
+_RENEWED_WITHIN_S = 10.0
 _FRAME_ROOM = 64 * 1024
 # Near its limit a guest may die of a failed allocation without a word; from this share on that is what it died of.
 _FULL_SHARE = 0.75
@@ -62,9 +63,10 @@ class Sandbox:
         compiled: CompiledFolder | None = None,
         compiling: CompilerLimits | None = None,
         modules_denied: Sequence[str] = (),
+        stack_bytes: int = DEFAULT_STACK_KB * KILOBYTE,
     ) -> None:
         artefacts = [f"{runtime}={path}" for runtime, path in guests.artefacts.items()]
-        self._zygote = Zygote(["-m", "plugyard.sandbox.inside", *artefacts])
+        self._zygote = Zygote(["-m", "plugyard.sandbox.inside", f"stack={stack_bytes}", *artefacts])
         self._runtimes = (*guests.artefacts, Runtime.WASM.value)
         jail = JailConfig(enforced=enforced)
         self._pool = Pool(self._zygote, self._runtimes, settings or PoolSettings(), jail)
@@ -73,6 +75,7 @@ class Sandbox:
         self._services = services or Services()
         self._running: dict[str, _Running] = {}
         self._probes = asyncio.Semaphore(2)
+        self._stack_bytes = stack_bytes
         self._renewing: set[asyncio.Task[None]] = set()
 
     @property
@@ -108,11 +111,14 @@ class Sandbox:
             limits = invocation.limits
             renewable = invocation.fresh and invocation.runtime is not Runtime.WASM
             digest = f"{invocation.digest}:renewed" if renewable else invocation.digest
+            stack_bytes = 0 if limits.stack_bytes == self._stack_bytes else limits.stack_bytes
+            if stack_bytes:
+                digest = f"{digest}:{stack_bytes}"
             key: Key = (invocation.tenant_id, invocation.plugin_id, digest, limits.memory_bytes)
             # Before an environment is taken, because preparing needs one too: nobody waits for one holding another.
             bundle = await self._bundle(invocation)
             thrown_away = invocation.fresh and not renewable
-            environment, start = await self._pool.acquire(key, invocation.runtime.value, thrown_away)
+            environment, start = await self._pool.acquire(key, invocation.runtime.value, thrown_away, stack_bytes)
             running.environment = environment
             return await self._execute_in(environment, start, invocation, bundle)
         except CannotCompile as reason:
@@ -126,8 +132,14 @@ class Sandbox:
         finally:
             del self._running[invocation.execution_id]
 
-    async def probe(self, runtime: Runtime, digest: str, bundle: bytes) -> LoadProbe:
-        """Load code in a throw-away environment: the names of its functions, or why it does not load."""
+    async def probe(
+        self, runtime: Runtime, digest: str, bundle: bytes, limits: EffectiveLimits | None = None
+    ) -> LoadProbe:
+        """Load code in a throw-away environment: the names of its functions, or why it does not load.
+
+        `limits` are those that its executions will have.
+        """
+        limits = limits or _PROBE_LIMITS
         if runtime.value not in self._runtimes:
             return LoadProbe(error=ExecutionFailure("runtime_unavailable", f"this server does not run {runtime.value}"))
         async with self._probes:
@@ -135,16 +147,23 @@ class Sandbox:
                 bundle = await self._prepare(runtime, digest, bundle)
             except CannotCompile as reason:
                 return LoadProbe(error=ExecutionFailure("load_failed", str(reason)))
-            environment, _ = await self._pool.acquire(("", "", digest, 0), runtime.value, True)
-            allowance = Allowance(_PROBE_TIMEOUT_S, _PROBE_TIMEOUT_S, 1024 * 1024)
+            stack_bytes = 0 if limits.stack_bytes == self._stack_bytes else limits.stack_bytes
+            environment, _ = await self._pool.acquire(("", "", digest, 0), runtime.value, True, stack_bytes)
+            allowance = Allowance(limits.startup_ms / 1000, limits.cpu_ms / 1000, 1024 * 1024)
+            began = time.perf_counter()
             try:
-                error = await environment.load(_PROBE_MEMORY_BYTES, bundle, allowance)
+                error = await environment.load(limits.memory_bytes, bundle, allowance)
             except Ended as ended:
-                return LoadProbe(error=_ended(ended, environment, _PROBE_MEMORY_BYTES, allowance)[1])
+                failure = _ended(ended, environment, limits.memory_bytes, allowance)[1]
+                if ended.why is End.TIMED_OUT:
+                    failure = _slow(limits.startup_ms, time.perf_counter() - began)
+                return LoadProbe(error=failure)
             except wire.WireError as problem:
                 return LoadProbe(error=ExecutionFailure("package_too_large", str(problem)))
             finally:
                 self._pool.discard(environment)
+        if error is not None and error.code == STACK_EXCEEDED:
+            return LoadProbe(error=_deep(limits.stack_bytes))
         return LoadProbe(error=error.to_failure()) if error else LoadProbe(exports=environment.exports)
 
     def cancel(self, execution_id: str) -> bool:
@@ -270,7 +289,7 @@ class Sandbox:
         """Make the environment as if it had never run anything; until then the pool counts it as busy."""
         error: GuestError | None = GuestError()
         try:
-            error = await environment.renew(Allowance(_PROBE_TIMEOUT_S, _PROBE_TIMEOUT_S, 1024 * 1024))
+            error = await environment.renew(Allowance(_RENEWED_WITHIN_S, _RENEWED_WITHIN_S, 1024 * 1024))
         except Ended:
             return
         finally:
@@ -283,11 +302,19 @@ class Sandbox:
         self, environment: Environment, bundle: bytes, invocation: Invocation, allowance: Allowance
     ) -> Verdict | None:
         """Take the plugin in; None when it stands."""
-        memory = invocation.limits.memory_bytes
+        limits, memory = invocation.limits, invocation.limits.memory_bytes
         renewable = invocation.fresh and invocation.runtime is not Runtime.WASM
-        error = await environment.load(memory, bundle, allowance, renewable=renewable)
+        startup = replace(allowance, timeout_s=min(allowance.timeout_s, limits.startup_ms / 1000))
+        try:
+            error = await environment.load(memory, bundle, startup, renewable=renewable)
+        except Ended as ended:
+            if ended.why is not End.TIMED_OUT or startup.timeout_s == allowance.timeout_s:
+                raise
+            return ExecutionStatus.TIMED_OUT, _slow(limits.startup_ms), None
         if error is None:
             return None
+        if error.code == STACK_EXCEEDED:
+            return ExecutionStatus.FAILED, _deep(limits.stack_bytes), None
         if error.code == "crashed":
             used = environment.memory_used()
             return (*_stopped(error, used, memory), None)
@@ -306,6 +333,8 @@ def _judge(done: wire.Done, used: int, invocation: Invocation) -> Verdict:
             return ExecutionStatus.FAILED, ExecutionFailure("output_not_json", message), None
         return ExecutionStatus.SUCCEEDED, None, done.payload
     error = read_error(done.payload)
+    if done.trap and error.code == STACK_EXCEEDED:
+        return ExecutionStatus.FAILED, _deep(limits.stack_bytes), None
     if done.trap:
         return (*_stopped(error, used, limits.memory_bytes), None)
     if error.code == "out_of_memory":
@@ -333,6 +362,17 @@ def _too_large(size: int, limit: int) -> tuple[ExecutionStatus, ExecutionFailure
 def _full(used: int, limit: int) -> tuple[ExecutionStatus, ExecutionFailure]:
     message = f"the plugin needed more memory than its limit of {limit // (1 << 20)} MB"
     return ExecutionStatus.OUT_OF_MEMORY, ExecutionFailure("out_of_memory", message, limit=limit, used=used)
+
+
+def _deep(limit: int) -> ExecutionFailure:
+    message = f"the plugin's calls went deeper than its stack of {limit // KILOBYTE} KB holds"
+    return ExecutionFailure(STACK_EXCEEDED, message, limit=limit, used=limit)
+
+
+def _slow(limit_ms: int, spent_s: float | None = None) -> ExecutionFailure:
+    message = f"loading the plugin's code took longer than its limit of {limit_ms} ms"
+    used = None if spent_s is None else round(spent_s * 1000)
+    return ExecutionFailure("startup_exceeded", message, limit=limit_ms, used=used)
 
 
 def _stopped(error: GuestError, used: int, limit: int) -> tuple[ExecutionStatus, ExecutionFailure]:
