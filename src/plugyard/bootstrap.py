@@ -55,6 +55,7 @@ from plugyard.sandbox.outside.components import CompiledFolder
 from plugyard.sandbox.outside.executor import Sandbox
 from plugyard.sandbox.outside.guests import GuestBuildError, build_guests
 from plugyard.sandbox.outside.pool import PoolSettings
+from plugyard.sandbox.outside.preparation import PreparedFolder
 from plugyard.sandbox.services.base import Scope
 from plugyard.sandbox.services.cache import CacheService
 from plugyard.sandbox.services.database import DatabaseLimits, DatabaseService
@@ -219,6 +220,7 @@ class Service:
         # Behind the sandbox in the order of ends: what still runs may need them.
         self._parts.push_async_callback(services.close)
         compiled = CompiledFolder(settings.data / "compiled", secret, settings.compiled_cache_mb * MEGABYTE)
+        prepared = PreparedFolder(settings.data / "prepared", secret, guests, settings.prepared_cache_mb * MEGABYTE)
         sandbox = Sandbox(
             guests,
             _pool_settings(settings),
@@ -226,6 +228,7 @@ class Service:
             enforced=not settings.unsafe_no_jail,
             compiled=compiled,
             compiling=CompilerLimits(timeout_s=settings.compile_timeout_s),
+            prepared=prepared,
             modules_denied=settings.modules_denied,
             stack_bytes=_limit_policy(settings).stack_bytes,
         )

@@ -118,6 +118,8 @@ class Settings:
     """Longest that compiling one WebAssembly component may take."""
     compiled_cache_mb: Count = 1_024
     """Most machine code of components that is kept in the data folder (MB)."""
+    prepared_cache_mb: Count = 256
+    """Most prepared code of Python and JavaScript packages that is kept in the data folder (MB)."""
 
     plugin_data_retention_days: Count = 7
     """Days that a plugin's database and files are kept after it was uninstalled."""

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 
@@ -23,7 +24,7 @@ from plugyard.sandbox.outside.compiler import CannotCompile, Compiler, CompilerL
 from plugyard.sandbox.outside.components import CompiledFolder, Components
 from plugyard.sandbox.outside.guests import Guests
 from plugyard.sandbox.outside.pool import Key, Pool, PoolSettings
-from plugyard.sandbox.outside.preparation import Preparation
+from plugyard.sandbox.outside.preparation import Fetch, Preparation, PreparedFolder
 from plugyard.sandbox.outside.zygote_client import Zygote
 from plugyard.sandbox.services.registry import Services
 
@@ -49,8 +50,8 @@ class _Running:
 class Sandbox:
     """The port `Executor`. `start` before use, `close` at the end; `enforced=False` is `--unsafe-no-jail`.
 
-    `compiled` keeps the machine code of authors' components beyond the end of this process; without it they are
-    compiled again.
+    `compiled` keeps the machine code of authors' components beyond the end of this process, and `prepared` what is
+    made of packages' text once; without them both are made again.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Sandbox:
         enforced: bool = True,
         compiled: CompiledFolder | None = None,
         compiling: CompilerLimits | None = None,
+        prepared: PreparedFolder | None = None,
         modules_denied: Sequence[str] = (),
         stack_bytes: int = DEFAULT_STACK_KB * KILOBYTE,
     ) -> None:
@@ -70,7 +72,8 @@ class Sandbox:
         self._runtimes = (*guests.artefacts, Runtime.WASM.value)
         jail = JailConfig(enforced=enforced)
         self._pool = Pool(self._zygote, self._runtimes, settings or PoolSettings(), jail)
-        self._preparation = Preparation(self._pool, modules_denied)
+        self._preparation = Preparation(self._pool, prepared)
+        self._modules_denied = tuple(modules_denied)
         self._components = Components(Compiler(self._zygote, jail, compiling), compiled)
         self._services = services or Services()
         self._running: dict[str, _Running] = {}
@@ -89,6 +92,7 @@ class Sandbox:
 
     async def start(self) -> None:
         """Start the zygote and the spares. Raises SandboxUnavailable."""
+        await self._preparation.start()
         await self._pool.start()
 
     async def close(self) -> None:
@@ -144,7 +148,7 @@ class Sandbox:
             return LoadProbe(error=ExecutionFailure("runtime_unavailable", f"this server does not run {runtime.value}"))
         async with self._probes:
             try:
-                bundle = await self._prepare(runtime, digest, bundle)
+                bundle = self._with_policy(runtime, await self._prepare(runtime, digest, partial(_given, bundle)))
             except CannotCompile as reason:
                 return LoadProbe(error=ExecutionFailure("load_failed", str(reason)))
             stack_bytes = 0 if limits.stack_bytes == self._stack_bytes else limits.stack_bytes
@@ -189,12 +193,19 @@ class Sandbox:
             kept = self._components.kept(digest)
         else:
             kept = self._preparation.kept(runtime.value, digest)
-        return kept or await self._prepare(runtime, digest, await invocation.bundle())
+        return kept or await self._prepare(runtime, digest, invocation.bundle)
 
-    async def _prepare(self, runtime: Runtime, digest: str, bundle: bytes) -> bytes:
+    async def _prepare(self, runtime: Runtime, digest: str, fetch: Fetch) -> bytes:
         if runtime is Runtime.WASM:
-            return await self._components.artefact(digest, bundle)
-        return await self._preparation.prepare(runtime.value, digest, bundle)
+            return await self._components.artefact(digest, await fetch())
+        return await self._preparation.prepare(runtime.value, digest, fetch)
+
+    def _with_policy(self, runtime: Runtime, bundle: bytes) -> bytes:
+        """The bundle with the modules that are denied here: what is prepared is kept without them, for they change."""
+        if runtime is Runtime.WASM or not self._modules_denied:
+            return bundle
+        # A bundle is the JSON of an object with fields, and of two equal names in it the later one counts.
+        return bundle[:-1] + b',"modulesDenied":' + msgspec.json.encode(self._modules_denied) + b"}"
 
     async def _execute_in(self, environment: Environment, start: str, invocation: Invocation, bundle: bytes) -> Outcome:
         limits = invocation.limits
@@ -304,6 +315,7 @@ class Sandbox:
         """Take the plugin in; None when it stands."""
         limits, memory = invocation.limits, invocation.limits.memory_bytes
         renewable = invocation.fresh and invocation.runtime is not Runtime.WASM
+        bundle = self._with_policy(invocation.runtime, bundle)
         startup = replace(allowance, timeout_s=min(allowance.timeout_s, limits.startup_ms / 1000))
         try:
             error = await environment.load(memory, bundle, startup, renewable=renewable)
@@ -321,6 +333,10 @@ class Sandbox:
         if error.code == "out_of_memory":
             return (*_full(environment.memory_used(), memory), None)
         return ExecutionStatus.FAILED, error.to_failure(), None
+
+
+async def _given(bundle: bytes) -> bytes:
+    return bundle
 
 
 def _judge(done: wire.Done, used: int, invocation: Invocation) -> Verdict:
