@@ -53,7 +53,7 @@ from plugyard.infrastructure.telemetry import Telemetry, configure_logging
 from plugyard.sandbox.outside.compiler import CompilerLimits
 from plugyard.sandbox.outside.components import CompiledFolder
 from plugyard.sandbox.outside.executor import Sandbox
-from plugyard.sandbox.outside.guests import GuestBuildError, build_guests
+from plugyard.sandbox.outside.guests import GuestBuildError, build_guests, module_list
 from plugyard.sandbox.outside.pool import PoolSettings
 from plugyard.sandbox.outside.preparation import PreparedFolder
 from plugyard.sandbox.services.base import Scope
@@ -393,6 +393,7 @@ def _policies(settings: Settings) -> Policies:
         _limit_policy(settings),
         SuspensionRule(settings.suspend_minimum, settings.suspend_ratio, settings.suspend_window_s),
         settings.health_window_s,
+        modules=module_list(settings.modules_denied),
         platform_version=Version.parse(__version__),
     )
 

@@ -31,6 +31,7 @@ from plugyard.domain.execution import Execution, ExecutionStatus
 from plugyard.domain.identity import Action, Caller
 from plugyard.domain.limits import EffectiveLimits, RequestedLimits
 from plugyard.domain.manifest import Isolation
+from plugyard.domain.modules import ModuleRules
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginVersion, Transition
 
@@ -74,6 +75,7 @@ class _Executable:
     limits: EffectiveLimits  # of a call that asks for none
     grants: tuple[Permission, ...]
     bundle: Callable[[], Awaitable[bytes]]
+    modules: ModuleRules
 
 
 async def execute(platform: Platform, caller: Caller, plugin_id: str, call: Call) -> Executed:
@@ -99,6 +101,7 @@ async def _executable(platform: Platform, tenant_id: str, plugin_id: str) -> _Ex
         return held[1]  # type: ignore[no-any-return]
     async with platform.store.for_tenant(tenant_id) as tx:
         view = await plugin_of(tx, plugin_id)
+        tenant = await tx.tenant(tenant_id)
     plugin, version = view.plugin, view.version
     executable = _Executable(
         plugin,
@@ -108,6 +111,8 @@ async def _executable(platform: Platform, tenant_id: str, plugin_id: str) -> _Ex
         platform.policies.limits.effective(version.manifest.limits),
         plugin.grants,
         partial(platform.objects.get, bundle_key(version.digest)),
+        # The tenant that executes decides, whoever published the plugin.
+        ModuleRules(version.manifest.modules, tenant.modules_denied if tenant is not None else ()),
     )
     platform.cached[key] = (now + timedelta(seconds=platform.policies.plugin_cache_s), executable)
     return executable
@@ -178,6 +183,7 @@ async def _run(platform: Platform, caller: Caller, executable: _Executable, call
         version.manifest.isolation is Isolation.FRESH,
         executable.bundle,
         call.hops,
+        executable.modules,
     )
     platform.running[execution_id] = execution
     try:

@@ -75,6 +75,7 @@ class Manifest:
     permissions: tuple[Permission, ...]
     limits: RequestedLimits
     isolation: Isolation
+    modules: tuple[str, ...] | None
     configuration: dict[str, Any] | None
     functions: dict[str, FunctionSpec]
     endpoints: tuple[Endpoint, ...]
@@ -100,6 +101,7 @@ class Manifest:
             permissions=tuple(Permission.from_document(one) for one in security.get("permissions", ())),
             limits=RequestedLimits.from_document(limits),
             isolation=Isolation(security.get("isolation", "shared")),
+            modules=tuple(security["modules"]) if "modules" in security else None,
             configuration=document.get("configuration"),
             functions={
                 name: FunctionSpec(

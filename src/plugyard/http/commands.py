@@ -17,6 +17,9 @@ Prose = Annotated[str, Meta(max_length=2_000, pattern=r"^[^\u0000]*$")]
 Words = Annotated[list[Text], Meta(max_length=100)]
 
 
+ModuleName = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^(node:)?[A-Za-z_@][A-Za-z0-9_./@-]*$")]
+
+
 class Command(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """The base of all bodies."""
 
@@ -123,6 +126,12 @@ class CreateTenant(Command, frozen=True):
 
     slug: Annotated[str, Meta(min_length=2, max_length=63, pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
     name: Text
+
+
+class ChangeTenant(Command, frozen=True):
+    """The modules that no plugin of the tenant may import, beside those that nobody may."""
+
+    modules_denied: Annotated[list[ModuleName], Meta(max_length=500)]
 
 
 class SetPolicy(Command, frozen=True):

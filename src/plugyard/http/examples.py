@@ -63,6 +63,7 @@ DETAIL: dict[str, Any] = {
         "startup": None,
     },
     "isolation": "shared",
+    "modules": None,
     "configuration": {"currency": "EUR", "token": "********"},
     "configurationSchema": {"type": "object", "properties": {"currency": {"type": "string", "default": "EUR"}}},
     "listingId": None,
@@ -193,6 +194,7 @@ TENANT: dict[str, Any] = {
     "name": "Acme",
     "createdAt": MOMENT,
     "policy": {"autoGrant": ["cache"]},
+    "modulesDenied": ["pickle"],
 }
 NEW_TENANT = {"tenant": TENANT, "key": {**NEW_KEY, "name": "first admin key", "role": "admin"}}
 ME = {"actor": f"key:{KEY_ID}", "role": "admin", "tenantId": TENANT_ID}

@@ -120,6 +120,7 @@ def _detail(view: PluginView) -> dict[str, Any]:
         "grants": [permission(one) for one in plugin.grants],
         "limits": limits(manifest.limits),
         "isolation": manifest.isolation,
+        "modules": manifest.modules,
         "configuration": masked(with_defaults(manifest.configuration, plugin.configuration), plugin.secrets),
         "configuration_schema": manifest.configuration,
         "listing_id": plugin.origin_listing_id,
@@ -321,7 +322,14 @@ def new_key(one: ApiKey, secret: str) -> NewKeyView:
 def tenant(one: Tenant) -> TenantView:
     """A tenant."""
     policy = PolicyView(auto_grant=sorted(one.policy.auto_grant))
-    return TenantView(id=one.id, slug=one.slug, name=one.name, created_at=one.created_at, policy=policy)
+    return TenantView(
+        id=one.id,
+        slug=one.slug,
+        name=one.name,
+        created_at=one.created_at,
+        policy=policy,
+        modules_denied=one.modules_denied,
+    )
 
 
 def audit_entry(one: AuditEntry) -> AuditView:

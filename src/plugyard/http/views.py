@@ -110,6 +110,7 @@ class PluginDetail(PluginSummary, frozen=True):
     grants: list[PermissionView]
     limits: LimitsView
     isolation: Isolation
+    modules: Sequence[str] | None
     configuration: dict[str, Any]
     configuration_schema: dict[str, Any] | None
     listing_id: str | None
@@ -358,6 +359,7 @@ class TenantView(View, frozen=True):
     name: str
     created_at: datetime
     policy: PolicyView
+    modules_denied: Sequence[str]
 
 
 class NewTenantView(View, frozen=True):

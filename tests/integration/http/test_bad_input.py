@@ -73,7 +73,7 @@ async def test_a_missing_a_foreign_and_a_senseless_id_get_the_same_answer(
     foreign = {"pluginId": plugin_id, "executionId": executed.json()["executionId"], "keyId": key.json()["id"]}
     await http.tenant("other")
     answers = []
-    async with http.client(of="other") as other:
+    async with http.client(role_for(one), of="other") as other:
         for id_ in (MISSING, foreign.get(one.path_names[0], MISSING), "nonsense", "%00", "..%2f..", "é" * 300, "{}"):
             document = problem(await other.request(one.method, url(one, id_), **good_body(one)), 404, "not_found")
             del document["instance"], document["requestId"]

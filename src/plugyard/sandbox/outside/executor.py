@@ -16,6 +16,7 @@ from plugyard.application.ports import Invocation, LoadProbe, Outcome
 from plugyard.domain.execution import ExecutionFailure, ExecutionStatus, Usage
 from plugyard.domain.limits import DEFAULT_STACK_KB, KILOBYTE, MEGABYTE, EffectiveLimits, LimitPolicy
 from plugyard.domain.manifest import Runtime
+from plugyard.domain.modules import ModuleRules
 from plugyard.sandbox import wire
 from plugyard.sandbox.jail import JailConfig
 from plugyard.sandbox.outside.broker import STACK_EXCEEDED, Allowance, End, Ended, Environment, GuestError, read_error
@@ -118,6 +119,9 @@ class Sandbox:
             stack_bytes = 0 if limits.stack_bytes == self._stack_bytes else limits.stack_bytes
             if stack_bytes:
                 digest = f"{digest}:{stack_bytes}"
+            if invocation.modules.denied:
+                # What was loaded under another policy of the tenant is not used again.
+                digest = f"{digest}:{' '.join(invocation.modules.denied)}"
             key: Key = (invocation.tenant_id, invocation.plugin_id, digest, limits.memory_bytes)
             # Before an environment is taken, because preparing needs one too: nobody waits for one holding another.
             bundle = await self._bundle(invocation)
@@ -137,18 +141,24 @@ class Sandbox:
             del self._running[invocation.execution_id]
 
     async def probe(
-        self, runtime: Runtime, digest: str, bundle: bytes, limits: EffectiveLimits | None = None
+        self,
+        runtime: Runtime,
+        digest: str,
+        bundle: bytes,
+        limits: EffectiveLimits | None = None,
+        modules: ModuleRules | None = None,
     ) -> LoadProbe:
         """Load code in a throw-away environment: the names of its functions, or why it does not load.
 
-        `limits` are those that its executions will have.
+        `limits` and `modules` are those that its executions will have.
         """
         limits = limits or _PROBE_LIMITS
         if runtime.value not in self._runtimes:
             return LoadProbe(error=ExecutionFailure("runtime_unavailable", f"this server does not run {runtime.value}"))
         async with self._probes:
             try:
-                bundle = self._with_policy(runtime, await self._prepare(runtime, digest, partial(_given, bundle)))
+                prepared = await self._prepare(runtime, digest, partial(_given, bundle))
+                bundle = self._with_policy(runtime, prepared, modules or ModuleRules())
             except CannotCompile as reason:
                 return LoadProbe(error=ExecutionFailure("load_failed", str(reason)))
             stack_bytes = 0 if limits.stack_bytes == self._stack_bytes else limits.stack_bytes
@@ -200,12 +210,16 @@ class Sandbox:
             return await self._components.artefact(digest, await fetch())
         return await self._preparation.prepare(runtime.value, digest, fetch)
 
-    def _with_policy(self, runtime: Runtime, bundle: bytes) -> bytes:
-        """The bundle with the modules that are denied here: what is prepared is kept without them, for they change."""
-        if runtime is Runtime.WASM or not self._modules_denied:
+    def _with_policy(self, runtime: Runtime, bundle: bytes, rules: ModuleRules) -> bytes:
+        """The bundle with what narrows the list of modules.
+
+        What is prepared is kept without it: policies change, and tenants with other policies share what is prepared.
+        """
+        if runtime is Runtime.WASM or not (self._modules_denied or rules.denied or rules.needed is not None):
             return bundle
+        policy = {"denied": self._modules_denied, "deniedByTenant": rules.denied, "needed": rules.needed}
         # A bundle is the JSON of an object with fields, and of two equal names in it the later one counts.
-        return bundle[:-1] + b',"modulesDenied":' + msgspec.json.encode(self._modules_denied) + b"}"
+        return bundle[:-1] + b',"modules":' + msgspec.json.encode(policy) + b"}"
 
     async def _execute_in(self, environment: Environment, start: str, invocation: Invocation, bundle: bytes) -> Outcome:
         limits = invocation.limits
@@ -315,7 +329,7 @@ class Sandbox:
         """Take the plugin in; None when it stands."""
         limits, memory = invocation.limits, invocation.limits.memory_bytes
         renewable = invocation.fresh and invocation.runtime is not Runtime.WASM
-        bundle = self._with_policy(invocation.runtime, bundle)
+        bundle = self._with_policy(invocation.runtime, bundle, invocation.modules)
         startup = replace(allowance, timeout_s=min(allowance.timeout_s, limits.startup_ms / 1000))
         try:
             error = await environment.load(memory, bundle, startup, renewable=renewable)
