@@ -34,7 +34,7 @@ export function describe(error, code) {
   if (outOfMemory(error)) return JSON.stringify({ code: "out_of_memory", message: "the plugin's memory is full" });
   if (error instanceof Failure) return JSON.stringify({ code: error.code, message: cut(error.message) });
   if (!(error instanceof Error)) return JSON.stringify({ code, message: cut(`thrown: ${shown(error)}`) });
-  const own = fromPlatform.has(error) ? error.code : code;
+  const own = fromPlatform.has(error) ? error.code : tooDeep(error) ? "recursion_exceeded" : code;
   const message = cut(`${error.name}: ${error.message}`);
   return JSON.stringify({ code: own, message, stack: stackOf(error, message) });
 }
@@ -42,6 +42,10 @@ export function describe(error, code) {
 function outOfMemory(error) {
   return error === "out of memory" || (error instanceof InternalError && error.message === "allocation size overflow")
     || (error instanceof Error && error.message === "out of memory");
+}
+
+function tooDeep(error) {
+  return error instanceof InternalError && error.message === "too much recursion";
 }
 
 function stackOf(error, message) {

@@ -17,8 +17,8 @@ export async function prepare(source) {
 
 export async function load(source) {
   try {
-    const { entry, files, prepared, authors, modulesDenied } = JSON.parse(source);
-    install(files, prepared, authors, modulesDenied);
+    const { entry, files, prepared, authors, modules } = JSON.parse(source);
+    install(files, prepared, authors, modules);
     const exported = requireEntry(entry);
     functions = new Map(Object.entries(exported).filter(([, value]) => isFunction(value)));
     if (isFunction(exported.default) && !functions.has(exported.default.name) && exported.default.name !== "default") {

@@ -10,17 +10,23 @@ import { changedLines, installPlaces } from "./places.js";
 
 let files = {};
 let prepared = new Set();
-let denied = new Set();
+let denied = new Map();
+let needed = null;
 const loaded = new Map();
 
 const SUFFIXES = ["", ".ts", ".js", ".mts", ".mjs", ".cts", ".cjs", ".tsx", ".jsx", ".json", "/index.ts", "/index.js"];
 // TypeScript lets an import name the file that a compiler would have written.
 const WRITTEN = { ".js": [".ts", ".tsx"], ".mjs": [".mts"], ".cjs": [".cts"], ".jsx": [".tsx"] };
 
-export function install(source, done = [], authors = {}, refused = []) {
+// `policy` may have the names that are `denied` here and `deniedByTenant`, and those that the manifest calls `needed`.
+export function install(source, done = [], authors = {}, policy = {}) {
   files = Object.assign(Object.create(null), source);
   prepared = new Set(done);
-  denied = new Set(refused.map(bare));
+  denied = new Map([
+    ...(policy.deniedByTenant ?? []).map((name) => [bare(name), "this tenant does not allow it"]),
+    ...(policy.denied ?? []).map((name) => [bare(name), "the operator of this service does not allow it"]),
+  ]);
+  needed = policy.needed?.map(bare) ?? null;
   installPlaces(authors, files);
   loaded.clear();
   authorsFiles.clear();
@@ -46,13 +52,22 @@ const bare = (name) => String(name).replace(/^node:/, "");
 
 function platformModule(importer, name) {
   const plain = bare(name);
-  if (denied.has(plain)) throw refusal(importer, name, "the operator of this service does not allow it");
-  if (nodeModules.has(plain)) return nodeModules.get(plain);
+  const ruling = denied.get(plain) ?? denied.get(plain.split("/")[0]);
+  if (ruling !== undefined) throw refusal(importer, name, `${ruling}; do without it, or ask the operator`);
+  if (nodeModules.has(plain)) {
+    if (isNeeded(plain)) return nodeModules.get(plain);
+    throw refusal(importer, name, `security.modules in plugin.json does not name it; add "${name}" there, or do without it`);
+  }
   const reason = list.javascript.refused[plain] ?? list.javascript.refused[plain.split("/")[0]];
   if (reason !== undefined) throw refusal(importer, name, list.reasons[reason]);
   const why = name.startsWith("node:") ? `of Node's modules there are ${list.javascript.allowed.join(", ")}`
     : "it is not in the package; bundle what you need from npm into the package, and import files by relative paths";
   throw refusal(importer, name, why);
+}
+
+// Whether the manifest names the module, or what it lies in; without a list it needs all.
+function isNeeded(plain) {
+  return needed === null || needed.some((name) => plain === name || plain.startsWith(`${name}/`));
 }
 
 function refusal(importer, name, why) {

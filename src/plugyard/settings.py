@@ -23,6 +23,9 @@ DEFAULT_GUESTS = Path(platformdirs.user_cache_dir("plugyard", appauthor=False)) 
 
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
+InFlight = Annotated[int, Parameter(validator=Number(gte=1, lte=16))]
+# The engine makes no larger stack, and no guest gets up on a much smaller one.
+StackSize = Annotated[int, Parameter(validator=Number(gte=128, lte=2_048))]
 Seconds = Annotated[float, Parameter(validator=Number(gt=0))]
 Ratio = Annotated[float, Parameter(validator=Number(gt=0, lte=1))]
 
@@ -84,6 +87,16 @@ class Settings:
     """Most that the service calls of one execution may send and receive together (MB)."""
     service_calls_per_s: Count = 2_000
     """Service calls of one tenant that begin within a second; more wait their turn."""
+    max_in_flight: InFlight = 16
+    """Most service calls of one execution that run at a time; more wait their turn."""
+    default_stack_kb: StackSize = 512
+    """Stack of an environment whose manifest asks for none (KB)."""
+    max_stack_kb: StackSize = 2_048
+    """Largest stack that a manifest may ask for (KB)."""
+    default_startup_ms: Count = 10_000
+    """Longest that loading a plugin's code may take where its manifest does not say."""
+    max_startup_ms: Count = 60_000
+    """Longest that a manifest may ask for loading its code."""
 
     spares: Annotated[int, Parameter(validator=Number(gte=0))] = 2
     """Environments of each runtime that wait, ready and jailed, for a plugin."""
@@ -105,6 +118,8 @@ class Settings:
     """Longest that compiling one WebAssembly component may take."""
     compiled_cache_mb: Count = 1_024
     """Most machine code of components that is kept in the data folder (MB)."""
+    prepared_cache_mb: Count = 256
+    """Most prepared code of Python and JavaScript packages that is kept in the data folder (MB)."""
 
     plugin_data_retention_days: Count = 7
     """Days that a plugin's database and files are kept after it was uninstalled."""

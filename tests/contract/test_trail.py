@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from plugyard.application.ports import PageRequest, StoredReply
-from plugyard.domain.errors import NameTaken
+from plugyard.domain.errors import NameTaken, NotFound
 from plugyard.domain.identity import Role, Tenant, TenantPolicy
 from plugyard.domain.permissions import Service
 from tests.contract.conftest import Stored
@@ -27,6 +27,27 @@ async def test_a_tenant_is_found_by_id_and_by_slug_with_its_policy(stored: Store
         assert await tx.tenant_by_slug("nobody") is None
     async with stored.store.for_tenant(tenant.id) as tx:
         assert await tx.tenant(tenant.id) == expected
+
+
+async def test_a_tenant_is_denied_modules_whatever_its_policy(stored: Stored) -> None:
+    tenant = await a_tenant(stored.store)
+    async with stored.store.for_operator() as tx:
+        await tx.deny_modules(tenant.id, ["pickle", "node:crypto"], NOW)
+        await tx.save_policy(tenant.id, TenantPolicy(frozenset()), NOW)
+    expected = replace(tenant, policy=TenantPolicy(frozenset()), modules_denied=("pickle", "node:crypto"))
+    async with stored.store.for_tenant(tenant.id) as tx:
+        assert await tx.tenant(tenant.id) == expected
+    async with stored.store.for_operator() as tx:
+        assert expected in (await tx.list_tenants(PageRequest())).items
+        await tx.deny_modules(tenant.id, [], NOW)
+        assert await tx.tenant(tenant.id) == replace(expected, modules_denied=())
+
+
+@pytest.mark.parametrize("missing", [new_id(), "no id"])
+async def test_nobody_is_denied_modules_who_is_not_there(stored: Stored, missing: str) -> None:
+    with pytest.raises(NotFound):
+        async with stored.store.for_operator() as tx:
+            await tx.deny_modules(missing, ["pickle"], NOW)
 
 
 async def test_a_slug_is_given_once(stored: Stored) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from plugyard.application.ports import Invocation, Outcome
 from plugyard.domain.limits import EffectiveLimits
 from plugyard.domain.manifest import Runtime
+from plugyard.domain.modules import ModuleRules
 from plugyard.domain.permissions import Permission
 from plugyard.sandbox.outside.executor import Sandbox
 
@@ -38,6 +39,7 @@ async def run(
     fresh: bool = True,
     plugin: str = "",
     execution: str = "",
+    modules: ModuleRules | None = None,
     **limits: int,
 ) -> Outcome:
     """Execute `function` of `source`; without `plugin` in an environment that nothing else has used."""
@@ -62,6 +64,7 @@ async def run(
             grants=grants,
             fresh=fresh,
             bundle=fetch,
+            modules=modules or ModuleRules(),
         )
     )
     if not plugin:

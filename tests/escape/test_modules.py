@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from plugyard.domain.manifest import Runtime
+from plugyard.domain.modules import ModuleRules
 from plugyard.sandbox.outside.executor import Sandbox
 from plugyard.sandbox.outside.guests import Guests
 from plugyard.sandbox.outside.pool import PoolSettings
@@ -173,3 +174,126 @@ async def test_what_the_operator_denies_is_refused_in_his_name(strict: Sandbox, 
     assert probe.error is not None
     assert probe.error.code == "module_refused"
     assert "the operator of this service does not allow it" in probe.error.message
+
+
+RUNTIMES = pytest.mark.parametrize("runtime", [PYTHON, JAVASCRIPT])
+IMPORTER = {
+    PYTHON: "import importlib, json\n"
+    "def run(name):\n"
+    "    try:\n        importlib.import_module(name)\n"
+    "    except ModuleNotFoundError as error:\n        return str(error)\n",
+    JAVASCRIPT: "import 'util';\nexport const run = (name) => {\n"
+    "  try { require(name); return null; } catch (error) { return error.message; }\n};\n",
+}
+NEEDED = {
+    PYTHON: ModuleRules(needed=("json", "importlib", "urllib.parse", "collections")),
+    JAVASCRIPT: ModuleRules(needed=("util", "node:path", "timers/promises")),
+}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "name", "offered"),
+    [
+        (PYTHON, "json", True),
+        (PYTHON, "json.decoder", True),
+        (PYTHON, "urllib.parse", True),
+        # Importing a module imports the one that it lies in.
+        (PYTHON, "urllib", True),
+        (PYTHON, "collections.abc", True),
+        (PYTHON, "urllib.error", False),
+        (PYTHON, "csv", False),
+        (PYTHON, "helper", True),
+        (JAVASCRIPT, "util", True),
+        (JAVASCRIPT, "node:util/types", True),
+        (JAVASCRIPT, "path", True),
+        (JAVASCRIPT, "path/posix", True),
+        (JAVASCRIPT, "timers/promises", True),
+        (JAVASCRIPT, "timers", False),
+        (JAVASCRIPT, "crypto", False),
+        (JAVASCRIPT, "./helper", True),
+    ],
+)
+async def test_a_plugin_imports_what_its_manifest_names_and_its_own_files_alone(
+    sandbox: Sandbox, runtime: Runtime, name: str, offered: bool
+) -> None:
+    files = {PYTHON: {"lib/helper.py": "x = 1\n"}, JAVASCRIPT: {"helper.ts": "export const x = 1;\n"}}[runtime]
+    told = value(await run(sandbox, runtime, IMPORTER[runtime], input=name, files=files, modules=NEEDED[runtime]))
+    assert (told is None) is offered, told
+    if not offered:
+        assert name in told
+        assert "security.modules in plugin.json does not name it" in told
+
+
+@RUNTIMES
+async def test_what_the_list_refuses_stays_refused_although_a_manifest_names_it(
+    sandbox: Sandbox, runtime: Runtime
+) -> None:
+    name = {PYTHON: "socket", JAVASCRIPT: "net"}[runtime]
+    base = {PYTHON: ("importlib", "json"), JAVASCRIPT: ("util",)}[runtime]
+    rules = ModuleRules(needed=(*base, name))
+    told = value(await run(sandbox, runtime, IMPORTER[runtime], input=name, modules=rules))
+    assert "context.services.http" in told
+
+
+@RUNTIMES
+async def test_a_future_statement_needs_no_name_and_no_need_of_modules_is_a_need_of_none(
+    sandbox: Sandbox, runtime: Runtime
+) -> None:
+    source = {
+        PYTHON: "from __future__ import annotations\nimport helper\ndef run(): return helper.x\n",
+        JAVASCRIPT: "import { x } from './helper';\nexport const run = () => x;\n",
+    }[runtime]
+    files = {PYTHON: {"helper.py": "x = 7\n"}, JAVASCRIPT: {"helper.ts": "export const x = 7;\n"}}[runtime]
+    assert value(await run(sandbox, runtime, source, files=files, modules=ModuleRules(needed=()))) == 7
+
+
+DENIED = {PYTHON: "csv", JAVASCRIPT: "url"}
+
+
+@RUNTIMES
+@pytest.mark.parametrize("fresh", [True, False])
+async def test_what_a_tenant_is_denied_holds_for_that_tenant_alone_and_from_the_next_call_on(
+    sandbox: Sandbox, runtime: Runtime, fresh: bool
+) -> None:
+    name, plugin = DENIED[runtime], f"denied-{runtime}-{fresh}"
+
+    async def ask(tenant: str, rules: ModuleRules) -> Any:
+        source = IMPORTER[runtime]
+        return value(
+            await run(sandbox, runtime, source, input=name, tenant=tenant, plugin=plugin, fresh=fresh, modules=rules)
+        )
+
+    denied = ModuleRules(denied=(name,))
+    assert await ask("acme", ModuleRules()) is None
+    assert "this tenant does not allow it" in await ask("acme", denied)
+    # Prepared once, and shared: the neighbour's copy holds nothing of another tenant's policy.
+    assert await ask("globex", ModuleRules()) is None
+    assert "this tenant does not allow it" in await ask("acme", denied)
+    assert await ask("acme", ModuleRules()) is None
+    await sandbox.forget(plugin)
+
+
+@RUNTIMES
+async def test_an_upload_is_held_against_what_its_tenant_is_denied(sandbox: Sandbox, runtime: Runtime) -> None:
+    name = DENIED[runtime]
+    source = {
+        PYTHON: f"import {name}\ndef run(): return 1\n",
+        JAVASCRIPT: f"import * as it from 'node:{name}';\nexport const run = () => it;\n",
+    }[runtime]
+    code = bundle(runtime, source)
+    for rules, refused in ((ModuleRules(denied=(name,)), True), (ModuleRules(), False)):
+        probe = await sandbox.probe(runtime, hashlib.sha256(code).hexdigest(), code, None, rules)
+        assert (probe.error is not None) is refused
+    rules = ModuleRules(needed=("json", "util"))
+    probe = await sandbox.probe(runtime, hashlib.sha256(code).hexdigest(), code, None, rules)
+    assert probe.error is not None
+    assert probe.error.code == "module_refused"
+
+
+async def test_a_package_cannot_bring_a_policy_of_its_own(sandbox: Sandbox) -> None:
+    # Two names that are equal in the bundle: what the service adds stands last, and that counts.
+    source = "import csv\ndef run(): return 1\n"
+    text = json.dumps({"modules": {}, "entry": "main.py", "files": {"main.py": source}}).encode()
+    probe = await sandbox.probe(PYTHON, "own-policy", text, None, ModuleRules(denied=("csv",)))
+    assert probe.error is not None
+    assert probe.error.code == "module_refused"

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from plugyard.application.ports import Inspection, Invocation, LoadProbe, Outcome
 from plugyard.domain.execution import ExecutionFailure, ExecutionStatus, LogLine, Usage, Violation
+from plugyard.domain.limits import EffectiveLimits
 from plugyard.domain.manifest import Runtime
+from plugyard.domain.modules import ModuleRules
 
 USED = Usage(wall_ms=1.5, cpu_ms=0.5, peak_memory_bytes=6 << 20, service_calls=0, start="warm")
 Script = Callable[[Invocation], Awaitable[Outcome]]
@@ -46,6 +48,7 @@ class ScriptedExecutor:
 
     def __init__(self) -> None:
         self.probes: dict[str, LoadProbe] = {}
+        self.probed: list[tuple[EffectiveLimits | None, ModuleRules | None]] = []
         self.scripts: dict[str, Script] = {}
         self.failing: Exception | None = None
         self.invocations: list[Invocation] = []
@@ -68,10 +71,18 @@ class ScriptedExecutor:
         script = self.scripts.get(invocation.function)
         return await script(invocation) if script is not None else succeeded()
 
-    async def probe(self, runtime: Runtime, digest: str, bundle: bytes) -> LoadProbe:
+    async def probe(
+        self,
+        runtime: Runtime,
+        digest: str,
+        bundle: bytes,
+        limits: EffectiveLimits | None = None,
+        modules: ModuleRules | None = None,
+    ) -> LoadProbe:
         """What the test wrote of the package's code."""
         if self.failing is not None:
             raise self.failing
+        self.probed.append((limits, modules))
         return self.probes.get(digest, LoadProbe())
 
     def cancel(self, execution_id: str) -> bool:

@@ -14,7 +14,7 @@ from plugyard.application.ports import (
     StoredLogLine,
     Transaction,
 )
-from plugyard.domain.errors import NameTaken, StoreUnavailable
+from plugyard.domain.errors import NameTaken, NotFound, StoreUnavailable
 from plugyard.domain.events import Event
 from plugyard.domain.execution import Execution
 from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
@@ -51,6 +51,11 @@ class MemoryOperatorTransaction:
         if tenant_id in self._tables.tenants:
             self._tables.tenants[tenant_id] = replace(self._tables.tenants[tenant_id], policy=policy)
             self._tables.policy_changed[tenant_id] = at
+
+    async def deny_modules(self, tenant_id: str, names: Sequence[str], at: datetime) -> None:
+        if tenant_id not in self._tables.tenants:
+            raise NotFound("There is no tenant of this id.")
+        self._tables.tenants[tenant_id] = replace(self._tables.tenants[tenant_id], modules_denied=tuple(names))
 
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None:
         self._tables.keys[key.id] = key

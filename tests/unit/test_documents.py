@@ -11,14 +11,16 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from plugyard.application.platform import Policies
 from plugyard.domain import marketplace
 from plugyard.domain.events import EventType
 from plugyard.domain.identity import TenantPolicy
-from plugyard.domain.limits import MEGABYTE, LimitPolicy
+from plugyard.domain.limits import MEGABYTE, WORDS, LimitPolicy
 from plugyard.domain.manifest import Manifest
+from plugyard.http.commands import CallLimits
 from plugyard.settings import Settings
 from tests.unit.application.test_events import NOT_SENT, a_whole_life
 
@@ -77,7 +79,7 @@ def test_the_default_policy_is_the_documented_one() -> None:
 
 
 def test_the_documented_limits_are_the_defaults() -> None:
-    documented = {row[0].strip("`"): row[3] for row in rows("docs/limits.md") if row[0].startswith("`")}
+    documented = {row[0].strip("`"): row[2] for row in rows("docs/limits.md") if row[0].startswith("`")}
     defaults = LimitPolicy()
     assert documented["memory_bytes"] == f"{defaults.default_memory_mb} MB"
     assert documented["timeout_ms"] == f"{defaults.default_timeout_ms:,} ms"
@@ -86,6 +88,22 @@ def test_the_documented_limits_are_the_defaults() -> None:
     assert documented["service_calls"] == f"{defaults.service_calls:,} calls"
     assert documented["service_bytes"] == f"{defaults.service_bytes // MEGABYTE} MB"
     assert documented["log_bytes"] == f"{defaults.log_bytes // 1024} KB"
+    assert documented["startup_ms"] == f"{defaults.default_startup_ms:,} ms"
+    assert documented["stack_bytes"] == f"{defaults.default_stack_kb} KB"
+    assert documented["service_rate"] == f"{defaults.service_rate:,} calls"
+    assert documented["in_flight"] == f"{defaults.in_flight} calls"
+
+
+def test_the_documented_words_of_the_limits_are_those_of_manifests_and_calls() -> None:
+    documented = [row[1].split("`")[1] for row in rows("docs/limits.md") if row[0].startswith("`")]
+    manifest = json.loads(text_of("sdk/manifest.schema.json"))["properties"]["security"]["properties"]
+    asked = manifest["resourceLimits"]["properties"]
+    assert set(documented) == set(WORDS) == set(asked)
+    schemas = msgspec.json.schema(CallLimits)["$defs"]["CallLimits"]["properties"]
+    for word, schema in schemas.items():
+        bounds = {name: asked[word][name] for name in ("type", "minimum", "maximum")}
+        assert bounds == schema["anyOf"][0], f"a call and a manifest differ on {word}"
+    assert schemas.keys() == asked.keys()
 
 
 def test_the_documented_defaults_of_the_settings_are_those_of_the_code() -> None:
@@ -111,6 +129,9 @@ def test_the_settings_and_the_policies_have_the_same_defaults() -> None:
     assert (settings.max_output_kb * 1024, settings.max_log_kb * 1024) == (limits.output_bytes, limits.log_bytes)
     assert settings.max_service_calls == limits.service_calls
     assert settings.max_service_mb * MEGABYTE == limits.service_bytes
+    assert (settings.service_calls_per_s, settings.max_in_flight) == (limits.service_rate, limits.in_flight)
+    assert (settings.default_stack_kb, settings.max_stack_kb) == (limits.default_stack_kb, limits.max_stack_kb)
+    assert (settings.default_startup_ms, settings.max_startup_ms) == (limits.default_startup_ms, limits.max_startup_ms)
     assert (settings.suspend_minimum, settings.suspend_ratio) == (rule.minimum, rule.ratio)
     assert (settings.suspend_window_s, settings.health_window_s) == (rule.window_s, policies.health_window_s)
 

@@ -62,7 +62,7 @@ class WitWorld(wit_world.WitWorld):
         random.seed()
         package = json.loads(source)
         bundle.install(package["files"], package.get("compiled", {}))
-        allowlist.install(package["files"], package.get("modulesDenied", ()))
+        allowlist.install(package["files"], package.get("modules", {}))
         try:
             module = bundle.entry_module(package["entry"])
             _functions.clear()

@@ -19,21 +19,28 @@ _reasons: dict[str, str] = _document["reasons"]
 _refused: dict[str, str] = _document["python"]["refused"]
 _allowed = frozenset(_document["python"]["allowed"])
 _own: set[str] = set()
-_denied: set[str] = set()
+_denied: dict[str, str] = {}
+_needed: list[str] | None = None
 
 _real_import = builtins.__import__
 _real_import_module = importlib.import_module
 
 
-def install(files: Iterable[str], denied: Iterable[str]) -> None:
-    """Hold the imports of the package that consists of `files` against the list, and against what is `denied` here."""
+def install(files: Iterable[str], policy: dict) -> None:
+    """Hold the imports of the package that consists of `files` against the list, and against what narrows it here.
+
+    `policy` may have the names that are `denied` here and `deniedByTenant`, and those that the manifest calls `needed`.
+    """
+    global _needed
     _own.clear()
     for path in files:
         for root in bundle.ROOTS:
             if path.startswith(root):
                 _own.add(path[len(root) :].removesuffix(".py").split("/")[0])
     _denied.clear()
-    _denied.update(denied)
+    _denied.update(dict.fromkeys(policy.get("deniedByTenant") or (), "this tenant does not allow it"))
+    _denied.update(dict.fromkeys(policy.get("denied") or (), "the operator of this service does not allow it"))
+    _needed = policy.get("needed")
     builtins.__import__ = _import
     importlib.import_module = _import_module
 
@@ -62,14 +69,23 @@ def _check(name: str) -> None:
     for length in range(len(parts), 0, -1):
         prefix = ".".join(parts[:length])
         if prefix in _denied:
-            _refuse(prefix, "the operator of this service does not allow it")
+            _refuse(prefix, f"{_denied[prefix]}; do without it, or ask the operator")
         if prefix in _refused:
             _refuse(prefix, _reasons[_refused[prefix]])
     if parts[0] in _allowed:
+        if not _is_needed(name):
+            _refuse(name, f"security.modules in plugin.json does not name it; add {name!r} there, or do without it")
         return
     if parts[0] in sys.stdlib_module_names:
         _refuse(parts[0], "it is not among the modules that mean something here")
     _refuse(parts[0], "it is not in the package and not of the standard library; pure Python goes under lib/")
+
+
+def _is_needed(name: str) -> bool:
+    """Whether the manifest names the module, what it lies in, or what lies in it; without a list it needs all."""
+    if _needed is None or name == "__future__":
+        return True
+    return any(name == one or name.startswith(f"{one}.") or one.startswith(f"{name}.") for one in _needed)
 
 
 def _refuse(name: str, why: str) -> None:

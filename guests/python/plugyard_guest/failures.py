@@ -1,6 +1,7 @@
 """How a failure is told: a stable code, the error's own words, and a stack of the author's frames alone."""
 
 import json
+import sys
 import traceback
 
 authors_files: set[str] = set()
@@ -64,7 +65,10 @@ def describe(error: BaseException, code: str) -> str:
         stack = _stack(error)
     if isinstance(error, Failure | ServiceError | ServicePermissionError | ModuleRefused):
         code = error.code
-    return json.dumps({"code": code, "message": message[:_LONGEST_MESSAGE], "stack": stack})
+    told = {"code": code, "message": message[:_LONGEST_MESSAGE], "stack": stack}
+    if isinstance(error, RecursionError):
+        told |= {"code": "recursion_exceeded", "limit": sys.getrecursionlimit()}
+    return json.dumps(told)
 
 
 def _text(error: BaseException) -> str:

@@ -29,17 +29,19 @@ from plugyard.domain.errors import (
 from plugyard.domain.events import EventType
 from plugyard.domain.execution import Execution, ExecutionStatus
 from plugyard.domain.identity import Action, Caller
-from plugyard.domain.limits import RequestedLimits
+from plugyard.domain.limits import EffectiveLimits, RequestedLimits
 from plugyard.domain.manifest import Isolation
+from plugyard.domain.modules import ModuleRules
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginVersion, Transition
 
+NO_LIMITS = RequestedLimits()
 _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a caller asks: the function, its input as JSON text, a deadline of its own, and how to tell repeats.
+    """What a caller asks: the function, its input as JSON text, limits of its own, and how to tell repeats.
 
     ``hops`` counts the events between the first caller and this call; 0 where somebody calls.
     """
@@ -50,6 +52,7 @@ class Call:
     idempotency_key: str | None = None
     trace: str | None = None
     hops: int = 0
+    limits: RequestedLimits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,10 @@ class _Executable:
     version: PluginVersion
     functions: frozenset[str]
     configuration: dict[str, Any]
+    limits: EffectiveLimits  # of a call that asks for none
     grants: tuple[Permission, ...]
     bundle: Callable[[], Awaitable[bytes]]
+    modules: ModuleRules
 
 
 async def execute(platform: Platform, caller: Caller, plugin_id: str, call: Call) -> Executed:
@@ -96,14 +101,18 @@ async def _executable(platform: Platform, tenant_id: str, plugin_id: str) -> _Ex
         return held[1]  # type: ignore[no-any-return]
     async with platform.store.for_tenant(tenant_id) as tx:
         view = await plugin_of(tx, plugin_id)
+        tenant = await tx.tenant(tenant_id)
     plugin, version = view.plugin, view.version
     executable = _Executable(
         plugin,
         version,
         frozenset(version.functions),
         with_defaults(version.manifest.configuration, {**plugin.configuration, **plugin.secrets}),
+        platform.policies.limits.effective(version.manifest.limits),
         plugin.grants,
         partial(platform.objects.get, bundle_key(version.digest)),
+        # The tenant that executes decides, whoever published the plugin.
+        ModuleRules(version.manifest.modules, tenant.modules_denied if tenant is not None else ()),
     )
     platform.cached[key] = (now + timedelta(seconds=platform.policies.plugin_cache_s), executable)
     return executable
@@ -125,9 +134,16 @@ def _check_input(platform: Platform, version: PluginVersion, call: Call) -> None
         raise InvalidInput(f"The input does not fit the schema of {call.function}.", errors)
 
 
+def _limits(platform: Platform, executable: _Executable, call: Call) -> EffectiveLimits:
+    if call.timeout_ms is None and call.limits is NO_LIMITS:
+        return executable.limits
+    asked = executable.version.manifest.limits, call.limits, RequestedLimits(timeout_ms=call.timeout_ms)
+    return platform.policies.limits.effective(*asked)
+
+
 async def _run(platform: Platform, caller: Caller, executable: _Executable, call: Call, execution_id: str) -> Executed:
     plugin, version = executable.plugin, executable.version
-    limits = platform.policies.limits.effective(version.manifest.limits, RequestedLimits(timeout_ms=call.timeout_ms))
+    limits = _limits(platform, executable, call)
     began = platform.clock()
     execution = Execution(
         execution_id,
@@ -167,6 +183,7 @@ async def _run(platform: Platform, caller: Caller, executable: _Executable, call
         version.manifest.isolation is Isolation.FRESH,
         executable.bundle,
         call.hops,
+        executable.modules,
     )
     platform.running[execution_id] = execution
     try:
@@ -209,7 +226,8 @@ async def _settle(
 async def _run_once(platform: Platform, caller: Caller, executable: _Executable, call: Call, key: str) -> Executed:
     """Run under an idempotency key: a repeat within a day gets the first answer, and another request is refused."""
     tenant_id, plugin_id = executable.plugin.tenant_id, executable.plugin.id
-    asked = hashlib.sha256(_encode([call.function, call.timeout_ms]) + call.input).hexdigest()
+    request = [call.function, call.timeout_ms, *([call.limits.to_document()] if call.limits != NO_LIMITS else [])]
+    asked = hashlib.sha256(_encode(request) + call.input).hexdigest()
     claim = StoredReply(asked, platform.ids(), None, platform.clock())
     async with platform.store.for_tenant(tenant_id) as tx:
         before = await tx.claim_key(plugin_id, key, claim)

@@ -27,6 +27,7 @@ from plugyard.domain.execution import Execution
 from plugyard.domain.health import SuspensionRule
 from plugyard.domain.identity import LOWEST_ROLE, Action, Caller, allows
 from plugyard.domain.limits import LimitPolicy
+from plugyard.domain.modules import ModuleList
 from plugyard.domain.plugin import Plugin, PluginView
 from plugyard.domain.versions import Version
 
@@ -41,6 +42,7 @@ class Policies:
     key_cache_s: float = 1.0
     plugin_cache_s: float = 1.0
     max_input_depth: int = 200
+    modules: ModuleList = field(default_factory=ModuleList)
     platform_version: Version = field(default_factory=lambda: Version.parse("1.0.0"))
 
 

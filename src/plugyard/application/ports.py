@@ -24,6 +24,7 @@ from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
 from plugyard.domain.limits import EffectiveLimits
 from plugyard.domain.manifest import Runtime
 from plugyard.domain.marketplace import Category, Listing, Rating
+from plugyard.domain.modules import ModuleRules
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
 from plugyard.domain.report import Report
@@ -221,6 +222,7 @@ class OperatorTransaction(Protocol):
     async def tenant_by_slug(self, slug: str) -> Tenant | None: ...
     async def list_tenants(self, page: PageRequest) -> Page[Tenant]: ...
     async def save_policy(self, tenant_id: str, policy: TenantPolicy, at: datetime) -> None: ...
+    async def deny_modules(self, tenant_id: str, names: Sequence[str], at: datetime) -> None: ...  # NotFound
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None: ...
     async def audit(self, entry: AuditEntry) -> None: ...
     async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]: ...
@@ -317,6 +319,7 @@ class Invocation:
     fresh: bool
     bundle: Callable[[], Awaitable[bytes]]
     hops: int = 0
+    modules: ModuleRules = field(default_factory=ModuleRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +346,14 @@ class Executor(Protocol):
     """The sandbox. Raises ``Overloaded`` and ``SandboxUnavailable``; whatever the plugin does is an ``Outcome``."""
 
     async def execute(self, invocation: Invocation) -> Outcome: ...
-    async def probe(self, runtime: Runtime, digest: str, bundle: bytes) -> LoadProbe: ...
+    async def probe(
+        self,
+        runtime: Runtime,
+        digest: str,
+        bundle: bytes,
+        limits: EffectiveLimits | None = None,
+        modules: ModuleRules | None = None,
+    ) -> LoadProbe: ...
     def cancel(self, execution_id: str) -> bool: ...  # whether it was running or waiting
     async def forget(self, plugin_id: str) -> None: ...  # end the plugin's idle environments
 

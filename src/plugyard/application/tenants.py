@@ -52,6 +52,23 @@ async def set_policy(platform: Platform, caller: Caller, auto_grant: Iterable[Se
     return await own_tenant(platform, caller)
 
 
+async def deny_modules(platform: Platform, caller: Caller, tenant_id: str, names: Iterable[str]) -> Tenant:
+    """Decide which modules no plugin of a tenant may import, whoever wrote it. Raises ``NotFound``."""
+    require(caller, Action.MANAGE_TENANTS)
+    denied = tuple(sorted(set(names)))
+    async with platform.store.for_operator() as tx:
+        await tx.deny_modules(tenant_id, denied, platform.clock())
+        detail = {"modulesDenied": list(denied)}
+        await record_tenant_change(platform, tx, caller, "tenant.modules_denied", tenant_id, detail)
+        tenant = await tx.tenant(tenant_id)
+    if tenant is None:
+        raise NotFound("There is no tenant of this id.")
+    # Within this process the next execution knows; in others when their copy ages out.
+    for key in [key for key in platform.cached if isinstance(key, tuple) and key[0] == tenant_id]:
+        platform.cached.pop(key, None)
+    return tenant
+
+
 async def ensure_key(platform: Platform, secret: str, *, name: str, role: Role, tenant_id: str | None) -> None:
     """Make the key with this secret known, unless it is; the embedded service does this for the keys that it prints."""
     hashed = hash_of(platform, secret)

@@ -5,7 +5,7 @@ It is inspected in a jailed process, its dependencies are resolved, and its code
 ``upload.py`` calls ``verify``; the findings of all three come together in one report.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plugyard.application.platform import Platform
@@ -14,6 +14,7 @@ from plugyard.domain.dependencies import Unresolvable
 from plugyard.domain.errors import PackageRefused
 from plugyard.domain.execution import ExecutionFailure
 from plugyard.domain.manifest import Manifest
+from plugyard.domain.modules import ModuleRules
 from plugyard.domain.report import Finding, Report, Severity
 
 
@@ -37,7 +38,12 @@ async def verify(platform: Platform, tenant_id: str, path: Path, *, digest: str,
         raise PackageRefused(inspection.report)
     manifest = Manifest.from_document(inspection.manifest, entry=inspection.entry)
     findings = await _unmet_dependencies(platform, tenant_id, manifest)
-    probe = await platform.executor.probe(manifest.runtime, digest, inspection.bundle)
+    denied = await _denied_modules(platform, tenant_id)
+    findings += _refused_modules(platform, manifest, denied)
+    # Loading has a limit of its own; what a single call may take says nothing of it.
+    limits = platform.policies.limits.effective(replace(manifest.limits, timeout_ms=None, cpu_ms=None))
+    rules = ModuleRules(manifest.modules, denied)
+    probe = await platform.executor.probe(manifest.runtime, digest, inspection.bundle, limits, rules)
     if probe.error is not None:
         findings.append(_does_not_load(manifest, probe.error))
     else:
@@ -67,6 +73,32 @@ async def _unmet_dependencies(platform: Platform, tenant_id: str, manifest: Mani
                 for sentence in error.explanation
             ]
     return []
+
+
+async def _denied_modules(platform: Platform, tenant_id: str) -> tuple[str, ...]:
+    async with platform.store.for_tenant(tenant_id) as tx:
+        tenant = await tx.tenant(tenant_id)
+    return tenant.modules_denied if tenant is not None else ()
+
+
+def _refused_modules(platform: Platform, manifest: Manifest, denied: tuple[str, ...]) -> list[Finding]:
+    """The modules that the manifest needs and may not have, each at its place."""
+    judged = [
+        (place, name, platform.policies.modules.refusal(manifest.runtime, name, denied))
+        for place, name in enumerate(manifest.modules or ())
+    ]
+    return [
+        Finding(
+            "code.module-refused",
+            Severity.ERROR,
+            f"plugin.json#/security/modules/{place}",
+            f"The manifest needs the module {name}, which is not offered to plugins: {why}.",
+            "The first execution that imports it would fail.",
+            "Use what the message names instead; the modules that are offered are listed in docs/modules.md.",
+        )
+        for place, name, why in judged
+        if why is not None
+    ]
 
 
 def _does_not_load(manifest: Manifest, error: ExecutionFailure) -> Finding:

@@ -6,6 +6,7 @@ from plugyard.domain.health import SuspensionRule
 from plugyard.domain.limits import LimitPolicy
 from plugyard.domain.versions import Version
 from plugyard.gate.limits import GateLimits
+from plugyard.sandbox.outside.guests import module_list
 from plugyard.sandbox.outside.pool import PoolSettings
 from plugyard.settings import MEGABYTE, Settings
 
@@ -13,21 +14,33 @@ from plugyard.settings import MEGABYTE, Settings
 def policies(settings: Settings) -> Policies:
     """What the use cases keep to."""
     return Policies(
-        LimitPolicy(
-            settings.default_memory_mb,
-            settings.max_memory_mb,
-            settings.default_timeout_ms,
-            settings.max_timeout_ms,
-            settings.max_cpu_ms,
-            settings.max_output_kb * 1024,
-            settings.max_log_lines,
-            settings.max_log_kb * 1024,
-            settings.max_service_calls,
-            settings.max_service_mb * MEGABYTE,
-        ),
+        limit_policy(settings),
         SuspensionRule(settings.suspend_minimum, settings.suspend_ratio, settings.suspend_window_s),
         settings.health_window_s,
+        modules=module_list(settings.modules_denied),
         platform_version=Version.parse(__version__),
+    )
+
+
+def limit_policy(settings: Settings) -> LimitPolicy:
+    """What an execution may ask for."""
+    return LimitPolicy(
+        settings.default_memory_mb,
+        settings.max_memory_mb,
+        settings.default_timeout_ms,
+        settings.max_timeout_ms,
+        settings.max_cpu_ms,
+        settings.max_output_kb * 1024,
+        settings.max_log_lines,
+        settings.max_log_kb * 1024,
+        settings.max_service_calls,
+        settings.max_service_mb * MEGABYTE,
+        settings.service_calls_per_s,
+        settings.max_in_flight,
+        settings.default_stack_kb,
+        settings.max_stack_kb,
+        settings.default_startup_ms,
+        settings.max_startup_ms,
     )
 
 

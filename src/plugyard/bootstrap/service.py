@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from plugyard.bootstrap.keys import CannotStart, Keys, write_private
-from plugyard.bootstrap.limits import gate_limits, pool_settings
+from plugyard.bootstrap.limits import gate_limits, limit_policy, pool_settings
 from plugyard.domain.errors import PlugyardError
 from plugyard.gate.jailed import JailedInspector
 from plugyard.infrastructure.embedded.errors import EmbeddedPostgresError
@@ -28,6 +28,7 @@ from plugyard.sandbox.outside.compiler import CompilerLimits
 from plugyard.sandbox.outside.components import CompiledFolder
 from plugyard.sandbox.outside.executor import Sandbox
 from plugyard.sandbox.outside.guests import GuestBuildError, build_guests
+from plugyard.sandbox.outside.preparation import PreparedFolder
 from plugyard.sandbox.services.registry import Services
 from plugyard.settings import MEGABYTE, Settings
 
@@ -129,6 +130,7 @@ class Service:
         # Behind the sandbox in the order of ends: what still runs may need them.
         self._parts.push_async_callback(services.close)
         compiled = CompiledFolder(settings.data / "compiled", secret, settings.compiled_cache_mb * MEGABYTE)
+        prepared = PreparedFolder(settings.data / "prepared", secret, guests, settings.prepared_cache_mb * MEGABYTE)
         sandbox = Sandbox(
             guests,
             pool_settings(settings),
@@ -136,7 +138,9 @@ class Service:
             enforced=not settings.unsafe_no_jail,
             compiled=compiled,
             compiling=CompilerLimits(timeout_s=settings.compile_timeout_s),
+            prepared=prepared,
             modules_denied=settings.modules_denied,
+            stack_bytes=limit_policy(settings).stack_bytes,
         )
         self._parts.push_async_callback(sandbox.close)
         await sandbox.start()

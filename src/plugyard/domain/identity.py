@@ -72,13 +72,14 @@ class TenantPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A customer of the platform."""
+    """A customer of the platform. ``modules_denied`` are those that an operator denies to all of its plugins."""
 
     id: str
     slug: str
     name: str
     created_at: datetime
     policy: TenantPolicy = field(default_factory=TenantPolicy)
+    modules_denied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,61 @@
 """Resource limits: what a plugin asks, what the operator allows, what one call may use. The lowest wins."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-MEGABYTE = 1 << 20
+KILOBYTE, MEGABYTE = 1 << 10, 1 << 20
+DEFAULT_STACK_KB = 512
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedLimits:
-    """What a manifest or a call asks for; ``None`` where it asks for nothing. Megabytes and milliseconds."""
+    """What a manifest or a call asks for; ``None`` where it asks for nothing. The unit ends the name of a field."""
 
     memory_mb: int | None = None
     timeout_ms: int | None = None
     cpu_ms: int | None = None
+    output_kb: int | None = None
+    log_lines: int | None = None
+    log_kb: int | None = None
+    service_calls: int | None = None
+    service_rate: int | None = None
+    service_kb: int | None = None
+    in_flight: int | None = None
+    stack_kb: int | None = None
+    startup_ms: int | None = None
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "RequestedLimits":
+        """Read the form that manifests and calls share; other fields are left alone."""
+        return cls(**{field: document[name] for name, field in WORDS.items() if name in document})
+
+    def to_document(self) -> dict[str, int]:
+        """The same form again, without what was not asked for."""
+        asked = {name: getattr(self, field) for name, field in WORDS.items()}
+        return {name: value for name, value in asked.items() if value is not None}
+
+
+WORDS = {
+    "memory": "memory_mb",
+    "timeout": "timeout_ms",
+    "cpu": "cpu_ms",
+    "output": "output_kb",
+    "logLines": "log_lines",
+    "logSize": "log_kb",
+    "serviceCalls": "service_calls",
+    "serviceRate": "service_rate",
+    "serviceSize": "service_kb",
+    "inFlight": "in_flight",
+    "stack": "stack_kb",
+    "startup": "startup_ms",
+}
+"""What authors and callers write, and the field of ``RequestedLimits`` that it becomes."""
 
 
 @dataclass(frozen=True, slots=True)
 class EffectiveLimits:
-    """What holds for one execution: bytes, milliseconds, lines and calls."""
+    """What holds for one execution: bytes, milliseconds, lines, calls, and calls in a second."""
 
     memory_bytes: int
     timeout_ms: int
@@ -26,11 +65,15 @@ class EffectiveLimits:
     log_bytes: int
     service_calls: int = 1_000
     service_bytes: int = 16 * MEGABYTE
+    service_rate: int = 2_000
+    in_flight: int = 16
+    stack_bytes: int = DEFAULT_STACK_KB * KILOBYTE
+    startup_ms: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class LimitPolicy:
-    """The operator's defaults and ceilings."""
+    """The operator's defaults and ceilings. Where there is no default, it is the ceiling."""
 
     default_memory_mb: int = 128
     max_memory_mb: int = 1024
@@ -39,26 +82,40 @@ class LimitPolicy:
     max_cpu_ms: int = 300_000
     output_bytes: int = 4 * MEGABYTE
     log_lines: int = 1_000
-    log_bytes: int = 256 * 1024
+    log_bytes: int = 256 * KILOBYTE
     service_calls: int = 1_000
     service_bytes: int = 16 * MEGABYTE
+    service_rate: int = 2_000
+    in_flight: int = 16
+    default_stack_kb: int = DEFAULT_STACK_KB
+    max_stack_kb: int = 2_048
+    default_startup_ms: int = 10_000
+    max_startup_ms: int = 60_000
+
+    @property
+    def stack_bytes(self) -> int:
+        """The stack of who asks for none, which is what waiting environments are made with."""
+        return min(self.default_stack_kb, self.max_stack_kb) * KILOBYTE
 
     def effective(self, *asked: RequestedLimits) -> EffectiveLimits:
         """The limits for one execution: of all that is asked and the ceiling, the lowest of each kind."""
 
-        def lowest(values: list[int | None], default: int, ceiling: int) -> int:
-            given = [value for value in values if value is not None]
-            return min(*given, ceiling) if given else min(default, ceiling)
+        def lowest(name: str, ceiling: int, default: int | None = None, unit: int = 1) -> int:
+            given: list[int] = [unit * value for one in asked if (value := getattr(one, name)) is not None]
+            return min([*(given or [ceiling if default is None else unit * default]), ceiling])
 
-        timeout_ms = lowest([one.timeout_ms for one in asked], self.default_timeout_ms, self.max_timeout_ms)
+        timeout_ms = lowest("timeout_ms", self.max_timeout_ms, self.default_timeout_ms)
         return EffectiveLimits(
-            memory_bytes=MEGABYTE
-            * lowest([one.memory_mb for one in asked], self.default_memory_mb, self.max_memory_mb),
+            memory_bytes=lowest("memory_mb", self.max_memory_mb * MEGABYTE, self.default_memory_mb, MEGABYTE),
             timeout_ms=timeout_ms,
-            cpu_ms=lowest([one.cpu_ms for one in asked], timeout_ms, self.max_cpu_ms),
-            output_bytes=self.output_bytes,
-            log_lines=self.log_lines,
-            log_bytes=self.log_bytes,
-            service_calls=self.service_calls,
-            service_bytes=self.service_bytes,
+            cpu_ms=lowest("cpu_ms", self.max_cpu_ms, timeout_ms),
+            output_bytes=lowest("output_kb", self.output_bytes, unit=KILOBYTE),
+            log_lines=lowest("log_lines", self.log_lines),
+            log_bytes=lowest("log_kb", self.log_bytes, unit=KILOBYTE),
+            service_calls=lowest("service_calls", self.service_calls),
+            service_bytes=lowest("service_kb", self.service_bytes, unit=KILOBYTE),
+            service_rate=lowest("service_rate", self.service_rate),
+            in_flight=lowest("in_flight", self.in_flight),
+            stack_bytes=lowest("stack_kb", self.max_stack_kb * KILOBYTE, self.default_stack_kb, KILOBYTE),
+            startup_ms=min(lowest("startup_ms", self.max_startup_ms, self.default_startup_ms), timeout_ms),
         )

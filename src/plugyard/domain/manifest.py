@@ -75,6 +75,7 @@ class Manifest:
     permissions: tuple[Permission, ...]
     limits: RequestedLimits
     isolation: Isolation
+    modules: tuple[str, ...] | None
     configuration: dict[str, Any] | None
     functions: dict[str, FunctionSpec]
     endpoints: tuple[Endpoint, ...]
@@ -98,8 +99,9 @@ class Manifest:
             platform=VersionRange.parse(dependencies["platform"]) if "platform" in dependencies else None,
             plugins={name: VersionRange.parse(text) for name, text in dependencies.get("plugins", {}).items()},
             permissions=tuple(Permission.from_document(one) for one in security.get("permissions", ())),
-            limits=RequestedLimits(limits.get("memory"), limits.get("timeout"), limits.get("cpu")),
+            limits=RequestedLimits.from_document(limits),
             isolation=Isolation(security.get("isolation", "shared")),
+            modules=tuple(security["modules"]) if "modules" in security else None,
             configuration=document.get("configuration"),
             functions={
                 name: FunctionSpec(

@@ -43,7 +43,7 @@ def check(document: Document, runtime: Runtime | None, findings: Findings) -> No
     def add(rule: str, pointer: str, what: str) -> None:
         findings.add(rule, document.where(pointer), what, line=document.line(pointer))
 
-    for part in (_versions, _names, _endpoints, _schedules, _permissions):
+    for part in (_versions, _names, _endpoints, _schedules, _permissions, _modules):
         for rule, pointer, what in part(root, runtime):
             add(rule, pointer, what)
 
@@ -162,6 +162,11 @@ def _permissions(root: dict[str, Any], _: Runtime | None) -> _Problems:
             if key in _NARROWING and service != _NARROWING[key]:
                 what = f"{key!r} narrows {_NARROWING[key]} and says nothing about {service}"
                 yield "manifest.permission-field", child(pointer, key), what
+
+
+def _modules(root: dict[str, Any], runtime: Runtime | None) -> _Problems:
+    if runtime is Runtime.WASM and "modules" in _dict(root.get("security")):
+        yield "manifest.value", "/security/modules", "says nothing of a component, whose imports are its own"
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -159,10 +159,14 @@ def _told(error: jsonschema_rs.ValidationError) -> list[FieldError]:
         return [FieldError(where + pointer([str(kind.property)]), "is required")]
     if isinstance(kind, jsonschema_rs.ValidationErrorKind.AnyOf):
         # A value that may be null: what is wrong with it as a value is what helps.
-        inner = [one for branch in kind.context for one in branch if not one.message.endswith('type "null"')]
-        if len(inner) == 1:
-            return _told(inner[0])
+        branches = [branch for branch in kind.context if not all(_wants_null(one) for one in branch)]
+        if len(branches) == 1:
+            return [fault for one in branches[0] for fault in _told(one)]
     return [FieldError(where, error.message[:300])]
+
+
+def _wants_null(error: jsonschema_rs.ValidationError) -> bool:
+    return error.message.endswith('type "null"')
 
 
 def _with_whole_numbers(raw: bytes, type_: type[T]) -> T:
@@ -170,11 +174,17 @@ def _with_whole_numbers(raw: bytes, type_: type[T]) -> T:
     try:
         fields = msgspec.json.decode(raw, type=dict[str, Any])
         for name, value in fields.items():
-            if name != "input" and isinstance(value, float) and value.is_integer():
-                fields[name] = int(value)
+            if name != "input":
+                fields[name] = _whole(value)
         return msgspec.json.decode(msgspec.json.encode(fields), type=type_)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise InvalidInput("The body does not fit.", [_from_msgspec(str(error))]) from error
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _whole(one) for name, one in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _from_msgspec(message: str) -> FieldError:

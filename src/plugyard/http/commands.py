@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from plugyard.domain.identity import Role
+from plugyard.domain.limits import RequestedLimits
 from plugyard.domain.permissions import Permission, Service
 from plugyard.http.queries import PLAIN_TEXT
 
@@ -14,6 +15,9 @@ VersionText = Annotated[str, Meta(min_length=1, max_length=100, pattern=PLAIN_TE
 # A review may have lines; what no database keeps is NUL.
 Prose = Annotated[str, Meta(max_length=2_000, pattern=r"^[^\u0000]*$")]
 Words = Annotated[list[Text], Meta(max_length=100)]
+
+
+ModuleName = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^(node:)?[A-Za-z_@][A-Za-z0-9_./@-]*$")]
 
 
 class Command(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
@@ -78,13 +82,35 @@ class RateListing(Command, frozen=True):
     review: Prose = ""
 
 
+class CallLimits(Command, frozen=True):
+    """Limits of this one call, named and measured as in a manifest; the lowest of all that is asked holds."""
+
+    memory: Annotated[int, Meta(ge=32, le=1_024)] | None = None
+    timeout: Annotated[int, Meta(ge=1, le=300_000)] | None = None
+    cpu: Annotated[int, Meta(ge=1, le=300_000)] | None = None
+    output: Annotated[int, Meta(ge=1, le=16_384)] | None = None
+    log_lines: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    log_size: Annotated[int, Meta(ge=1, le=65_536)] | None = None
+    service_calls: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    service_rate: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    service_size: Annotated[int, Meta(ge=1, le=1_048_576)] | None = None
+    in_flight: Annotated[int, Meta(ge=1, le=16)] | None = None
+    stack: Annotated[int, Meta(ge=128, le=2_048)] | None = None
+    startup: Annotated[int, Meta(ge=1, le=300_000)] | None = None
+
+    def requested(self) -> RequestedLimits:
+        """The domain's value."""
+        return RequestedLimits.from_document(msgspec.to_builtins(self))
+
+
 class ExecuteFunction(Command, frozen=True):
-    """Which function to run, on what, and for how long at most."""
+    """Which function to run, on what, and within which limits at most."""
 
     function: Text
     input: msgspec.Raw | UnsetType = UNSET
     mode: Literal["sync", "async"] = "sync"
     timeout_ms: Annotated[int, Meta(ge=1, le=300_000)] | None = None
+    limits: CallLimits | None = None
 
 
 class CreateKey(Command, frozen=True):
@@ -100,6 +126,12 @@ class CreateTenant(Command, frozen=True):
 
     slug: Annotated[str, Meta(min_length=2, max_length=63, pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
     name: Text
+
+
+class ChangeTenant(Command, frozen=True):
+    """The modules that no plugin of the tenant may import, beside those that nobody may."""
+
+    modules_denied: Annotated[list[ModuleName], Meta(max_length=500)]
 
 
 class SetPolicy(Command, frozen=True):

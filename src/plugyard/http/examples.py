@@ -48,8 +48,22 @@ DETAIL: dict[str, Any] = {
     "endpoints": [],
     "permissions": [PERMISSION],
     "grants": [PERMISSION],
-    "limits": {"memory": 128, "timeout": 30000, "cpu": None},
+    "limits": {
+        "memory": 128,
+        "timeout": 30000,
+        "cpu": None,
+        "output": None,
+        "logLines": None,
+        "logSize": None,
+        "serviceCalls": None,
+        "serviceRate": None,
+        "serviceSize": None,
+        "inFlight": None,
+        "stack": None,
+        "startup": None,
+    },
     "isolation": "shared",
+    "modules": None,
     "configuration": {"currency": "EUR", "token": "********"},
     "configurationSchema": {"type": "object", "properties": {"currency": {"type": "string", "default": "EUR"}}},
     "listingId": None,
@@ -180,6 +194,7 @@ TENANT: dict[str, Any] = {
     "name": "Acme",
     "createdAt": MOMENT,
     "policy": {"autoGrant": ["cache"]},
+    "modulesDenied": ["pickle"],
 }
 NEW_TENANT = {"tenant": TENANT, "key": {**NEW_KEY, "name": "first admin key", "role": "admin"}}
 ME = {"actor": f"key:{KEY_ID}", "role": "admin", "tenantId": TENANT_ID}

@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -56,7 +57,10 @@ IDEMPOTENCY_KEY = Parameter(
     query=(IDEMPOTENCY_KEY,),
     body=Body(
         commands.ExecuteFunction,
-        examples={"a call": {"function": "total", "input": {"lines": [{"net": "100.00"}]}, "timeoutMs": 2000}},
+        examples={
+            "a call": {"function": "total", "input": {"lines": [{"net": "100.00"}]}, "timeoutMs": 2000},
+            "within limits": {"function": "total", "limits": {"memory": 64, "cpu": 500}},
+        },
         overrides={
             "input": {"description": "Any JSON value; it has to fit the function's own schema. Default: null."},
             "mode": {"enum": ["sync"], "default": "sync", "description": "`async` answers 501 `not_offered` for now."},
@@ -95,6 +99,8 @@ async def execute_function(exchange: Exchange) -> ASGIApp:
         exchange.declared["Idempotency-Key"],
         _trace(exchange.headers),
     )
+    if asked.limits is not None:
+        call = replace(call, limits=asked.limits.requested())
     executed = await execute(exchange.platform, exchange.caller, exchange.id("pluginId"), call)
     execution = executed.execution
     exchange.state["execution_id"] = execution.id
@@ -123,7 +129,7 @@ def _asked(raw: bytes) -> commands.ExecuteFunction:
         asked = _decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         asked = decode(raw, commands.ExecuteFunction)
-    if any(raw.count(name) > 1 for name in _NAMES):
+    if asked.limits is not None or any(raw.count(name) > 1 for name in _NAMES):
         asked = decode(raw, commands.ExecuteFunction)
     if asked.mode == "async":
         raise NotOffered("Asynchronous executions are not offered yet; leave mode out, or send sync.")

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from plugyard.application.ports import AuditEntry, Metrics, Page, ResolvedDependency, StoredLogLine
 from plugyard.domain.configuration import masked, with_defaults
 from plugyard.domain.execution import Execution, ExecutionFailure, ExecutionStatus, Usage
 from plugyard.domain.health import Health
 from plugyard.domain.identity import ApiKey, Tenant
+from plugyard.domain.limits import WORDS, RequestedLimits
 from plugyard.domain.manifest import Effect, Manifest
 from plugyard.domain.marketplace import Category, Listing, Rating
 from plugyard.domain.permissions import Permission
@@ -47,6 +50,11 @@ from plugyard.http.views import (
 def page(found: Page[Any], view: Any) -> PageView[Any]:
     """A page of views."""
     return PageView(items=[view(one) for one in found.items], next_cursor=found.next_cursor)
+
+
+def limits(one: RequestedLimits) -> LimitsView:
+    """What a manifest asks for."""
+    return msgspec.convert({name: getattr(one, field) for name, field in WORDS.items()}, LimitsView)
 
 
 def permission(one: Permission) -> PermissionView:
@@ -101,7 +109,6 @@ def _summary(view: PluginView) -> dict[str, Any]:
 
 def _detail(view: PluginView) -> dict[str, Any]:
     plugin, version, manifest = view.plugin, view.version, view.version.manifest
-    limits = manifest.limits
     return {
         **_summary(view),
         "keywords": manifest.keywords,
@@ -111,8 +118,9 @@ def _detail(view: PluginView) -> dict[str, Any]:
         "endpoints": [EndpointView(method=o.method, path=o.path, handler=o.handler) for o in manifest.endpoints],
         "permissions": [permission(one) for one in manifest.permissions],
         "grants": [permission(one) for one in plugin.grants],
-        "limits": LimitsView(memory=limits.memory_mb, timeout=limits.timeout_ms, cpu=limits.cpu_ms),
+        "limits": limits(manifest.limits),
         "isolation": manifest.isolation,
+        "modules": manifest.modules,
         "configuration": masked(with_defaults(manifest.configuration, plugin.configuration), plugin.secrets),
         "configuration_schema": manifest.configuration,
         "listing_id": plugin.origin_listing_id,
@@ -314,7 +322,14 @@ def new_key(one: ApiKey, secret: str) -> NewKeyView:
 def tenant(one: Tenant) -> TenantView:
     """A tenant."""
     policy = PolicyView(auto_grant=sorted(one.policy.auto_grant))
-    return TenantView(id=one.id, slug=one.slug, name=one.name, created_at=one.created_at, policy=policy)
+    return TenantView(
+        id=one.id,
+        slug=one.slug,
+        name=one.name,
+        created_at=one.created_at,
+        policy=policy,
+        modules_denied=one.modules_denied,
+    )
 
 
 def audit_entry(one: AuditEntry) -> AuditView:

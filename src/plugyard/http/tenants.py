@@ -45,6 +45,27 @@ async def create_tenant(exchange: Exchange) -> ASGIApp:
 
 
 @operation(
+    "PATCH",
+    "/api/v1/tenants/{tenantId}",
+    tag=_TAG,
+    action=Action.MANAGE_TENANTS,
+    body=Body(commands.ChangeTenant, examples={"two modules": {"modulesDenied": ["pickle", "node:crypto"]}}),
+    replies=[Reply(200, "The tenant as it is now.", views.TenantView, examples.TENANT)],
+    problems=["not_found"],
+)
+async def change_tenant(exchange: Exchange) -> ASGIApp:
+    """Decide which modules no plugin of a tenant may import.
+
+    It holds for uploads and for executions from now on, for plugins from the marketplace as well; it replaces what was
+    denied before.
+    """
+    asked = await exchange.body(commands.ChangeTenant)
+    tenant_id = exchange.id("tenantId")
+    changed = await tenants.deny_modules(exchange.platform, exchange.caller, tenant_id, asked.modules_denied)
+    return json_answer(present.tenant(changed))
+
+
+@operation(
     "GET",
     "/api/v1/tenant",
     tag=_TAG,
@@ -85,4 +106,4 @@ async def list_audit(exchange: Exchange) -> ASGIApp:
     return json_answer(present.page(found, present.audit_entry))
 
 
-OPERATIONS = (list_tenants, create_tenant, own_tenant, set_policy, list_audit)
+OPERATIONS = (list_tenants, create_tenant, change_tenant, own_tenant, set_policy, list_audit)

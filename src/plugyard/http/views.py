@@ -58,11 +58,20 @@ class EndpointView(View, frozen=True):
 
 
 class LimitsView(View, frozen=True):
-    """What the manifest asks for, or null where it asks for nothing: megabytes and milliseconds."""
+    """What the manifest asks for, in the manifest's own units, or null where it asks for nothing."""
 
     memory: int | None
     timeout: int | None
     cpu: int | None
+    output: int | None
+    log_lines: int | None
+    log_size: int | None
+    service_calls: int | None
+    service_rate: int | None
+    service_size: int | None
+    in_flight: int | None
+    stack: int | None
+    startup: int | None
 
 
 class HealthView(View, frozen=True):
@@ -101,6 +110,7 @@ class PluginDetail(PluginSummary, frozen=True):
     grants: list[PermissionView]
     limits: LimitsView
     isolation: Isolation
+    modules: Sequence[str] | None
     configuration: dict[str, Any]
     configuration_schema: dict[str, Any] | None
     listing_id: str | None
@@ -349,6 +359,7 @@ class TenantView(View, frozen=True):
     name: str
     created_at: datetime
     policy: PolicyView
+    modules_denied: Sequence[str]
 
 
 class NewTenantView(View, frozen=True):

@@ -73,7 +73,7 @@ async def test_a_missing_a_foreign_and_a_senseless_id_get_the_same_answer(
     foreign = {"pluginId": plugin_id, "executionId": executed.json()["executionId"], "keyId": key.json()["id"]}
     await http.tenant("other")
     answers = []
-    async with http.client(of="other") as other:
+    async with http.client(role_for(one), of="other") as other:
         for id_ in (MISSING, foreign.get(one.path_names[0], MISSING), "nonsense", "%00", "..%2f..", "é" * 300, "{}"):
             document = problem(await other.request(one.method, url(one, id_), **good_body(one)), 404, "not_found")
             del document["instance"], document["requestId"]
@@ -225,6 +225,16 @@ async def test_a_body_that_is_too_large_answers_413_also_without_a_length(
         ({"function": "f", "timeoutMs": 300_001}, "/timeoutMs"),
         ({"function": "f", "timeoutMs": 1.5}, "/timeoutMs"),
         ({"function": "f", "mode": "later"}, "/mode"),
+        ({"function": "f", "limits": 5}, "/limits"),
+        ({"function": "f", "limits": {"memory": "64"}}, "/limits/memory"),
+        ({"function": "f", "limits": {"memory": 31}}, "/limits/memory"),
+        ({"function": "f", "limits": {"cpu": 0}}, "/limits/cpu"),
+        ({"function": "f", "limits": {"logLines": -1}}, "/limits/logLines"),
+        ({"function": "f", "limits": {"inFlight": 17}}, "/limits/inFlight"),
+        ({"function": "f", "limits": {"startup": 1.5}}, "/limits/startup"),
+        ({"function": "f", "limits": {"output": True}}, "/limits/output"),
+        ({"function": "f", "limits": {"disk": 1}}, "/limits/disk"),
+        ({"function": "f", "limits": {"serviceCalls": 10**20}}, "/limits/serviceCalls"),
     ],
 )
 async def test_execute_names_the_field_that_does_not_fit(
@@ -232,6 +242,17 @@ async def test_execute_names_the_field_that_does_not_fit(
 ) -> None:
     answer = await admin.post(f"/api/v1/plugins/{MISSING}/execute", json=body)
     assert pointers(problem(answer, 422, "invalid_input")) == {where}
+
+
+async def test_every_limit_that_does_not_fit_is_named_at_once_and_no_name_may_stand_twice(
+    http: Http, admin: Any
+) -> None:
+    where = f"/api/v1/plugins/{MISSING}/execute"
+    answer = await admin.post(where, json={"function": "f", "limits": {"stack": 1, "cpu": "x", "serviceRate": 0}})
+    assert pointers(problem(answer, 422, "invalid_input")) == {"/limits/stack", "/limits/cpu", "/limits/serviceRate"}
+    raw = b'{"function": "f", "limits": {"memory": 64, "memory": 128}}'
+    answer = await admin.post(where, content=raw, headers={"content-type": "application/json"})
+    assert pointers(problem(answer, 422, "invalid_input")) == {"/memory"}
 
 
 async def test_all_faults_come_at_once(http: Http, admin: Any) -> None:
@@ -242,12 +263,13 @@ async def test_all_faults_come_at_once(http: Http, admin: Any) -> None:
 
 async def test_a_number_written_as_4_0_is_the_integer_that_json_schema_says(http: Http, admin: Any) -> None:
     plugin_id = await http.plugin(admin)
-    raw = b'{"function": "greet", "timeoutMs": 2000.0, "input": {"n": 1.0}}'
+    raw = b'{"function": "greet", "timeoutMs": 2000.0, "limits": {"cpu": 900.0}, "input": {"n": 1.0}}'
     answer = await admin.post(
         f"/api/v1/plugins/{plugin_id}/execute", content=raw, headers={"content-type": "application/json"}
     )
     assert answer.status_code == 200, answer.text
-    assert http.world.executor.invocations[-1].limits.timeout_ms == 2000
+    asked = http.world.executor.invocations[-1]
+    assert (asked.limits.timeout_ms, asked.limits.cpu_ms, asked.input) == (2000, 900, b'{"n":1.0}')
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "two words", "é"])

@@ -199,9 +199,16 @@ async def test_an_operator_makes_tenants_and_acts_in_one_that_it_names(http: Htt
         inside = {"Plugyard-Tenant": "globex"}
         assert (await operator.get("/api/v1/tenant", headers=inside)).json()["slug"] == "globex"
         problem(await operator.get("/api/v1/tenant", headers={"Plugyard-Tenant": "nobody"}), 404, "not_found")
+        one = f"/api/v1/tenants/{made.json()['tenant']['id']}"
+        denied = await operator.patch(one, json={"modulesDenied": ["pickle", "node:crypto", "pickle"]})
+        assert denied.json() == {**made.json()["tenant"], "modulesDenied": ["node:crypto", "pickle"]}
+        bad = await operator.patch(one, json={"modulesDenied": ["no module!", "fine"]})
+        assert pointers(problem(bad, 422, "invalid_input")) == {"/modulesDenied/0"}
     async with http.client(None, Authorization=f"Bearer {made.json()['key']['secret']}") as theirs:
         policy = await theirs.patch("/api/v1/tenant/policy", json={"autoGrant": ["events", "cache"]})
         assert policy.json()["policy"]["autoGrant"] == ["cache", "events"]
+        assert policy.json()["modulesDenied"] == ["node:crypto", "pickle"]
+        problem(await theirs.patch(one, json={"modulesDenied": []}), 403, "forbidden")
         assert next(one["action"] for one in (await theirs.get("/api/v1/audit")).json()["items"]) == (
             "tenant.policy_changed"
         )

@@ -59,6 +59,30 @@ async def test_services_that_start_at_once_migrate_once(postgres_urls: Urls, sup
             connection.execute("drop database twins")
 
 
+async def test_a_tenant_of_the_first_schema_is_denied_no_modules_by_the_second(
+    postgres_urls: Urls, superuser_url: str
+) -> None:
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        connection.execute("create database older owner plugyard_owner")
+    url = postgres_urls.owner_url.rpartition("/")[0] + "/older"
+    try:
+        await migrate(url, SERVICE_ROLE)
+        with psycopg.connect(url) as connection:
+            connection.execute("alter table plugyard.tenants drop column modules_denied")
+            connection.execute("update plugyard.alembic_version set version_num = '0001'")
+            connection.execute("select set_config('plugyard.operator', 'on', true)")
+            connection.execute(
+                "insert into plugyard.tenants (id, slug, name, created_at) values (gen_random_uuid(), 'a', 'A', now())"
+            )
+        assert await migrate(url, SERVICE_ROLE) is True
+        with psycopg.connect(url) as connection:
+            connection.execute("select set_config('plugyard.operator', 'on', true)")
+            assert connection.execute("select modules_denied from plugyard.tenants").fetchall() == [([],)]
+    finally:
+        with psycopg.connect(superuser_url, autocommit=True) as connection:
+            connection.execute("drop database older")
+
+
 async def test_an_owner_may_serve_by_itself(postgres_urls: Urls, superuser_url: str) -> None:
     with psycopg.connect(superuser_url, autocommit=True) as connection:
         connection.execute("create database alone owner plugyard_owner")

@@ -11,6 +11,7 @@ from plugyard.application.activate import deactivate
 from plugyard.application.execute import Call, execute
 from plugyard.application.platform import Policies
 from plugyard.application.ports import Invocation, Outcome
+from plugyard.application.tenants import deny_modules
 from plugyard.application.upload import bundle_key
 from plugyard.domain.errors import (
     FunctionNotFound,
@@ -23,11 +24,12 @@ from plugyard.domain.errors import (
 )
 from plugyard.domain.events import EventType
 from plugyard.domain.execution import ExecutionStatus, LogLine, Violation
-from plugyard.domain.identity import Caller
-from plugyard.domain.limits import LimitPolicy
+from plugyard.domain.identity import Caller, Role
+from plugyard.domain.limits import LimitPolicy, RequestedLimits
+from plugyard.domain.modules import ModuleRules
 from plugyard.domain.permissions import Permission, Service
 from tests.memory.sandbox import USED, failed, succeeded
-from tests.memory.world import World, manifest
+from tests.memory.world import World, as_role, manifest
 
 INPUT = {
     "type": "object",
@@ -95,6 +97,32 @@ async def test_the_lowest_of_manifest_call_and_policy_limits_the_execution(tmp_p
     first, second = (one.limits for one in world.executor.invocations)
     assert (first.timeout_ms, first.memory_bytes, first.cpu_ms) == (9_000, 100 << 20, 4_000)
     assert second.timeout_ms == 1_000
+
+
+async def test_a_calls_limits_lower_those_of_the_manifest_and_never_raise_them(tmp_path: Path) -> None:
+    world = World(tmp_path, Policies(limits=LimitPolicy(log_lines=500)))
+    admin = await world.caller()
+    asked = {"output": 10, "logLines": 800, "serviceCalls": 20, "inFlight": 2, "stack": 256, "startup": 900}
+    view = await world.active(admin, manifest(security={"resourceLimits": asked}))
+    call = RequestedLimits(output_kb=20, log_lines=7, service_calls=30, in_flight=1, stack_kb=1024, startup_ms=400)
+    await world.execute(admin, view)
+    await world.execute(admin, view, limits=call, timeout_ms=300)
+    first, second = (one.limits for one in world.executor.invocations)
+    assert (first.output_bytes, first.log_lines, first.service_calls, first.in_flight) == (10_240, 500, 20, 2)
+    assert (first.stack_bytes, first.startup_ms) == (256 << 10, 900)
+    assert (second.output_bytes, second.log_lines, second.service_calls, second.in_flight) == (10_240, 7, 20, 1)
+    assert (second.stack_bytes, second.startup_ms, second.timeout_ms) == (256 << 10, 300, 300)
+
+
+async def test_the_sandbox_is_told_at_once_which_modules_the_tenant_is_denied(world: World, admin: Caller) -> None:
+    view = await world.active(admin, manifest(security={"modules": ["util"]}))
+    await world.execute(admin, view)
+    assert admin.tenant_id is not None
+    await deny_modules(world.platform, as_role(Role.OPERATOR, None), admin.tenant_id, ["crypto"])
+    await world.execute(admin, view)
+    first, second = (one.modules for one in world.executor.invocations)
+    assert first == ModuleRules(("util",), ())
+    assert second == ModuleRules(("util",), ("crypto",))
 
 
 @pytest.mark.parametrize("status", [one for one in ExecutionStatus if one.final][1:])

@@ -11,6 +11,7 @@ from plugyard.application.ports import Invocation, Outcome, StoredReply
 from plugyard.domain.errors import IdempotencyConflict, IdempotencyMismatch, Overloaded, StoreUnavailable
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.identity import Caller
+from plugyard.domain.limits import RequestedLimits
 from plugyard.domain.plugin import PluginView
 from tests.memory.sandbox import failed, succeeded
 from tests.memory.transaction import MemoryTransaction
@@ -49,7 +50,9 @@ async def test_a_failure_is_an_answer_that_is_repeated_too(world: World, admin: 
     assert (again.execution.status, again.output, again.replayed) == (ExecutionStatus.FAILED, None, True)
 
 
-@pytest.mark.parametrize("other", [{"function": "wave"}, {"input": b"2"}, {"timeout_ms": 5}])
+@pytest.mark.parametrize(
+    "other", [{"function": "wave"}, {"input": b"2"}, {"timeout_ms": 5}, {"limits": RequestedLimits(cpu_ms=5)}]
+)
 async def test_the_key_with_another_request_is_refused(world: World, admin: Caller, other: dict[str, object]) -> None:
     view = await world.active(admin, exports=("greet", "wave"))
     await repeat(world, admin, view, input=b"1")

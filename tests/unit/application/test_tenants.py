@@ -7,6 +7,7 @@ from plugyard.application.platform import tenant_of
 from plugyard.application.ports import PageRequest
 from plugyard.application.tenants import (
     create_tenant,
+    deny_modules,
     ensure_key,
     ensure_tenant,
     own_tenant,
@@ -54,6 +55,20 @@ async def test_a_policy_decides_what_is_installed_without_asking(world: World, a
     assert changed.policy.auto_grant == {Service.DATABASE}
     assert (await world.upload(admin, document)).view.plugin.state is PluginState.INSTALLED
     assert "tenant.policy_changed" in world.actions
+
+
+async def test_an_operator_denies_modules_to_a_tenant_and_its_policy_leaves_that_alone(
+    world: World, admin: Caller
+) -> None:
+    assert admin.tenant_id is not None
+    changed = await deny_modules(world.platform, OPERATOR, admin.tenant_id, ["pickle", "csv", "pickle"])
+    assert changed.modules_denied == ("csv", "pickle")
+    assert (await set_policy(world.platform, admin, [])).modules_denied == ("csv", "pickle")
+    assert "tenant.modules_denied" in world.actions
+    with pytest.raises(Forbidden):
+        await deny_modules(world.platform, admin, admin.tenant_id, [])
+    with pytest.raises(NotFound):
+        await deny_modules(world.platform, OPERATOR, "gone", [])
 
 
 async def test_an_operator_has_to_name_a_tenant_for_what_is_a_tenant_s(world: World) -> None:

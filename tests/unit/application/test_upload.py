@@ -1,13 +1,16 @@
 """A package comes in: judged, stored, written down; or refused, and nothing is left of it."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plugyard.application.install import install
 from plugyard.application.marketplace import publish
+from plugyard.application.platform import Policies
 from plugyard.application.ports import Inspection
+from plugyard.application.tenants import deny_modules
 from plugyard.application.uninstall import uninstall
 from plugyard.application.upload import bundle_key, package_key, upload
 from plugyard.application.verify import verify
@@ -23,9 +26,11 @@ from plugyard.domain.errors import (
 from plugyard.domain.events import EventType
 from plugyard.domain.execution import ExecutionFailure
 from plugyard.domain.identity import Caller, Role
+from plugyard.domain.modules import ModuleRules
 from plugyard.domain.permissions import Permission, Service
 from plugyard.domain.plugin import PluginState, PluginView
 from plugyard.domain.report import Finding, Report, Severity
+from plugyard.sandbox.outside.guests import module_list
 from tests.memory.transaction import MemoryTransaction
 from tests.memory.world import World, as_role, manifest
 
@@ -36,6 +41,11 @@ FINDING = Finding("archive.traversal", Severity.ERROR, "../x", "leaves the folde
 def nothing_is_left(world: World) -> bool:
     tables = world.store.tables
     return not (world.objects.held or tables.plugins or tables.versions or tables.outbox or tables.audit)
+
+
+def nothing_is_left_of_the_upload(world: World) -> bool:
+    tables = world.store.tables
+    return not (world.objects.held or tables.plugins or tables.versions or tables.outbox)
 
 
 async def test_a_new_package_is_stored_written_down_and_installed(world: World, admin: Caller) -> None:
@@ -148,6 +158,35 @@ async def test_an_import_that_is_not_offered_has_a_rule_of_its_own(world: World,
     (finding,) = caught.value.report.findings
     assert finding.rule == "code.module-refused"
     assert "docs/modules.md" in finding.mend
+
+
+async def test_modules_that_a_manifest_needs_and_may_not_have_are_findings_each_at_its_place(tmp_path: Path) -> None:
+    world = World(tmp_path, Policies(modules=module_list(denied=("crypto",))))
+    admin = await world.caller()
+    assert admin.tenant_id is not None
+    await deny_modules(world.platform, as_role(Role.OPERATOR, None), admin.tenant_id, ["node:url"])
+    needed = ["util", "node:crypto", "fs", "url", "lodash"]
+    with pytest.raises(PackageRefused) as caught:
+        await world.upload(admin, manifest(security={"modules": needed}))
+    findings = caught.value.report.findings
+    assert [(one.rule, one.where) for one in findings] == [
+        ("code.module-refused", f"plugin.json#/security/modules/{place}") for place in (1, 2, 3, 4)
+    ]
+    for finding, says in zip(findings, ("the operator", "context.services.files", "this tenant", "npm"), strict=True):
+        assert says in finding.what
+    assert nothing_is_left_of_the_upload(world)
+
+
+async def test_the_code_is_loaded_under_the_rules_that_its_executions_will_have(world: World, admin: Caller) -> None:
+    assert admin.tenant_id is not None
+    await deny_modules(world.platform, as_role(Role.OPERATOR, None), admin.tenant_id, ["url"])
+    limits = {"startup": 700, "stack": 256, "timeout": 5, "cpu": 3}
+    await world.upload(admin, manifest(security={"modules": ["util"], "resourceLimits": limits}))
+    ((probed, rules),) = world.executor.probed
+    assert rules == ModuleRules(("util",), ("url",))
+    assert probed is not None
+    # What one call may take says nothing of how long loading may.
+    assert (probed.startup_ms, probed.stack_bytes) == (700, 256 << 10)
 
 
 async def test_all_findings_come_at_once(world: World, admin: Caller) -> None:

@@ -59,6 +59,8 @@ def test_the_limits_of_the_guide_are_the_defaults_of_the_platform() -> None:
     assert described["wall time"] == [f"{policy.default_timeout_ms // 1000} s", f"{policy.max_timeout_ms // 1000} s"]
     assert described["CPU time"][1] == f"{policy.max_cpu_ms // 1000} s"
     assert described["output"][0] == f"{policy.output_bytes // MEGABYTE} MB"
+    assert described["start-up"] == [f"{policy.default_startup_ms // 1000} s", f"{policy.max_startup_ms // 1000} s"]
+    assert described["stack"] == [f"{policy.default_stack_kb} KB", f"{policy.max_stack_kb:,} KB"]
     lines = described["log lines of one call"][0]
     assert lines.startswith(f"{policy.log_lines:,} lines, {policy.log_bytes // 1024} KB;")
 

@@ -48,7 +48,11 @@ EVERYTHING: dict[str, Any] = {
                    "paths": ["/v1/*"],
              "reason": "creates invoices"},
         ],
-        "resourceLimits": {"memory": 1024, "timeout": 300000, "cpu": 1},
+        "resourceLimits": {
+            "memory": 1024, "timeout": 300000, "cpu": 1, "output": 16384, "logLines": 1, "logSize": 1,
+            "serviceCalls": 1, "serviceRate": 1, "serviceSize": 1, "inFlight": 1, "stack": 128, "startup": 1,
+        },
+        "modules": ["node:crypto", "util/types"],
         "isolation": "fresh",
     },
     "api": {"endpoints": [{"method": "POST", "path": "/invoices/{id}/lines", "handler": "total"}]},

@@ -216,6 +216,36 @@ async def test_sixteen_calls_run_and_the_others_wait(impostor: Impostor) -> None
     await running
 
 
+async def test_as_many_calls_run_at_a_time_as_the_limits_say(impostor: Impostor) -> None:
+    environment, slow = await standing(impostor), Slow()
+    made = calls(Service.CACHE, service=slow, in_flight=2)
+    running = asyncio.create_task(environment.run(INVOKE, made, ALLOWANCE))
+    impostor.say(*(wire.Call(n, "cache", "get", b"{}") for n in range(1, 7)))
+    for _ in range(8):
+        await asyncio.sleep(0.005)
+        for gate in slow.gates:
+            gate.set()
+    assert len(await answers(impostor, 6)) == 6
+    assert slow.most_open == 2
+    impostor.say(wire.Done(True, False, b"1"))
+    await running
+
+
+async def test_calls_beyond_an_executions_own_rate_wait(impostor: Impostor) -> None:
+    environment, slow = await standing(impostor), Slow()
+    made = calls(Service.CACHE, service=slow, service_rate=10)
+    running = asyncio.create_task(environment.run(INVOKE, made, ALLOWANCE))
+    impostor.say(*(wire.Call(n, "cache", "get", b"{}") for n in range(1, 14)))
+    await asyncio.sleep(0.05)
+    # A burst of one second's worth begins at once, and each further call a tenth of a second later.
+    assert 10 <= len(slow.asked) <= 11
+    await asyncio.sleep(0.4)
+    assert len(slow.asked) == 13
+    impostor.say(wire.Done(True, False, b"1"))
+    await running
+    await made.close()
+
+
 async def test_what_is_open_when_the_function_ends_is_cancelled(impostor: Impostor) -> None:
     environment, slow = await standing(impostor), Slow()
     made = calls(Service.CACHE, service=slow)
@@ -316,6 +346,12 @@ async def test_a_death_is_told_with_how_it_came(impostor: Impostor) -> None:
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"code": 1}', b"\xff", b"[" * 5000])
 def test_an_error_that_cannot_be_read_is_still_an_error(data: bytes) -> None:
     assert read_error(data).code == "plugin_error"
+
+
+@pytest.mark.parametrize("limit", ["-1", "1e400", str(10**30), '"x"'])
+def test_a_limit_that_no_record_can_hold_is_not_taken_for_one(limit: str) -> None:
+    failure = read_error(b'{"code": "recursion_exceeded", "limit": %s}' % limit.encode()).to_failure()
+    assert (failure.limit, failure.used) == (None, None)
 
 
 def test_what_is_no_code_is_not_taken_for_one() -> None:

@@ -46,6 +46,7 @@ def test_a_log_keeps_its_lines_and_says_once_that_more_were_cut() -> None:
         book.add("info", f"line {number}", b"{}")
     assert [line.message for line in book.lines][:2] == ["line 0", "line 1"]
     assert book.lines[2].fields == {"truncated": True}
+    assert "its limit of 2 lines" in book.lines[2].message
     assert len(book.lines) == 3
     assert not book.flooded
     book.add("info", "one too many", b"{}")
@@ -57,6 +58,7 @@ def test_a_log_is_capped_by_size_too() -> None:
     book = LogBook(lines=100, size=10)
     book.add("info", "x" * 11, b"{}")
     assert book.full
+    assert "its limit of 10 bytes" in book.lines[0].message
 
 
 @given(st.text(), st.text(), st.binary())

@@ -57,6 +57,12 @@ class PostgresOperatorTransaction(TenantRows):
         if uuid_or_none(tenant_id) is None or await self._run(_SQL["save policy"], row) == 0:
             raise NotFound
 
+    async def deny_modules(self, tenant_id: str, names: Sequence[str], at: datetime) -> None:
+        """Writes which modules a tenant's plugins may not import; raises `NotFound` when there is no such tenant."""
+        row = {"id": tenant_id, "names": list(names), "at": at}
+        if uuid_or_none(tenant_id) is None or await self._run(_SQL["deny modules"], row) == 0:
+            raise NotFound("There is no tenant of this id.")
+
     async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]:
         """Tenant and plugin of active plugins that ran since then, those first whose last check is the longest ago."""
         rows = await self._all(_EXECUTIONS["plugins to check"], {"since": ran_since, "limit": limit})

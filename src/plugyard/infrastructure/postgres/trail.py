@@ -154,6 +154,7 @@ def tenant_of(row: dict[str, Any]) -> Tenant:
         name=row["name"],
         created_at=row["created_at"],
         policy=TenantPolicy.from_document(row["policy"]),
+        modules_denied=tuple(row["modules_denied"]),
     )
 
 

@@ -16,7 +16,17 @@ from wasmtime import Config, Engine, WasmtimeError
 from wasmtime.component import Component, ComponentItem, FuncType, ListType, String
 
 from plugyard.sandbox import jail, wire
-from plugyard.sandbox.inside.environment import Door, Environment, limit_guest, memory, new_store, reason
+from plugyard.sandbox.inside.environment import (
+    STACK,
+    STACK_BYTES,
+    Door,
+    Environment,
+    code_of,
+    limit_guest,
+    memory,
+    new_store,
+    reason,
+)
 from plugyard.sandbox.inside.textcall import TextFunction, takes_texts
 from plugyard.sandbox.inside.zygote import Params, Role
 
@@ -28,7 +38,7 @@ _FUNCTIONS = "functions: func() -> list<string>"
 _INVOKE = "invoke: func(function: string, input: string, context: string) -> result<string, string>"
 
 
-def engine() -> Engine:
+def engine(stack_bytes: int = STACK_BYTES) -> Engine:
     """The engine of authors' components; its artefacts load only into the same configuration.
 
     Memory images by copy-on-write would need a file, threads for compiling would need the right to start them, and
@@ -38,12 +48,13 @@ def engine() -> Engine:
     config.memory_init_cow = False
     config.parallel_compilation = False
     config.wasm_threads = False
+    config.max_wasm_stack = stack_bytes
     return Engine(config)
 
 
-def prepare() -> dict[str, Role]:
+def prepare(stack_bytes: int = STACK_BYTES) -> dict[str, Role]:
     """The two roles, around one engine."""
-    shared = engine()
+    shared = engine(stack_bytes)
     return {"wasm": _Runner(shared).live, "compile": _Compiler(shared).live}
 
 
@@ -104,10 +115,16 @@ class _Runner:
     def live(self, channel: socket.socket, descriptors: list[int], params: Params) -> None:
         """The role: from the fork to the end of the environment."""
         config = replace(jail.JailConfig.from_params(params), maps_code=True)
+        own, door = self._engine, self._door
+        stack_bytes = params.get(STACK)
+        if stack_bytes:
+            # See `environment._Guest.live`.
+            own = engine(int(stack_bytes))
+            door = Door(own)
         base_bytes, data_bytes = memory()
-        environment = ComponentEnvironment(channel, new_store(self._engine), {}, data_bytes)
-        environment.equip(self._engine, self._door, config)
-        self._door.environment = environment
+        environment = ComponentEnvironment(channel, new_store(own), {}, data_bytes)
+        environment.equip(own, door, config)
+        door.environment = environment
         jail.close(config, [channel.fileno()])
         wire.send(channel, wire.Ready(wire.PROTOCOL, base_bytes))
         environment.serve()
@@ -141,7 +158,7 @@ class ComponentEnvironment(Environment):
         try:
             names = self._begin(component)
         except WasmtimeError as error:
-            self._turn_down("crashed", f"the component did not begin: {reason(error)}", trap=True)
+            self._turn_down(code_of(error), f"the component did not begin: {reason(error)}", trap=True)
             return
         bad = next((name for name in names if not _NAME.match(name)), None)
         if bad is not None or len(names) > _MOST_FUNCTIONS:

@@ -21,6 +21,10 @@ from plugyard.sandbox import jail, wire
 from plugyard.sandbox.inside.textcall import TextFunction, takes_texts
 from plugyard.sandbox.inside.zygote import Params, Role
 
+STACK = "stack_bytes"
+"""The parameter of a fork that asks for another stack than the zygote's engines have, in bytes."""
+STACK_BYTES = 512 * 1024
+"""The stack of an engine of which nobody asks for another."""
 HOST = "plugyard:plugin/host@1.0.0"
 # What the world `plugin` of `sdk/plugin.wit` exports, and how many texts each takes.
 EXPORTS = {"prepare": 1, "load": 1, "invoke": 3}
@@ -28,32 +32,36 @@ EXPORTS = {"prepare": 1, "load": 1, "invoke": 3}
 # What the process may hold beside the guest's memory: the bundle, inputs and outputs in transit, the interpreter.
 _HEADROOM_BYTES = 96 * 1024 * 1024
 _PAGE_BYTES = 4096
+_STACK_IS_FULL = "wasm trap: call stack exhausted"
 # More than any toolchain makes; a component with thousands of them would only wear the engine out.
 _TABLE_ELEMENTS, _INSTANCES, _TABLES, _MEMORIES = 1_000_000, 128, 128, 32
 
 
-def engine() -> Engine:
-    """The engine that compiles and runs guests; an artefact loads only into the same configuration.
+def engine(stack_bytes: int = STACK_BYTES) -> Engine:
+    """The engine that compiles and runs guests; an artefact loads into the same configuration, whatever the stack.
 
     Neither fuel nor epochs: time is kept from outside, which also ends a guest that sleeps, and costs nothing here.
     """
-    return Engine(Config())
+    config = Config()
+    config.max_wasm_stack = stack_bytes
+    return Engine(config)
 
 
-def prepare(artefacts: Mapping[str, str]) -> dict[str, Role]:
+def prepare(artefacts: Mapping[str, str], stack_bytes: int = STACK_BYTES) -> dict[str, Role]:
     """Map the compiled guests, by runtime; every runtime is a role of the zygote."""
-    shared = engine()
-    roles: dict[str, Role] = {}
-    for runtime, path in artefacts.items():
-        before = _open_files()
-        # deserialize_file trusts its file: only artefacts that this service compiled itself ever come here.
-        component = Component.deserialize_file(shared, path)
-        exports = component.type.exports(shared)
-        if not all(name in exports and takes_texts(exports[name].ty, count) for name, count in EXPORTS.items()):
-            raise RuntimeError(f"the guest {runtime} has not the exports of its world")
-        # The engine keeps the artefact open, to read only: a new instance maps its first memory from there.
-        roles[runtime] = _Guest(shared, component, sorted(_open_files() - before)).live
-    return roles
+    shared = engine(stack_bytes)
+    return {runtime: _map(shared, path).live for runtime, path in artefacts.items()}
+
+
+def _map(on: Engine, path: str) -> "_Guest":
+    before = _open_files()
+    # deserialize_file trusts its file: only artefacts that this service compiled itself ever come here.
+    component = Component.deserialize_file(on, path)
+    exports = component.type.exports(on)
+    if not all(name in exports and takes_texts(exports[name].ty, count) for name, count in EXPORTS.items()):
+        raise RuntimeError(f"{path} has not the exports of its world")
+    # The engine keeps the artefact open, to read only: a new instance maps its first memory from there.
+    return _Guest(on, component, path, sorted(_open_files() - before))
 
 
 class Door:
@@ -89,14 +97,26 @@ class Door:
 class _Guest:
     """A compiled guest with its imports bound, waiting to be instantiated in a fork."""
 
-    def __init__(self, shared: Engine, component: Component, artefact: Sequence[int]) -> None:
-        self._engine = shared
+    def __init__(self, on: Engine, component: Component, path: str, artefact: Sequence[int]) -> None:
+        self._engine = on
         self._component = component
+        self._path = path
         self._artefact = artefact
-        self._door = Door(shared)
+        self._door = Door(on)
 
     def live(self, channel: socket.socket, descriptors: list[int], params: Params) -> None:
-        """The role: from the fork to the end of the environment."""
+        """The role: from the fork to the end of the environment.
+
+        A stack belongs to an engine, so whoever asks for another one than the zygote's engine has gets an engine of its
+        own here, before the jail closes; the machine code is mapped once more, and copied nowhere.
+        """
+        stack_bytes = params.get(STACK)
+        if stack_bytes:
+            _map(engine(int(stack_bytes)), self._path)._live(channel, params)
+        else:
+            self._live(channel, params)
+
+    def _live(self, channel: socket.socket, params: Params) -> None:
         base_bytes, _ = memory()
         store, exports = self._instantiate()
         _, data_bytes = memory()
@@ -202,7 +222,7 @@ class Environment:
         try:
             ok, payload = self._exports[function](*texts)
         except WasmtimeError as error:
-            return False, True, json.dumps({"code": "crashed", "message": reason(error)}).encode()
+            return False, True, json.dumps({"code": code_of(error), "message": reason(error)}).encode()
         return ok, False, payload
 
     def start(self, service: str, method: str, arguments: str) -> int:
@@ -293,6 +313,12 @@ def _record(answer: wire.Answer) -> Record:
     record = Record()
     record.ticket, record.ok, record.value = answer.ticket, answer.ok, answer.value.decode()  # type: ignore[attr-defined]
     return record
+
+
+def code_of(error: WasmtimeError) -> str:
+    """The code of a failure at which the engine stopped the guest."""
+    # A component's failure comes without the number of its trap; the engine's sentence is all there is to know it by.
+    return "stack_exceeded" if reason(error) == _STACK_IS_FULL else "crashed"
 
 
 def reason(error: WasmtimeError) -> str:

@@ -14,7 +14,7 @@ import signal
 import time
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -24,6 +24,8 @@ from plugyard.sandbox.outside.calls import Calls
 from plugyard.sandbox.outside.zygote_client import Child, Exit
 from plugyard.sandbox.services.logger import LogBook
 
+STACK_EXCEEDED, RECURSION_EXCEEDED = "stack_exceeded", "recursion_exceeded"
+Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _READ_BYTES = 64 * 1024
 _SMALL_FRAME = 256 * 1024
@@ -71,12 +73,16 @@ class GuestError(msgspec.Struct, frozen=True):
     code: str = "plugin_error"
     message: str = ""
     stack: str | None = None
-    used: int | None = None
+    limit: Size | None = None
+    used: Size | None = None
 
     def to_failure(self) -> ExecutionFailure:
         """As a value of the domain; what is not a code is not taken for one."""
         code = self.code if _CODE.match(self.code) else "plugin_error"
-        return ExecutionFailure(code, self.message.replace("\0", ""), self.stack and self.stack.replace("\0", ""))
+        message, stack = self.message.replace("\0", ""), self.stack and self.stack.replace("\0", "")
+        # The one limit that a guest keeps itself: the depth of its language's calls.
+        limit = self.limit if code == RECURSION_EXCEEDED else None
+        return ExecutionFailure(code, message, stack, limit, limit)
 
 
 class Ended(Exception):
@@ -170,7 +176,8 @@ class Environment:
         message = await self._ask(wire.frame(request), allowance)
         self.load_logs = self.logs.lines
         if isinstance(message, wire.Done):
-            return read_error(message.payload) if not message.trap else GuestError(code="crashed")
+            error = read_error(message.payload)
+            return error if not message.trap or error.code == STACK_EXCEEDED else GuestError(code="crashed")
         if message.error:
             return read_error(message.error)
         self.exports = message.exports

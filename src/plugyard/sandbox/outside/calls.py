@@ -20,7 +20,7 @@ from plugyard.domain.limits import EffectiveLimits
 from plugyard.domain.permissions import Permission
 from plugyard.sandbox import wire
 from plugyard.sandbox.services.base import Denied, Scope, Service, ServiceFault
-from plugyard.sandbox.services.registry import Services
+from plugyard.sandbox.services.registry import Pace, Services
 
 MAX_IN_FLIGHT = 16
 MAX_ARGUMENT_DEPTH = 64
@@ -61,6 +61,7 @@ class Calls:
         "_holder",
         "_limits",
         "_open",
+        "_pace",
         "_services",
         "_touched",
         "_waiting",
@@ -76,6 +77,7 @@ class Calls:
         self._limits = limits
         self._deadline = deadline
         self._closed = False
+        self._pace: Pace | None = None
         self._open: set[asyncio.Task[None]] = set()
         self._waiting: deque[Callable[[], None]] = deque()
         self._touched: dict[int, Service] = {}
@@ -90,7 +92,7 @@ class Calls:
         return bool(self._touched)
 
     def begin(self, call: wire.Call, channel: Channel) -> None:
-        """Take one call. At most ``MAX_IN_FLIGHT`` run; the others wait, within the limits of number and bytes."""
+        """Take one call. So many run as the limits say; the others wait, within the limits of number and bytes."""
         self.count += 1
         if not self._within(len(call.arguments), channel):
             return
@@ -141,7 +143,7 @@ class Calls:
         return False
 
     def _start_waiting(self) -> None:
-        while self._waiting and len(self._open) < MAX_IN_FLIGHT:
+        while self._waiting and len(self._open) < min(self._limits.in_flight, MAX_IN_FLIGHT):
             self._waiting.popleft()()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -151,7 +153,7 @@ class Calls:
 
     async def _serve(self, ticket: int, work: Callable[[], Awaitable[Any]], channel: Channel) -> None:
         try:
-            delay = self._services.pace.delay(self._holder.tenant_id)
+            delay = self._delay()
             if delay > 0:
                 await asyncio.sleep(delay)
             value = _encode(await work())
@@ -163,6 +165,13 @@ class Calls:
         else:
             if self._within(len(value), channel):
                 channel.answer(wire.Answer(ticket, True, value))
+
+    def _delay(self) -> float:
+        """How long a call that begins now waits, for its execution's own pace and for its tenant's."""
+        if self._pace is None:
+            self._pace = Pace(self._limits.service_rate)
+        tenant_id = self._holder.tenant_id
+        return max(self._services.pace.delay(tenant_id), self._pace.delay(tenant_id))
 
     def _refuse(self, ticket: int, fault: ServiceFault, channel: Channel) -> None:
         if isinstance(fault, Denied):

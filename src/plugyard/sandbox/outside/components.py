@@ -1,91 +1,38 @@
 """Machine code of authors' components: compiled once, kept on disk under a seal, and held in memory while in use.
 
-Used by the executor. Only machine code that this service compiled is ever handed to an environment: a file is taken
-back only when its seal, a keyed hash over its name and its bytes, shows that a holder of this data folder's key wrote
-it. A file that fails is deleted and made again, so damage costs time and nothing else.
+Used by the executor. Only machine code that this service compiled is ever handed to an environment; the seal of
+`SealedFolder` is what tells it from other bytes.
 """
 
 import asyncio
 import hashlib
-import hmac
 import importlib.metadata
-import os
 import sys
-import tempfile
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 
 from plugyard.sandbox.jail.native import MACHINE
 from plugyard.sandbox.outside.compiler import Compiler
+from plugyard.sandbox.outside.sealed import SealedFolder
 
-_SEAL_BYTES = 32
 _HELD_BYTES = 128 * 1024 * 1024
 _SUFFIX = ".cwasm"
 
 
-class CompiledFolder:
-    """A folder of sealed machine code, the least recently used file goes first. `secret` must stay with the data.
+class CompiledFolder(SealedFolder):
+    """A folder of sealed machine code.
 
     The name of a file says which component it was made of, by which engine, and for which processor.
     """
 
     def __init__(self, folder: Path, secret: bytes, max_bytes: int = 1024 * 1024 * 1024) -> None:
-        self._folder = folder
-        self._key = hmac.digest(secret, b"plugyard: machine code of components", "sha256")
-        self._max_bytes = max_bytes
+        super().__init__(folder, secret, b"plugyard: machine code of components", max_bytes)
         self._maker = _maker()
 
     def name(self, component: bytes) -> str:
         """The name of the file that holds the machine code of this component."""
         return f"{hashlib.sha256(component).hexdigest()}-{self._maker}{_SUFFIX}"
-
-    def read(self, name: str) -> bytes | None:
-        """The machine code, or None where there is none that this service made."""
-        path = self._folder / name
-        try:
-            data = path.read_bytes()
-        except OSError:
-            return None
-        seal, artefact = data[:_SEAL_BYTES], data[_SEAL_BYTES:]
-        if not artefact or not hmac.compare_digest(seal, self._seal(name, artefact)):
-            with suppress(OSError):
-                path.unlink()
-            return None
-        # When it was last used decides which file makes room for others.
-        with suppress(OSError):
-            os.utime(path)
-        return artefact
-
-    def write(self, name: str, artefact: bytes) -> None:
-        """Keep machine code. A folder that cannot be written costs a compilation later, and nothing else."""
-        with suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor, half = tempfile.mkstemp(dir=self._folder, prefix=".half-")
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(self._seal(name, artefact))
-                    file.write(artefact)
-                Path(half).replace(self._folder / name)
-            except BaseException:
-                Path(half).unlink(missing_ok=True)
-                raise
-            self._make_room()
-
-    def _seal(self, name: str, artefact: bytes) -> bytes:
-        return hmac.digest(self._key, name.encode() + b"\0" + artefact, "sha256")
-
-    def _make_room(self) -> None:
-        files = sorted(
-            ((found.st_mtime, found.st_size, path) for path in self._folder.iterdir() if (found := path.stat())),
-            key=lambda one: one[0],
-        )
-        total = sum(size for _, size, _ in files)
-        for _, size, path in files[:-1]:
-            if total <= self._max_bytes:
-                return
-            path.unlink(missing_ok=True)
-            total -= size
 
 
 class Components:

@@ -8,26 +8,29 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 
 from plugyard.application.ports import Invocation, LoadProbe, Outcome
 from plugyard.domain.execution import ExecutionFailure, ExecutionStatus, Usage
+from plugyard.domain.limits import DEFAULT_STACK_KB, KILOBYTE, MEGABYTE, EffectiveLimits, LimitPolicy
 from plugyard.domain.manifest import Runtime
+from plugyard.domain.modules import ModuleRules
 from plugyard.sandbox import wire
 from plugyard.sandbox.jail import JailConfig
-from plugyard.sandbox.outside.broker import Allowance, End, Ended, Environment, GuestError, read_error
+from plugyard.sandbox.outside.broker import STACK_EXCEEDED, Allowance, End, Ended, Environment, GuestError, read_error
 from plugyard.sandbox.outside.calls import Calls, Holder
 from plugyard.sandbox.outside.compiler import CannotCompile, Compiler, CompilerLimits
 from plugyard.sandbox.outside.components import CompiledFolder, Components
 from plugyard.sandbox.outside.guests import Guests
 from plugyard.sandbox.outside.pool import Key, Pool, PoolSettings
-from plugyard.sandbox.outside.preparation import Preparation
+from plugyard.sandbox.outside.preparation import Fetch, Preparation, PreparedFolder
 from plugyard.sandbox.outside.zygote_client import Zygote
 from plugyard.sandbox.services.registry import Services
 
-_PROBE_MEMORY_BYTES = 256 * 1024 * 1024
-_PROBE_TIMEOUT_S = 10.0
+_PROBE_LIMITS = replace(LimitPolicy().effective(), memory_bytes=256 * MEGABYTE)
+_RENEWED_WITHIN_S = 10.0
 _FRAME_ROOM = 64 * 1024
 # Near its limit a guest may die of a failed allocation without a word; from this share on that is what it died of.
 _FULL_SHARE = 0.75
@@ -48,8 +51,8 @@ class _Running:
 class Sandbox:
     """The port `Executor`. `start` before use, `close` at the end; `enforced=False` is `--unsafe-no-jail`.
 
-    `compiled` keeps the machine code of authors' components beyond the end of this process; without it they are
-    compiled again.
+    `compiled` keeps the machine code of authors' components beyond the end of this process, and `prepared` what is
+    made of packages' text once; without them both are made again.
     """
 
     def __init__(
@@ -61,18 +64,22 @@ class Sandbox:
         enforced: bool = True,
         compiled: CompiledFolder | None = None,
         compiling: CompilerLimits | None = None,
+        prepared: PreparedFolder | None = None,
         modules_denied: Sequence[str] = (),
+        stack_bytes: int = DEFAULT_STACK_KB * KILOBYTE,
     ) -> None:
         artefacts = [f"{runtime}={path}" for runtime, path in guests.artefacts.items()]
-        self._zygote = Zygote(["-m", "plugyard.sandbox.inside", *artefacts])
+        self._zygote = Zygote(["-m", "plugyard.sandbox.inside", f"stack={stack_bytes}", *artefacts])
         self._runtimes = (*guests.artefacts, Runtime.WASM.value)
         jail = JailConfig(enforced=enforced)
         self._pool = Pool(self._zygote, self._runtimes, settings or PoolSettings(), jail)
-        self._preparation = Preparation(self._pool, modules_denied)
+        self._preparation = Preparation(self._pool, prepared)
+        self._modules_denied = tuple(modules_denied)
         self._components = Components(Compiler(self._zygote, jail, compiling), compiled)
         self._services = services or Services()
         self._running: dict[str, _Running] = {}
         self._probes = asyncio.Semaphore(2)
+        self._stack_bytes = stack_bytes
         self._renewing: set[asyncio.Task[None]] = set()
 
     @property
@@ -86,6 +93,7 @@ class Sandbox:
 
     async def start(self) -> None:
         """Start the zygote and the spares. Raises SandboxUnavailable."""
+        await self._preparation.start()
         await self._pool.start()
 
     async def close(self) -> None:
@@ -108,11 +116,17 @@ class Sandbox:
             limits = invocation.limits
             renewable = invocation.fresh and invocation.runtime is not Runtime.WASM
             digest = f"{invocation.digest}:renewed" if renewable else invocation.digest
+            stack_bytes = 0 if limits.stack_bytes == self._stack_bytes else limits.stack_bytes
+            if stack_bytes:
+                digest = f"{digest}:{stack_bytes}"
+            if invocation.modules.denied:
+                # What was loaded under another policy of the tenant is not used again.
+                digest = f"{digest}:{' '.join(invocation.modules.denied)}"
             key: Key = (invocation.tenant_id, invocation.plugin_id, digest, limits.memory_bytes)
             # Before an environment is taken, because preparing needs one too: nobody waits for one holding another.
             bundle = await self._bundle(invocation)
             thrown_away = invocation.fresh and not renewable
-            environment, start = await self._pool.acquire(key, invocation.runtime.value, thrown_away)
+            environment, start = await self._pool.acquire(key, invocation.runtime.value, thrown_away, stack_bytes)
             running.environment = environment
             return await self._execute_in(environment, start, invocation, bundle)
         except CannotCompile as reason:
@@ -126,25 +140,44 @@ class Sandbox:
         finally:
             del self._running[invocation.execution_id]
 
-    async def probe(self, runtime: Runtime, digest: str, bundle: bytes) -> LoadProbe:
-        """Load code in a throw-away environment: the names of its functions, or why it does not load."""
+    async def probe(
+        self,
+        runtime: Runtime,
+        digest: str,
+        bundle: bytes,
+        limits: EffectiveLimits | None = None,
+        modules: ModuleRules | None = None,
+    ) -> LoadProbe:
+        """Load code in a throw-away environment: the names of its functions, or why it does not load.
+
+        `limits` and `modules` are those that its executions will have.
+        """
+        limits = limits or _PROBE_LIMITS
         if runtime.value not in self._runtimes:
             return LoadProbe(error=ExecutionFailure("runtime_unavailable", f"this server does not run {runtime.value}"))
         async with self._probes:
             try:
-                bundle = await self._prepare(runtime, digest, bundle)
+                prepared = await self._prepare(runtime, digest, partial(_given, bundle))
+                bundle = self._with_policy(runtime, prepared, modules or ModuleRules())
             except CannotCompile as reason:
                 return LoadProbe(error=ExecutionFailure("load_failed", str(reason)))
-            environment, _ = await self._pool.acquire(("", "", digest, 0), runtime.value, True)
-            allowance = Allowance(_PROBE_TIMEOUT_S, _PROBE_TIMEOUT_S, 1024 * 1024)
+            stack_bytes = 0 if limits.stack_bytes == self._stack_bytes else limits.stack_bytes
+            environment, _ = await self._pool.acquire(("", "", digest, 0), runtime.value, True, stack_bytes)
+            allowance = Allowance(limits.startup_ms / 1000, limits.cpu_ms / 1000, 1024 * 1024)
+            began = time.perf_counter()
             try:
-                error = await environment.load(_PROBE_MEMORY_BYTES, bundle, allowance)
+                error = await environment.load(limits.memory_bytes, bundle, allowance)
             except Ended as ended:
-                return LoadProbe(error=_ended(ended, environment, _PROBE_MEMORY_BYTES, allowance)[1])
+                failure = _ended(ended, environment, limits.memory_bytes, allowance)[1]
+                if ended.why is End.TIMED_OUT:
+                    failure = _slow(limits.startup_ms, time.perf_counter() - began)
+                return LoadProbe(error=failure)
             except wire.WireError as problem:
                 return LoadProbe(error=ExecutionFailure("package_too_large", str(problem)))
             finally:
                 self._pool.discard(environment)
+        if error is not None and error.code == STACK_EXCEEDED:
+            return LoadProbe(error=_deep(limits.stack_bytes))
         return LoadProbe(error=error.to_failure()) if error else LoadProbe(exports=environment.exports)
 
     def cancel(self, execution_id: str) -> bool:
@@ -170,12 +203,23 @@ class Sandbox:
             kept = self._components.kept(digest)
         else:
             kept = self._preparation.kept(runtime.value, digest)
-        return kept or await self._prepare(runtime, digest, await invocation.bundle())
+        return kept or await self._prepare(runtime, digest, invocation.bundle)
 
-    async def _prepare(self, runtime: Runtime, digest: str, bundle: bytes) -> bytes:
+    async def _prepare(self, runtime: Runtime, digest: str, fetch: Fetch) -> bytes:
         if runtime is Runtime.WASM:
-            return await self._components.artefact(digest, bundle)
-        return await self._preparation.prepare(runtime.value, digest, bundle)
+            return await self._components.artefact(digest, await fetch())
+        return await self._preparation.prepare(runtime.value, digest, fetch)
+
+    def _with_policy(self, runtime: Runtime, bundle: bytes, rules: ModuleRules) -> bytes:
+        """The bundle with what narrows the list of modules.
+
+        What is prepared is kept without it: policies change, and tenants with other policies share what is prepared.
+        """
+        if runtime is Runtime.WASM or not (self._modules_denied or rules.denied or rules.needed is not None):
+            return bundle
+        policy = {"denied": self._modules_denied, "deniedByTenant": rules.denied, "needed": rules.needed}
+        # A bundle is the JSON of an object with fields, and of two equal names in it the later one counts.
+        return bundle[:-1] + b',"modules":' + msgspec.json.encode(policy) + b"}"
 
     async def _execute_in(self, environment: Environment, start: str, invocation: Invocation, bundle: bytes) -> Outcome:
         limits = invocation.limits
@@ -270,7 +314,7 @@ class Sandbox:
         """Make the environment as if it had never run anything; until then the pool counts it as busy."""
         error: GuestError | None = GuestError()
         try:
-            error = await environment.renew(Allowance(_PROBE_TIMEOUT_S, _PROBE_TIMEOUT_S, 1024 * 1024))
+            error = await environment.renew(Allowance(_RENEWED_WITHIN_S, _RENEWED_WITHIN_S, 1024 * 1024))
         except Ended:
             return
         finally:
@@ -283,17 +327,30 @@ class Sandbox:
         self, environment: Environment, bundle: bytes, invocation: Invocation, allowance: Allowance
     ) -> Verdict | None:
         """Take the plugin in; None when it stands."""
-        memory = invocation.limits.memory_bytes
+        limits, memory = invocation.limits, invocation.limits.memory_bytes
         renewable = invocation.fresh and invocation.runtime is not Runtime.WASM
-        error = await environment.load(memory, bundle, allowance, renewable=renewable)
+        bundle = self._with_policy(invocation.runtime, bundle, invocation.modules)
+        startup = replace(allowance, timeout_s=min(allowance.timeout_s, limits.startup_ms / 1000))
+        try:
+            error = await environment.load(memory, bundle, startup, renewable=renewable)
+        except Ended as ended:
+            if ended.why is not End.TIMED_OUT or startup.timeout_s == allowance.timeout_s:
+                raise
+            return ExecutionStatus.TIMED_OUT, _slow(limits.startup_ms), None
         if error is None:
             return None
+        if error.code == STACK_EXCEEDED:
+            return ExecutionStatus.FAILED, _deep(limits.stack_bytes), None
         if error.code == "crashed":
             used = environment.memory_used()
             return (*_stopped(error, used, memory), None)
         if error.code == "out_of_memory":
             return (*_full(environment.memory_used(), memory), None)
         return ExecutionStatus.FAILED, error.to_failure(), None
+
+
+async def _given(bundle: bytes) -> bytes:
+    return bundle
 
 
 def _judge(done: wire.Done, used: int, invocation: Invocation) -> Verdict:
@@ -306,6 +363,8 @@ def _judge(done: wire.Done, used: int, invocation: Invocation) -> Verdict:
             return ExecutionStatus.FAILED, ExecutionFailure("output_not_json", message), None
         return ExecutionStatus.SUCCEEDED, None, done.payload
     error = read_error(done.payload)
+    if done.trap and error.code == STACK_EXCEEDED:
+        return ExecutionStatus.FAILED, _deep(limits.stack_bytes), None
     if done.trap:
         return (*_stopped(error, used, limits.memory_bytes), None)
     if error.code == "out_of_memory":
@@ -333,6 +392,17 @@ def _too_large(size: int, limit: int) -> tuple[ExecutionStatus, ExecutionFailure
 def _full(used: int, limit: int) -> tuple[ExecutionStatus, ExecutionFailure]:
     message = f"the plugin needed more memory than its limit of {limit // (1 << 20)} MB"
     return ExecutionStatus.OUT_OF_MEMORY, ExecutionFailure("out_of_memory", message, limit=limit, used=used)
+
+
+def _deep(limit: int) -> ExecutionFailure:
+    message = f"the plugin's calls went deeper than its stack of {limit // KILOBYTE} KB holds"
+    return ExecutionFailure(STACK_EXCEEDED, message, limit=limit, used=limit)
+
+
+def _slow(limit_ms: int, spent_s: float | None = None) -> ExecutionFailure:
+    message = f"loading the plugin's code took longer than its limit of {limit_ms} ms"
+    used = None if spent_s is None else round(spent_s * 1000)
+    return ExecutionFailure("startup_exceeded", message, limit=limit_ms, used=used)
 
 
 def _stopped(error: GuestError, used: int, limit: int) -> tuple[ExecutionStatus, ExecutionFailure]:

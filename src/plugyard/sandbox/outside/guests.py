@@ -9,13 +9,14 @@ import asyncio
 import fcntl
 import hashlib
 import importlib.metadata
+import json
 import os
 import shutil
 import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from pathlib import Path
 from threading import Lock
 
 import plugyard
+from plugyard.domain.modules import ModuleList
 from plugyard.sandbox.jail.native import MACHINE
 
 Progress = Callable[[str, float | None], None]
@@ -55,6 +57,11 @@ def source_root() -> Path:
     package = Path(plugyard.__file__).resolve().parent
     bundled = package / "_bundled"
     return bundled if (bundled / "guests").is_dir() else package.parents[1]
+
+
+def module_list(denied: Sequence[str] = ()) -> ModuleList:
+    """The list that the guests are built with, narrowed by what is denied here."""
+    return ModuleList.from_document(json.loads((source_root() / "guests" / MODULES).read_text("utf-8")), denied)
 
 
 async def build_guests(folder: Path, progress: Progress = lambda step, fraction: None) -> Guests:

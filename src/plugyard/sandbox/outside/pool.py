@@ -116,8 +116,10 @@ class Pool:
 
     # --- taking and giving back ---
 
-    async def acquire(self, key: Key, runtime: str, fresh: bool) -> tuple[Environment, str]:
+    async def acquire(self, key: Key, runtime: str, fresh: bool, stack_bytes: int = 0) -> tuple[Environment, str]:
         """An environment for one call, and how it came: warm (its plugin is loaded), spare, or cold.
+
+        `stack_bytes` asks for another stack than spares have, and is then told apart by the key.
 
         Raises Overloaded when the tenant's queue is full or time is over, SandboxUnavailable when nothing can start.
         """
@@ -131,14 +133,14 @@ class Pool:
             handed = await self._queue(key, fresh)
             if handed is not None:
                 return handed, "warm"
-        spare = self._take_spare(runtime)
+        spare = self._take_spare(runtime) if not stack_bytes else None
         if spare is not None:
             self._occupy(spare, key)
             self._fill_later()
             return spare, "spare"
         self._starting += 1
         try:
-            made = await self._make(runtime)
+            made = await self._make(runtime, stack_bytes)
         except BaseException:
             self._starting -= 1
             self._let_next_in()
@@ -324,11 +326,11 @@ class Pool:
 
     # --- making ---
 
-    async def _make(self, runtime: str) -> Environment:
+    async def _make(self, runtime: str, stack_bytes: int = 0) -> Environment:
         # A zygote that died takes its children with it; the second try finds the new one.
         for attempt in (1, 2):
             try:
-                child = await self._zygote.fork(runtime, self._params)
+                child = await self._zygote.fork(runtime, {**self._params, "stack_bytes": stack_bytes})
                 environment = Environment(child, runtime)
             except (ZygoteError, OSError) as error:
                 if attempt == 2:

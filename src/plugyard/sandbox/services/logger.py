@@ -16,12 +16,12 @@ _fields = msgspec.json.Decoder(dict[str, Any])
 class LogBook:
     """Keeps lines while they fit, then says once that more were cut."""
 
-    __slots__ = ("_bytes_left", "_lines", "_lines_left", "flooded", "full")
+    __slots__ = ("_bytes_left", "_bytes_limit", "_lines", "_lines_left", "_lines_limit", "flooded", "full")
 
     def __init__(self, lines: int, size: int, earlier: tuple[LogLine, ...] = ()) -> None:
         self._lines: list[LogLine] = list(earlier)
-        self._lines_left = lines
-        self._bytes_left = size
+        self._lines_limit = self._lines_left = lines
+        self._bytes_limit = self._bytes_left = size
         self.full = False
         self.flooded = False
 
@@ -40,7 +40,8 @@ class LogBook:
         self._bytes_left -= len(message) + len(fields)
         if self._lines_left < 0 or self._bytes_left < 0:
             self.full = True
-            notice = "further log lines of this execution were cut: it reached its limit"
+            limit = f"{self._lines_limit} lines" if self._lines_left < 0 else f"{self._bytes_limit} bytes"
+            notice = f"further log lines of this execution were cut: it reached its limit of {limit}"
             self._lines.append(LogLine(datetime.now(UTC), "warning", notice, {"truncated": True}))
             return
         # A NUL character is the one that PostgreSQL's text cannot hold.

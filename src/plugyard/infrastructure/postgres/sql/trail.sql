@@ -5,13 +5,16 @@ insert into plugyard.tenants (id, slug, name, policy, created_at, updated_at)
 values (%(id)s, %(slug)s, %(name)s, %(policy)s, %(created_at)s, %(created_at)s);
 
 -- # tenant by id
-select id, slug, name, policy, created_at from plugyard.tenants where id = %(id)s;
+select id, slug, name, policy, created_at, modules_denied from plugyard.tenants where id = %(id)s;
 
 -- # tenant by slug
-select id, slug, name, policy, created_at from plugyard.tenants where slug = %(slug)s;
+select id, slug, name, policy, created_at, modules_denied from plugyard.tenants where slug = %(slug)s;
 
 -- # save policy
 update plugyard.tenants set policy = %(policy)s, updated_at = %(at)s where id = %(id)s;
+
+-- # deny modules
+update plugyard.tenants set modules_denied = %(names)s, updated_at = %(at)s where id = %(id)s;
 
 -- # add key
 insert into plugyard.api_keys (
