@@ -6,8 +6,8 @@ the input is decoded once, and the record's commit is shared with others.
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -197,19 +197,14 @@ async def _settle(
     platform: Platform, caller: Caller, plugin: Plugin, execution: Execution, outcome: Outcome
 ) -> Executed:
     """Make the record durable, then tell whoever listens."""
-    ended = replace(
-        execution,
-        status=outcome.status,
-        ended_at=platform.clock(),
-        usage=outcome.usage,
-        error=outcome.error,
-        output_bytes=len(outcome.output or b""),
-    )
+    ended = _ended(execution, outcome, platform.clock())
     facts = {"executionId": ended.id, "function": ended.function, "version": ended.version}
-    started = replace(event(platform, EventType.EXECUTION_STARTED, plugin, facts), occurred_at=ended.started_at)
     succeeded = ended.status is ExecutionStatus.SUCCEEDED
     type_ = EventType.EXECUTION_COMPLETED if succeeded else EventType.EXECUTION_FAILED
-    events = [started, event(platform, type_, plugin, {**facts, "status": ended.status.value})]
+    events = [
+        event(platform, EventType.EXECUTION_STARTED, plugin, facts, at=ended.started_at),
+        event(platform, type_, plugin, {**facts, "status": ended.status.value}, at=ended.ended_at),
+    ]
     trail = []
     for violation in outcome.violations:
         what = {**facts, "kind": violation.kind, "detail": violation.detail}
@@ -221,6 +216,26 @@ async def _settle(
     if not succeeded:
         watch(platform, plugin.tenant_id, plugin.id)
     return Executed(ended, outcome.output)
+
+
+def _ended(running: Execution, outcome: Outcome, at: datetime) -> Execution:
+    # Written out, because `replace` looks at every field by its name, and this is done for each execution.
+    return Execution(
+        running.id,
+        running.tenant_id,
+        running.plugin_id,
+        running.version,
+        running.function,
+        outcome.status,
+        running.started_at,
+        at,
+        outcome.usage,
+        outcome.error,
+        running.actor,
+        running.request_id,
+        running.input_bytes,
+        len(outcome.output or b""),
+    )
 
 
 async def _run_once(platform: Platform, caller: Caller, executable: _Executable, call: Call, key: str) -> Executed:

@@ -6,6 +6,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from plugyard.application.ports import (
@@ -100,10 +101,16 @@ async def plugin_of(tx: Transaction, plugin_id: str, *, lock: bool = False) -> P
     return view
 
 
-def event(platform: Platform, type_: EventType, plugin: Plugin, data: Mapping[str, Any] | None = None) -> Event:
-    """An event of this plugin, happening now."""
+def event(
+    platform: Platform,
+    type_: EventType,
+    plugin: Plugin,
+    data: Mapping[str, Any] | None = None,
+    at: datetime | None = None,
+) -> Event:
+    """An event of this plugin, happening now unless it is said when."""
     facts = {"name": plugin.name, "state": plugin.state.value, **(data or {})}
-    return Event(platform.ids(), type_, plugin.tenant_id, plugin.id, platform.clock(), facts)
+    return Event(platform.ids(), type_, plugin.tenant_id, plugin.id, at or platform.clock(), facts)
 
 
 def entry(
