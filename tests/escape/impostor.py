@@ -106,4 +106,4 @@ def prepare() -> dict[str, zygote.Role]:
 
 
 if __name__ == "__main__":
-    zygote.run(int(sys.argv[-1]), prepare)
+    zygote.run(sys.argv[-1], prepare)

@@ -300,6 +300,5 @@ def reason(error: WasmtimeError) -> str:
 
 def memory() -> tuple[int, int]:
     """Private resident memory and writable address space of this process, in bytes. Source: proc_pid_statm(5)."""
-    with open("/proc/self/statm") as statm:
-        fields = statm.read().split()
+    fields = jail.read_own("statm").split()
     return (int(fields[1]) - int(fields[2])) * _PAGE_BYTES, int(fields[5]) * _PAGE_BYTES

@@ -64,7 +64,7 @@ class Sandbox:
         modules_denied: Sequence[str] = (),
     ) -> None:
         artefacts = [f"{runtime}={path}" for runtime, path in guests.artefacts.items()]
-        self._zygote = Zygote(["-m", "plugyard.sandbox.inside", *artefacts])
+        self._zygote = Zygote(["-m", "plugyard.sandbox.inside", *artefacts], namespaces=enforced)
         self._runtimes = (*guests.artefacts, Runtime.WASM.value)
         jail = JailConfig(enforced=enforced)
         self._pool = Pool(self._zygote, self._runtimes, settings or PoolSettings(), jail)
