@@ -93,6 +93,8 @@ def enter(names: Iterable[str]) -> Place:
     wanted = frozenset(names)
     if not wanted:
         return Place(())
+    if unknown := wanted - _FLAGS.keys():
+        raise JailError(f"namespaces: there are none of {', '.join(sorted(unknown))}")
     flags = sum(_FLAGS[name] for name in wanted)
     with _told("namespaces"):
         if "user" not in wanted:
