@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from plugyard.sandbox import jail
 from plugyard.sandbox.jail import JailConfig, JailError, Trial
 from plugyard.sandbox.outside import zygote_client
 from plugyard.sandbox.outside.executor import Sandbox
+from plugyard.sandbox.outside.guests import Guests
 from plugyard.sandbox.outside.zygote_client import Zygote, ZygoteError
 
 from .aftermath import still
@@ -260,6 +262,60 @@ async def test_without_the_jail_there_are_none_and_the_operator_has_said_so() ->
         assert all(namespace(pid, name) == namespace("self", name) for name in jail.NAMESPACES)
     finally:
         await inspector.close()
+
+
+SERVICE = """
+import asyncio, json, os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from plugyard.domain.manifest import Runtime
+from plugyard.sandbox.outside.executor import Sandbox
+from plugyard.sandbox.outside.guests import Guests
+from plugyard.sandbox.outside.guests import Guests
+from plugyard.sandbox.outside.pool import PoolSettings
+from tests.escape.hostile import run, value
+async def main():
+    sandbox = Sandbox(Guests({"python": Path(sys.argv[1])}), PoolSettings(spares=1))
+    await sandbox.start()
+    source = "kept = []\\ndef run(input):\\n    kept.append(input)\\n    return kept\\n"
+    answers = [value(await run(sandbox, Runtime.PYTHON, source, plugin="p", fresh=False, input=n)) for n in (1, 2)]
+    bomb = await run(sandbox, Runtime.PYTHON, "def run(): return len(bytearray(1 << 30))")
+    print(json.dumps([sandbox._zygote.pid, os.getuid(), answers, bomb.status.value]), flush=True)
+    sys.stdin.read()
+    await sandbox.close()
+    print("closed")
+asyncio.run(main())
+"""
+# The tests' own interpreter and guests may lie where only root can read.
+TO_READ = ["--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root starts it as another user")
+def test_a_service_of_an_ordinary_user_has_them_all(guests: Guests) -> None:
+    user = [f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups", *TO_READ]
+    root = str(Path(__file__).parents[2])
+    command = ["setpriv", *user, sys.executable, "-B", "-c", SERVICE, str(guests.artefacts["python"]), root]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as service:
+        assert service.stdin is not None
+        assert service.stdout is not None
+        try:
+            zygote, uid, answers, bomb = json.loads(service.stdout.readline())
+            assert (uid, answers, bomb) == (ORDINARY, [[1], [1, 2]], "out_of_memory")
+            environments = psutil.Process(zygote).children()
+            assert len(environments) >= 2
+            for one in environments:
+                assert one.uids().real == ORDINARY
+                assert all(namespace(one.pid, name) != namespace("self", name) for name in jail.NAMESPACES)
+                assert_alone_in_an_empty_folder(one.pid)
+                rights = Path(f"/proc/{one.pid}/status").read_text().split("CapEff:")[1].split()[0]
+                assert int(rights, 16) == 0
+            service.stdin.close()
+            assert service.stdout.readline() == b"closed\n"
+            assert service.wait(10) == 0
+            assert not any(one.is_running() for one in [*environments])
+            assert not psutil.pid_exists(zygote)
+        finally:
+            service.kill()
 
 
 # --- promises ---

@@ -11,7 +11,7 @@ from plugyard.sandbox import jail
 from plugyard.settings import Settings
 
 _NAMESPACES = {
-    "user": "its own root is nobody outside",
+    "user": "rights in there count in there alone",
     "mount": "its root is an empty folder",
     "network": "it has no interface but a loopback that is down",
     "ipc": "it shares no memory, queue or semaphore",

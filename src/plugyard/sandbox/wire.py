@@ -59,7 +59,7 @@ class Fork(Frame, frozen=True, tag="fork"):
 
 
 class Born(Frame, frozen=True, tag="born"):
-    """The zygote exists and is about to load what it needs; its pidfd comes beside the packet."""
+    """The zygote has everything loaded and is where it stays; its pidfd comes beside the packet."""
 
 
 class Hello(Frame, frozen=True, tag="hello"):

@@ -35,19 +35,19 @@ _ANCILLARY = socket.CMSG_SPACE(4 * 8)
 
 
 def run(last_argument: str, prepare: Callable[[], Mapping[str, Role]]) -> NoReturn:
-    """The whole life of a zygote process: enter its namespaces, prepare the roles, serve until the service goes, exit.
+    """The whole life of a zygote process: prepare the roles, enter its namespaces, serve until the service goes, exit.
 
     `last_argument` is what `zygote_client` adds to the command: the number of the control channel, and the namespaces
-    that it promises. `prepare` is the first to load what is large: the process that was started may end where the
-    zygote begins.
+    that it promises. `prepare` must load all that is ever needed and leave no second thread.
     """
     descriptor, _, promised = last_argument.partition(":")
     control = socket.socket(fileno=int(descriptor))
     os.set_inheritable(control.fileno(), False)
     try:
+        # Before the namespaces, in which files of others could be out of reach, and the process another one.
+        roles = prepare()
         place = jail.enter(promised.split(",") if promised else ())
         _tell_of_birth(control)
-        roles = prepare()
         place.leave_files()
     except Exception as error:
         traceback.print_exc()

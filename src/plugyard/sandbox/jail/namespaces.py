@@ -1,9 +1,9 @@
 """Namespaces: a kernel in which a zygote and its forks find no process, no network and no file of anybody else.
 
-Entered once by a zygote, before it loads anything, because a network of its own for every environment would cost each
-start a millisecond; only a number space for its processes is made for every fork, which costs next to nothing and is
-what makes it blind for its siblings. Measured in docs/decisions/0014-namespaces-of-the-zygote.md. The steps of the jail
-hold without any of this. Source: namespaces(7), user_namespaces(7), pid_namespaces(7), pivot_root(2).
+Entered once by a zygote that has everything loaded, because a network of its own for every environment would cost each
+start a millisecond; only a number space is made for every fork, which costs next to nothing and is what makes it blind
+for its siblings. Measured in docs/decisions/0014-namespaces-of-the-zygote.md. The steps of the jail hold without.
+Source: namespaces(7), user_namespaces(7), pid_namespaces(7), pivot_root(2).
 """
 
 import contextlib
