@@ -273,6 +273,7 @@ from plugyard.sandbox.outside.executor import Sandbox
 from plugyard.sandbox.outside.guests import Guests
 from plugyard.sandbox.outside.guests import Guests
 from plugyard.sandbox.outside.pool import PoolSettings
+from tests.escape.aftermath import still
 from tests.escape.hostile import run, value
 async def main():
     sandbox = Sandbox(Guests({"python": Path(sys.argv[1])}), PoolSettings(spares=1))
@@ -280,6 +281,7 @@ async def main():
     source = "kept = []\\ndef run(input):\\n    kept.append(input)\\n    return kept\\n"
     answers = [value(await run(sandbox, Runtime.PYTHON, source, plugin="p", fresh=False, input=n)) for n in (1, 2)]
     bomb = await run(sandbox, Runtime.PYTHON, "def run(): return len(bytearray(1 << 30))")
+    await still(sandbox)
     print(json.dumps([sandbox._zygote.pid, os.getuid(), answers, bomb.status.value]), flush=True)
     sys.stdin.read()
     await sandbox.close()
