@@ -110,6 +110,8 @@ class Settings:
     """An environment that nobody used for so long is ended."""
     max_age_s: Seconds = 3_600.0
     """An environment older than this is ended when it is free."""
+    require_namespaces: bool = False
+    """Refuse to start where a plugin's process cannot have every namespace of its own (plugyard doctor tells)."""
     unsafe_no_jail: bool = False
     """DANGER: run plugins without the process jail, on systems that have no seccomp. For development alone."""
     modules_denied: tuple[str, ...] = ()

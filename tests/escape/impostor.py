@@ -107,4 +107,4 @@ def prepare() -> dict[str, zygote.Role]:
 
 
 if __name__ == "__main__":
-    zygote.run(int(sys.argv[-1]), prepare)
+    zygote.run(sys.argv[-1], prepare)

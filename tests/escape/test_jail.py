@@ -3,44 +3,78 @@
 import json
 import os
 import platform
+import socket
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
 
 from plugyard.sandbox import jail
-from plugyard.sandbox.jail.syscalls import FATAL
+from plugyard.sandbox.jail.syscalls import ALLOWED, FATAL_BY_PURPOSE, MAPPING, READING
 
 pytestmark = pytest.mark.skipif(
     not jail.probe().seccomp, reason="this kernel has no seccomp, so nothing executes at all"
 )
 
-REFUSED = [
-    *(["open"] if platform.machine() == "x86_64" else []),
-    *("openat", "openat2", "socket", "socketpair", "connect", "bind", "sendmsg", "recvmsg", "clone", "clone3", "kill"),
-    *("tkill", "tgkill", "pidfd_open", "pidfd_send_signal", "prlimit64", "memfd_create", "unlinkat", "mkdirat"),
-    *("getdents64", "readlinkat", "statx", "dup", "pipe2", "eventfd2", "epoll_create1", "inotify_init1", "shmget"),
-    *("setsid", "prctl", "ioctl", "uname", "sysinfo", "capset", "seccomp", "mmap", "lseek", "pread64"),
-]
-KILLED = [
-    name for name, (intel, arm) in FATAL.items() if (intel if platform.machine() == "x86_64" else arm) is not None
-]
+ORDINARY = 61001
+INTEL = platform.machine() == "x86_64"
+# What is refused and lets the process go on: honest libraries try these too, and do without.
+REFUSED_BY_CLASS = {
+    "files": [
+        *(["open"] if INTEL else []),
+        *("openat", "openat2", "unlinkat", "mkdirat", "getdents64", "readlinkat", "statx", "dup", "pipe2", "ioctl"),
+        *("memfd_create", "inotify_init1", "lseek", "pread64", "read", "write"),
+    ],
+    "sockets": ["socket", "socketpair", "sendmsg", "recvmsg", "eventfd2", "epoll_create1"],
+    "processes": ["clone", "clone3", "setsid", "prctl", "prlimit64"],
+    "signals": ["tgkill"],
+    "memory and code": ["mmap", "shared mmap", "futex"],
+    "the machine": ["uname", "sysinfo", "clock_gettime", "clock_nanosleep", "seccomp"],
+}
+REFUSED = [name for names in REFUSED_BY_CLASS.values() for name in names]
+KILLED_BY_CLASS = {
+    purpose: [name for name, (intel, arm) in table.items() if (intel if INTEL else arm) is not None]
+    for purpose, table in FATAL_BY_PURPOSE.items()
+}
+KILLED = [name for names in KILLED_BY_CLASS.values() for name in names]
 
 
-def attempts(*names: str) -> dict[str, str]:
+def attempts(
+    *names: str, without: str = "", namespaces: bool = False, uid: int = 0, **facts: int | str
+) -> dict[str, str]:
     script = Path(__file__).with_name("attempts.py")
-    done = subprocess.run([sys.executable, str(script), *names], capture_output=True, check=True, timeout=60)
+    options = [f"--without={without}", f"--uid={uid}", f"--facts={json.dumps(facts)}"]
+    options += ["--namespaces"] if namespaces else []
+    command = [sys.executable, "-W", "error", str(script), *options, "--", *names]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
     found: dict[str, str] = json.loads(done.stdout)
     return found
 
 
-def test_every_class_of_system_call_is_refused() -> None:
-    assert attempts(*REFUSED) == dict.fromkeys(REFUSED, "EPERM")
+@pytest.mark.parametrize("names", REFUSED_BY_CLASS.values(), ids=REFUSED_BY_CLASS.keys())
+def test_a_class_of_system_calls_is_refused(names: list[str]) -> None:
+    assert attempts(*names) == dict.fromkeys(names, "EPERM")
 
 
-def test_calls_that_no_guest_makes_end_the_process() -> None:
-    assert attempts(*KILLED) == dict.fromkeys(KILLED, "SIGSYS")
+@pytest.mark.parametrize("names", KILLED_BY_CLASS.values(), ids=KILLED_BY_CLASS.keys())
+def test_a_class_of_calls_that_no_guest_makes_ends_the_process(names: list[str]) -> None:
+    assert attempts(*names) == dict.fromkeys(names, "SIGSYS")
+
+
+@pytest.mark.parametrize("names", [REFUSED, KILLED], ids=["refused", "killed"])
+def test_the_filter_alone_stops_them_all(names: list[str]) -> None:
+    others = "pages,session,priority,identity,limits,parent,landlock"
+    assert attempts(*names, without=others) == dict.fromkeys(names, "EPERM" if names is REFUSED else "SIGSYS")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user to try it")
+def test_the_filter_of_an_ordinary_user_is_the_same() -> None:
+    names = [*REFUSED, *KILLED]
+    found = attempts(*names, uid=ORDINARY)
+    assert found == dict.fromkeys(REFUSED, "EPERM") | dict.fromkeys(KILLED, "SIGSYS")
 
 
 def test_memory_never_becomes_writable_and_executable() -> None:
@@ -65,9 +99,51 @@ def test_private_memory_is_capped_by_the_kernel() -> None:
     assert attempts("data") == {"data": "ENOMEM"}
 
 
+def test_shared_memory_is_no_way_around_that_cap() -> None:
+    assert attempts("shared data") == {"shared data": "EPERM"}
+    # The cap itself does not count it.
+    assert attempts("shared data", without="seccomp") == {"shared data": "ok"}
+
+
+def test_every_allowed_call_has_its_reason() -> None:
+    for table in (ALLOWED, READING, MAPPING):
+        assert all(len(reason.split()) >= 1 for _, _, reason in table.values())
+        assert not set(table) & set(KILLED)
+
+
 @pytest.mark.skipif(jail.probe().landlock_abi == 0, reason="this kernel has no Landlock")
 def test_landlock_alone_refuses_files() -> None:
-    assert attempts("landlock open") == {"landlock open": "EACCES"}
+    tried = ["read a file", "read proc", "make a folder"]
+    facts = {"folder": f"/tmp/plugyard-{uuid.uuid4().hex}"}
+    assert attempts(*tried, without="seccomp", **facts) == dict.fromkeys(tried, "EACCES")
+    # Without it, they are there to be read: it is this wall that held.
+    found = attempts("read a file", "read proc", without="seccomp,landlock")
+    assert found == {"read a file": "1", "read proc": "1"}
+
+
+@pytest.mark.skipif(jail.probe().landlock_abi < 6, reason="this kernel's Landlock knows files and TCP at most")
+def test_landlock_alone_refuses_tcp_names_and_siblings() -> None:
+    expected = {"connect by tcp": "EACCES", "connect by name": "EPERM", "see a sibling": "EPERM"}
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as named:
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        name = f"plugyard-{uuid.uuid4().hex}"
+        named.bind(f"\0{name}")
+        named.listen()
+        facts = {"port": tcp.getsockname()[1], "name": name}
+        assert attempts(*expected, without="seccomp", **facts) == expected
+        assert attempts(*expected, without="seccomp,landlock", **facts) == dict.fromkeys(expected, "null")
+
+
+def test_limits_and_the_lost_identity_hold_alone() -> None:
+    expected = {
+        "make a process": "EAGAIN",
+        "mount": "EPERM",
+        "change the root": "EPERM",
+        "set the clock": "EPERM",
+        "become root": "EPERM",
+    }
+    assert attempts(*expected, without="seccomp,landlock") == expected
 
 
 def test_without_the_jail_only_the_operator_has_said_so() -> None:

@@ -24,6 +24,7 @@ from plugyard.gate.jailed import JailedInspector
 from plugyard.infrastructure.embedded.errors import EmbeddedPostgresError
 from plugyard.infrastructure.embedded.server import EmbeddedPostgres, Urls
 from plugyard.infrastructure.logs import configure_logging
+from plugyard.sandbox import jail
 from plugyard.sandbox.outside.compiler import CompilerLimits
 from plugyard.sandbox.outside.components import CompiledFolder
 from plugyard.sandbox.outside.executor import Sandbox
@@ -74,6 +75,7 @@ class Service:
     async def _start(self, listener: socket.socket) -> None:
         settings = self.settings
         self._parts.callback(listener.close)
+        await self._look_at_namespaces()
         inspector = JailedInspector(gate_limits(settings), enforced=not settings.unsafe_no_jail)
         self._parts.push_async_callback(inspector.close)
         services = Services(settings.service_calls_per_s)
@@ -106,6 +108,25 @@ class Service:
         log.info("ready", url=self.url, jail=not settings.unsafe_no_jail)
         if settings.unsafe_no_jail:
             log.warning("plugins run without the process jail (--unsafe-no-jail): WebAssembly alone holds them")
+
+    async def _look_at_namespaces(self) -> None:
+        """Say what this machine gives; raises ``CannotStart`` where the operator demands more."""
+        required = self.settings.require_namespaces
+        if self.settings.unsafe_no_jail:
+            if required:
+                raise CannotStart("--require-namespaces and --unsafe-no-jail exclude each other")
+            return
+        found = await asyncio.to_thread(jail.try_namespaces)
+        if not found.missing:
+            log.info("plugins run in namespaces of their own", namespaces=list(found.given))
+            return
+        missing = ", ".join(found.missing)
+        if required:
+            raise CannotStart(
+                f"--require-namespaces is set and this machine does not give them all; missing: {missing} "
+                f"({next(iter(found.missing.values()))}). `plugyard doctor` says how to get them"
+            )
+        log.warning("namespaces are missing; the steps of the jail hold without them", missing=missing)
 
     async def stop(self) -> None:
         """End everything that was started; what executes now may end first."""

@@ -104,6 +104,8 @@ def doctor(
         width = max(len(check.name) for check in checks)
         for check in checks:
             print(f"{'ok ' if check.ok else 'NO '} {check.name:{width}}  {check.detail}")
+            if check.remedy:
+                print(f"    {'':{width}}  to get it: {check.remedy}")
     raise SystemExit(0 if all(check.ok or not check.needed for check in checks) else 1)
 
 

@@ -33,7 +33,7 @@ class JailedInspector:
     def __init__(self, limits: GateLimits | None = None, *, enforced: bool = True, at_once: int = 2) -> None:
         self.limits = limits or GateLimits()
         self._enforced = enforced
-        self._zygote = Zygote(_ARGV)
+        self._zygote = Zygote(_ARGV, namespaces=enforced)
         self._places = asyncio.Semaphore(at_once)
         # Each file is read once, so the answer holds at most the bundle, escaped, and what surrounds it.
         self._cap = min(wire.MAX_FRAME_BYTES, 6 * (self.limits.bundle_bytes + self.limits.manifest_bytes) + (1 << 21))

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 """Raised with every change to a frame; both sides compare it, so an old zygote is never talked to by accident."""
 
 MAX_CONTROL_BYTES: Final = 64 * 1024
@@ -59,6 +59,10 @@ class Fork(Frame, frozen=True, tag="fork"):
 # --- control: zygote to service ------------------------------------------------------------------------------------
 
 
+class Born(Frame, frozen=True, tag="born"):
+    """The zygote has everything loaded and is where it stays; its pidfd comes beside the packet."""
+
+
 class Hello(Frame, frozen=True, tag="hello"):
     """The zygote is ready (`error` empty) or never will be."""
 
@@ -68,7 +72,7 @@ class Hello(Frame, frozen=True, tag="hello"):
 
 
 class Forked(Frame, frozen=True, tag="forked"):
-    """The process exists; its socket and its pidfd come beside the packet."""
+    """The process exists; its socket and its pidfd come beside the packet. `pid` is its name in the zygote's mouth."""
 
     request: int
     pid: int
@@ -202,7 +206,7 @@ class Done(Frame, frozen=True, tag="done"):
 
 
 ToZygote = Fork
-FromZygote = Hello | Forked | Refused | Exited
+FromZygote = Born | Hello | Forked | Refused | Exited
 ToEnvironment = Load | Renew | Prepare | Compile | Invoke | Answer
 FromEnvironment = Ready | Loaded | Prepared | Compiled | Call | Log | Done
 

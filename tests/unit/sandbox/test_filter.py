@@ -7,7 +7,12 @@ import pytest
 from plugyard.sandbox.jail import bpf
 
 ARCHITECTURE = 0xC000003E
-RULES = {0: (), 9: (bpf.LacksBits(2, 4),), 234: (bpf.Equals(0, 0x1_0000_0002),)}
+RULES = {
+    0: (),
+    9: (bpf.LacksBits(2, 4),),
+    202: (bpf.OneOf(1, (0, 9, 137)), bpf.LacksBits(0, 1)),
+    234: (bpf.Equals(0, 0x1_0000_0002),),
+}
 PROGRAM = bpf.program(ARCHITECTURE, RULES, (59,), errno.EPERM)
 REFUSED = bpf.ERRNO | errno.EPERM
 
@@ -41,6 +46,16 @@ def verdict(number: int, arguments: tuple[int, ...] = (), architecture: int = AR
         (9, (0, 4096, 3), bpf.ALLOW),
         (9, (0, 4096, 7), REFUSED),
         (9, (0, 4096, 1 << 32), REFUSED),
+        (202, (0, 0), bpf.ALLOW),
+        (202, (0, 9), bpf.ALLOW),
+        (202, (0, 137), bpf.ALLOW),
+        (202, (0, 8), REFUSED),
+        (202, (0, 136), REFUSED),
+        # What comes after it is still asked.
+        (202, (1, 137), REFUSED),
+        # The kernel looks at 32 bits of this argument, and so does the rule.
+        (202, (0, 0x1_0000_0009), bpf.ALLOW),
+        (202, (0, 0x1_0000_0008), REFUSED),
         (234, (0x1_0000_0002,), bpf.ALLOW),
         (234, (2,), REFUSED),
         (234, (0x1_0000_0003,), REFUSED),

@@ -9,4 +9,4 @@ from plugyard.gate.inside.inspector import prepare
 from plugyard.sandbox.inside import zygote
 
 if __name__ == "__main__":
-    zygote.run(int(sys.argv[-1]), prepare)
+    zygote.run(sys.argv[-1], prepare)

@@ -20,10 +20,10 @@ def make_room_for_stacks() -> None:
 def main() -> None:
     """Map the guests and serve."""
     make_room_for_stacks()
-    *artefacts, descriptor = sys.argv[1:]
+    *artefacts, last = sys.argv[1:]
     paths = dict(argument.split("=", 1) for argument in artefacts)
     stack = int(paths.pop("stack", environment.STACK_BYTES))
-    zygote.run(int(descriptor), lambda: environment.prepare(paths, stack) | components.prepare(stack))
+    zygote.run(last, lambda: environment.prepare(paths, stack) | components.prepare(stack))
 
 
 main()

@@ -6,7 +6,6 @@ author wrote.
 """
 
 import json
-import os
 import select
 import socket
 import time
@@ -54,14 +53,14 @@ def prepare(artefacts: Mapping[str, str], stack_bytes: int = STACK_BYTES) -> dic
 
 
 def _map(on: Engine, path: str) -> "_Guest":
-    before = _open_files()
+    before = jail.open_files()
     # deserialize_file trusts its file: only artefacts that this service compiled itself ever come here.
     component = Component.deserialize_file(on, path)
     exports = component.type.exports(on)
     if not all(name in exports and takes_texts(exports[name].ty, count) for name, count in EXPORTS.items()):
         raise RuntimeError(f"{path} has not the exports of its world")
     # The engine keeps the artefact open, to read only: a new instance maps its first memory from there.
-    return _Guest(on, component, path, sorted(_open_files() - before))
+    return _Guest(on, component, sorted(jail.open_files() - before))
 
 
 class Door:
@@ -97,10 +96,9 @@ class Door:
 class _Guest:
     """A compiled guest with its imports bound, waiting to be instantiated in a fork."""
 
-    def __init__(self, on: Engine, component: Component, path: str, artefact: Sequence[int]) -> None:
+    def __init__(self, on: Engine, component: Component, artefact: Sequence[int]) -> None:
         self._engine = on
         self._component = component
-        self._path = path
         self._artefact = artefact
         self._door = Door(on)
 
@@ -112,7 +110,10 @@ class _Guest:
         """
         stack_bytes = params.get(STACK)
         if stack_bytes:
-            _map(engine(int(stack_bytes)), self._path)._live(channel, params)
+            # No path leads to the artefact any more, but it is open.
+            with jail.path_of(self._artefact[0]) as path:
+                own = _map(engine(int(stack_bytes)), path)
+            own._live(channel, params)
         else:
             self._live(channel, params)
 
@@ -282,21 +283,6 @@ class Environment:
         wire.send(self._channel, wire.Log(level, message, data))
 
 
-def _open_files() -> set[int]:
-    with os.scandir("/proc/self/fd") as found:
-        numbers = {int(entry.name) for entry in found}
-    # The folder itself was open while it was read.
-    return {number for number in numbers if _is_open(number)}
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
-
-
 def new_store(shared: Engine) -> Store:
     """A store without arguments, variables, folders or addresses, whose streams lead nowhere."""
     store = Store(shared)
@@ -330,6 +316,5 @@ def reason(error: WasmtimeError) -> str:
 
 def memory() -> tuple[int, int]:
     """Private resident memory and writable address space of this process, in bytes. Source: proc_pid_statm(5)."""
-    with open("/proc/self/statm") as statm:
-        fields = statm.read().split()
+    fields = jail.read_own("statm").split()
     return (int(fields[1]) - int(fields[2])) * _PAGE_BYTES, int(fields[5]) * _PAGE_BYTES

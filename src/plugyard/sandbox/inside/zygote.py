@@ -34,33 +34,49 @@ raises with 1.
 _ANCILLARY = socket.CMSG_SPACE(4 * 8)
 
 
-def run(descriptor: int, prepare: Callable[[], Mapping[str, Role]]) -> NoReturn:
-    """The whole life of a zygote process: prepare the roles, serve until the service goes, exit.
+def run(last_argument: str, prepare: Callable[[], Mapping[str, Role]]) -> NoReturn:
+    """The whole life of a zygote process: prepare the roles, enter its namespaces, serve until the service goes, exit.
 
-    `descriptor` is the number of its control channel: the last argument that `zygote_client` starts it with.
+    `last_argument` is what `zygote_client` adds to the command: the number of the control channel, and the namespaces
+    that it promises. `prepare` must load all that is ever needed and leave no second thread.
     """
-    control = socket.socket(fileno=descriptor)
-    os.set_inheritable(descriptor, False)
+    descriptor, _, promised = last_argument.partition(":")
+    control = socket.socket(fileno=int(descriptor))
+    os.set_inheritable(control.fileno(), False)
     try:
+        # Before the namespaces, in which files of others could be out of reach, and the process another one.
         roles = prepare()
+        place = jail.enter(promised.split(",") if promised else ())
+        _tell_of_birth(control)
+        place.leave_files()
     except Exception as error:
         traceback.print_exc()
         with contextlib.suppress(OSError):
             control.send(wire.pack(wire.Hello(wire.PROTOCOL, (), f"{type(error).__name__}: {error}"[:2000])))
         os._exit(1)
-    serve(control, roles)
+    serve(control, roles, place)
     os._exit(0)
 
 
-def serve(control: socket.socket, roles: Mapping[str, Role]) -> None:
+def _tell_of_birth(control: socket.socket) -> None:
+    # Its number in here may mean another process to the service, so it shows itself.
+    myself = os.pidfd_open(os.getpid())
+    try:
+        socket.send_fds(control, [wire.pack(wire.Born())], [myself])
+    finally:
+        os.close(myself)
+
+
+def serve(control: socket.socket, roles: Mapping[str, Role], place: jail.Place) -> None:
     """Fork on request and report exits until the service closes `control`; then kill every child and return."""
-    _Zygote(control, roles).serve()
+    _Zygote(control, roles, place).serve()
 
 
 class _Zygote:
-    def __init__(self, control: socket.socket, roles: Mapping[str, Role]) -> None:
+    def __init__(self, control: socket.socket, roles: Mapping[str, Role], place: jail.Place) -> None:
         self.control = control
         self.roles = roles
+        self.place = place
         self.children: set[int] = set()
 
     def serve(self) -> None:
@@ -122,9 +138,9 @@ class _Zygote:
         except OSError as error:
             self.tell(wire.Refused(request.request, str(error)))
             return
-        parent = os.getpid()
+        parent = self.place.own_id_for_children()
         try:
-            pid = os.fork()
+            pid = self.place.fork()
         except OSError as error:
             ours.close()
             theirs.close()

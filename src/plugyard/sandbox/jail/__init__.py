@@ -23,21 +23,42 @@ from plugyard.sandbox.jail import (
 )
 from plugyard.sandbox.jail.config import JailConfig, JailError
 from plugyard.sandbox.jail.limits import limit_data
+from plugyard.sandbox.jail.namespaces import NAMESPACES, Place, enter
 from plugyard.sandbox.jail.parent import follow
+from plugyard.sandbox.jail.procfs import open_files, path_of, read_own
+from plugyard.sandbox.jail.trial import Trial, try_namespaces
 
-__all__ = ["STEPS", "JailConfig", "JailError", "Kernel", "close", "follow", "limit_data", "probe", "seal"]
+__all__ = [
+    "NAMESPACES",
+    "STEPS",
+    "JailConfig",
+    "JailError",
+    "Kernel",
+    "Place",
+    "Trial",
+    "close",
+    "enter",
+    "follow",
+    "limit_data",
+    "open_files",
+    "path_of",
+    "probe",
+    "read_own",
+    "seal",
+    "try_namespaces",
+]
 
 Step = Callable[[JailConfig, Sequence[int]], None]
 
 # (name, step, whether the operator's --unsafe-no-jail leaves it out)
 STEPS: tuple[tuple[str, Step, bool], ...] = (
+    # After everything that may still make a callback, and while the process can still read its own list of pages.
+    ("pages", pages.close, True),
     ("descriptors", descriptors.close, False),
     ("session", session.close, False),
     ("priority", priority.close, False),
     ("identity", identity.close, True),
     ("limits", limits.close, True),
-    # After everything that may still make a callback, and before files are out of reach.
-    ("pages", pages.close, True),
     ("privileges", privileges.close, True),
     # After the change of identity, at which the kernel forgets the signal of the parent's death.
     ("parent", parent.close, False),
@@ -78,6 +99,7 @@ class Kernel:
     seccomp: bool
     landlock_abi: int
     drops_root: bool
+    pidfd: bool
 
     @property
     def sufficient(self) -> bool:
@@ -86,5 +108,18 @@ class Kernel:
 
 
 def probe() -> Kernel:
-    """Ask the kernel what it has, without changing this process. For /health/ready and `plugyard doctor`."""
-    return Kernel(seccomp=seccomp.available(), landlock_abi=landlock.version(), drops_root=os.geteuid() == 0)
+    """Ask the kernel what it has, without changing this process; namespaces have to be tried (`try_namespaces`)."""
+    return Kernel(
+        seccomp=seccomp.available(),
+        landlock_abi=landlock.version(),
+        drops_root=os.geteuid() == 0,
+        pidfd=_names_processes(),
+    )
+
+
+def _names_processes() -> bool:
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True

@@ -30,7 +30,15 @@ class LacksBits:
     mask: int
 
 
-Condition = Equals | LacksBits
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The lower half of argument `index` is one of `values`; the upper half says nothing, for arguments of 32 bits."""
+
+    index: int
+    values: tuple[int, ...]
+
+
+Condition = Equals | LacksBits | OneOf
 Instruction = tuple[int, int, int, int]
 
 
@@ -72,6 +80,14 @@ def _check(condition: Condition, refusal: int) -> list[Instruction]:
             (LOAD, 0, 0, low + 4), (JUMP_EQUAL, 1, 0, upper), refuse,
             (LOAD, 0, 0, low), (JUMP_EQUAL, 1, 0, lower), refuse,
         ]  # fmt: skip
+    if isinstance(condition, OneOf):
+        # Each value jumps over those that follow it, and over the refusal.
+        last = len(condition.values)
+        return [
+            (LOAD, 0, 0, low),
+            *((JUMP_EQUAL, last - place, 0, value) for place, value in enumerate(condition.values)),
+            refuse,
+        ]
     return [
         (LOAD, 0, 0, low + 4), (JUMP_EQUAL, 1, 0, 0), refuse,
         (LOAD, 0, 0, low), (JUMP_ANY_BIT, 0, 1, condition.mask), refuse,

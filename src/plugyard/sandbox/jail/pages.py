@@ -7,6 +7,7 @@ the process finds no place for instructions of its own, and `seccomp` lets it ma
 
 from collections.abc import Sequence
 
+from plugyard.sandbox.jail import procfs
 from plugyard.sandbox.jail.config import JailConfig
 from plugyard.sandbox.jail.native import system_call
 from plugyard.sandbox.jail.syscalls import number_of
@@ -16,8 +17,7 @@ _READ_AND_EXECUTE = 0x1 | 0x4
 
 def close(config: JailConfig, keep: Sequence[int]) -> None:
     """Take the right to write from every page that is executable. Raises OSError."""
-    with open("/proc/self/maps") as maps:
-        regions = [line.split(maxsplit=2)[:2] for line in maps]
+    regions = [line.split(maxsplit=2)[:2] for line in procfs.read_own("maps").splitlines()]
     for region, rights in regions:
         if "w" in rights and "x" in rights:
             first, _, last = region.partition("-")

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import resource
 from collections.abc import Sequence
 
 from plugyard.sandbox.jail import bpf
@@ -12,6 +13,12 @@ from plugyard.sandbox.jail.syscalls import ALLOWED, AUDIT_ARCHITECTURE, FATAL, M
 
 _SET_MODE_FILTER, _GET_ACTION_AVAILABLE = 1, 2
 _PROT_EXEC = 0x4
+_MAP_SHARED = 0x1
+# Waiting and waking, with and without a bit set, by either clock: not the operations that pass priority on or move
+# waiters between locks, which nothing here uses and which have been a way into the kernel before.
+_WAITING = tuple(operation | private for operation in (0, 1, 9, 9 | 256, 10) for private in (0, 128))
+# Clocks of the machine and of this process; other processes' are numbered below 0.
+_CLOCKS = tuple(range(12))
 
 
 class _Program(ctypes.Structure):
@@ -37,10 +44,14 @@ def filter_program(pid: int, *, reads_files: bool = False, maps_code: bool = Fal
     """The filter of the process `pid`."""
     conditions: dict[str, tuple[bpf.Condition, ...]] = {
         # All code of the guest was compiled and mapped before the jail closed; nothing new becomes executable.
-        "mmap": (bpf.LacksBits(2, _PROT_EXEC),),
+        # Shared memory is none of a process's own: RLIMIT_DATA would not count it.
+        "mmap": (bpf.LacksBits(2, _PROT_EXEC), bpf.LacksBits(3, _MAP_SHARED)),
         "mprotect": () if maps_code else (bpf.LacksBits(2, _PROT_EXEC),),
         "tgkill": (bpf.Equals(0, pid),),
-        "prlimit64": (bpf.Equals(0, 0),),
+        "prlimit64": (bpf.Equals(0, 0), bpf.Equals(1, resource.RLIMIT_DATA)),
+        "futex": (bpf.OneOf(1, _WAITING),),
+        "clock_gettime": (bpf.OneOf(0, _CLOCKS),),
+        "clock_nanosleep": (bpf.OneOf(0, _CLOCKS),),
     }
     table = {**ALLOWED, **(READING if reads_files else {}), **(MAPPING if maps_code else {})}
     allowed = {number: conditions.get(name, ()) for name, number in numbers(table).items()}

@@ -69,7 +69,8 @@ class Sandbox:
         stack_bytes: int = DEFAULT_STACK_KB * KILOBYTE,
     ) -> None:
         artefacts = [f"{runtime}={path}" for runtime, path in guests.artefacts.items()]
-        self._zygote = Zygote(["-m", "plugyard.sandbox.inside", f"stack={stack_bytes}", *artefacts])
+        argv = ["-m", "plugyard.sandbox.inside", f"stack={stack_bytes}", *artefacts]
+        self._zygote = Zygote(argv, namespaces=enforced)
         self._runtimes = (*guests.artefacts, Runtime.WASM.value)
         jail = JailConfig(enforced=enforced)
         self._pool = Pool(self._zygote, self._runtimes, settings or PoolSettings(), jail)

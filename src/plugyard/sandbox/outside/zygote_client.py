@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -15,11 +16,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plugyard.sandbox import wire
+from plugyard.sandbox import jail, wire
 
 Params = dict[str, bool | int | float | str | None]
 
 _MAX_DESCRIPTORS = 4
+_PATIENCE_S = 5.0
 
 
 class ZygoteError(Exception):
@@ -37,8 +39,16 @@ class Exit:
     lost: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Born:
+    """A zygote: its id on this machine, and a pidfd."""
+
+    pid: int
+    pidfd: int
+
+
 class Child:
-    """One forked process: its id, its socket (non-blocking), and `exited`, a future of its `Exit`."""
+    """One forked process: its id on this machine, its socket (non-blocking), and `exited`, a future of its `Exit`."""
 
     __slots__ = ("_pidfd", "exited", "pid", "socket")
 
@@ -50,10 +60,8 @@ class Child:
 
     def kill(self) -> None:
         """End it with SIGKILL, at once and whatever it does; harmless when it has ended already."""
-        # A pidfd names this very process, so an id that the kernel has given to another one is never hit.
         if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            _kill(self._pidfd)
 
     def close(self) -> None:
         """Kill it and give its descriptors back. Remove readers of `socket` from the loop before."""
@@ -68,20 +76,24 @@ class Zygote:
     """A zygote process and the children that it forked.
 
     `argv` follows the interpreter's own flags: `("-m", "plugyard.sandbox.inside", ...)`. The process gets an empty
-    environment, no standard input or output, and one descriptor, whose number is appended to `argv`.
+    environment, no standard input or output, and one descriptor, whose number is appended to `argv`. With `namespaces`
+    it lives in all those that this machine gives, and one of them that cannot be had when it starts ends it.
     """
 
-    def __init__(self, argv: Sequence[str], *, start_timeout_s: float = 30.0) -> None:
+    def __init__(self, argv: Sequence[str], *, namespaces: bool = True, start_timeout_s: float = 30.0) -> None:
         self._argv = tuple(argv)
+        self._namespaces = namespaces
         self._start_timeout_s = start_timeout_s
         self._requests = itertools.count(1)
         self._starting = asyncio.Lock()
+        # What was started, and the zygote, which may have gone on in a process of its own.
         self._process: subprocess.Popen[bytes] | None = None
+        self._born: _Born | None = None
         self._control: socket.socket | None = None
         self._hello: asyncio.Future[wire.Hello] | None = None
         self._pending: dict[int, asyncio.Future[Child]] = {}
         self._children: dict[int, Child] = {}
-        self._reapers: set[asyncio.Task[int]] = set()
+        self._reapers: set[asyncio.Task[None]] = set()
         self._closed = False
         self.starts = 0
 
@@ -92,8 +104,8 @@ class Zygote:
 
     @property
     def pid(self) -> int | None:
-        """The process id of the running zygote."""
-        return self._process.pid if self._process else None
+        """The process id of the running zygote on this machine."""
+        return self._born.pid if self._born else None
 
     async def start(self) -> None:
         """Start the process unless it runs. Raises ZygoteError with the zygote's own words."""
@@ -103,9 +115,10 @@ class Zygote:
             if self._closed:
                 raise ZygoteError("the sandbox is closed")
             loop = asyncio.get_running_loop()
+            promised = (await asyncio.to_thread(jail.try_namespaces)).given if self._namespaces else ()
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.setblocking(False)
-            spawning = asyncio.ensure_future(asyncio.to_thread(_spawn, self._argv, theirs))
+            spawning = asyncio.ensure_future(asyncio.to_thread(_spawn, self._argv, theirs, promised))
             try:
                 self._process = await asyncio.shield(spawning)
             except asyncio.CancelledError:
@@ -113,7 +126,7 @@ class Zygote:
                 with contextlib.suppress(OSError):
                     process = await spawning
                     process.kill()
-                    await asyncio.to_thread(_reap, process)
+                    await asyncio.to_thread(_reap, process, None)
                 ours.close()
                 raise
             except BaseException:
@@ -173,12 +186,9 @@ class Zygote:
         children = list(self._children.values())
         for child in children:
             child.kill()
-        process = self._process
         self._lost("the sandbox is closed")
         for child in children:
             child.kill()
-        if process is not None:
-            await asyncio.to_thread(_reap, process)
         if self._reapers:
             await asyncio.gather(*self._reapers)
 
@@ -203,13 +213,22 @@ class Zygote:
     def _handle(self, message: wire.FromZygote, fds: list[int]) -> None:
         if isinstance(message, wire.Forked):
             self._forked(message, fds)
-        elif isinstance(message, wire.Exited):
+            return
+        if isinstance(message, wire.Born) and len(fds) == 1 and self._born is None:
+            self._born = _Born(_id_of(fds[0]), fds[0])
+            return
+        for descriptor in fds:
+            os.close(descriptor)
+        if isinstance(message, wire.Exited):
             self._exited(message.pid, _exit_of(message))
         elif isinstance(message, wire.Refused):
             pending = self._pending.get(message.request)
             if pending is not None and not pending.done():
                 pending.set_exception(ZygoteError(message.error))
-        elif self._hello is not None and not self._hello.done():
+        elif isinstance(message, wire.Hello) and self._hello is not None and not self._hello.done():
+            if self._process is not None:
+                # Where the zygote is another process, the one that was started has ended by now.
+                self._process.poll()
             self._hello.set_result(message)
 
     def _forked(self, message: wire.Forked, fds: list[int]) -> None:
@@ -219,12 +238,16 @@ class Zygote:
             raise wire.WireError("a child came without its descriptors")
         channel = socket.socket(fileno=fds[0])
         channel.setblocking(False)
-        child = Child(message.pid, channel, fds[1], asyncio.get_running_loop().create_future())
+        # The zygote counts its children in a number space of its own; on this machine they have other numbers.
+        child = Child(_id_of(fds[1]), channel, fds[1], asyncio.get_running_loop().create_future())
         pending = self._pending.get(message.request)
         self._children[message.pid] = child
         if pending is None or pending.done():
             # Whoever asked has given up waiting.
             child.close()
+        elif child.pid <= 0:
+            child.close()
+            pending.set_exception(ZygoteError("the process ended at once"))
         else:
             pending.set_result(child)
 
@@ -240,10 +263,13 @@ class Zygote:
             self._control.close()
             self._control = None
         process, self._process = self._process, None
+        born, self._born = self._born, None
         if process is not None:
             if not self._closed:
                 process.kill()
-            task = asyncio.get_running_loop().create_task(asyncio.to_thread(_reap, process))
+                if born is not None:
+                    _kill(born.pidfd)
+            task = asyncio.get_running_loop().create_task(asyncio.to_thread(_reap, process, born))
             self._reapers.add(task)
             task.add_done_callback(self._reapers.discard)
         if self._hello is not None and not self._hello.done():
@@ -252,9 +278,9 @@ class Zygote:
         for pending in self._pending.values():
             if not pending.done():
                 pending.set_exception(ZygoteError(why))
-        for child in list(self._children.values()):
+        for number, child in list(self._children.items()):
             child.kill()
-            self._exited(child.pid, Exit(code=-1, signal=int(signal.SIGKILL), lost=True))
+            self._exited(number, Exit(code=-1, signal=int(signal.SIGKILL), lost=True))
 
 
 def _exit_of(message: wire.Exited) -> Exit:
@@ -266,10 +292,18 @@ def _exit_of(message: wire.Exited) -> Exit:
     )
 
 
-def _spawn(argv: Sequence[str], control: socket.socket) -> subprocess.Popen[bytes]:
+def _id_of(pidfd: int) -> int:
+    """The number on this machine of the process behind a pidfd; not above 0 once it is gone. Source: pidfd_open(2)."""
+    with open(f"/proc/self/fdinfo/{pidfd}", "rb") as info:
+        fields = dict(line.split(b":", 1) for line in info)
+    return int(fields[b"Pid"])
+
+
+def _spawn(argv: Sequence[str], control: socket.socket, namespaces: Sequence[str]) -> subprocess.Popen[bytes]:
     flags = ("-I", "-X", "utf8", "-B")
+    last = ":".join((str(control.fileno()), ",".join(namespaces)))
     return subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
-        [sys.executable, *flags, *argv, str(control.fileno())],
+        [sys.executable, *flags, *argv, last],
         env={},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -278,9 +312,26 @@ def _spawn(argv: Sequence[str], control: socket.socket) -> subprocess.Popen[byte
     )
 
 
-def _reap(process: subprocess.Popen[bytes]) -> int:
+def _kill(pidfd: int) -> None:
+    # A pidfd names this very process, so an id that the kernel has given to another one is never hit.
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def _reap(process: subprocess.Popen[bytes], born: _Born | None) -> None:
+    """Wait until the zygote and what was started in its place have ended; after a while by force."""
+    if born is not None:
+        gone = select.poll()
+        gone.register(born.pidfd, select.POLLIN)
+        if not gone.poll(_PATIENCE_S * 1000):
+            _kill(born.pidfd)
     try:
-        return process.wait(timeout=5)
+        process.wait(timeout=_PATIENCE_S)
     except subprocess.TimeoutExpired:
         process.kill()
-        return process.wait()
+        process.wait()
+    if born is not None:
+        # Where both are one, it has been waited for already.
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, born.pidfd, os.WEXITED)
+        os.close(born.pidfd)
