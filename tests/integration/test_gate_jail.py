@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from plugyard.application.ports import Inspection
 from plugyard.domain.errors import GateUnavailable
 from plugyard.gate.jailed import JailedInspector
 from plugyard.gate.limits import GateLimits
+from plugyard.sandbox.outside import zygote_client
 from plugyard.sandbox.outside.zygote_client import Child
 from tests.unit.gate.archive_samples import SAMPLES
 from tests.unit.gate.manifest_samples import MANIFEST_SAMPLES
@@ -180,3 +182,21 @@ async def test_a_package_of_50_megabytes_is_checked_in_seconds_with_bounded_memo
         assert (await inspector.children[0].exited).peak_rss_bytes < 150 << 20
     finally:
         await inspector.close()
+
+
+async def test_a_check_that_has_ended_before_the_service_looks_is_heard_all_the_same(
+    inspector: JailedInspector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = []
+
+    def late(pidfd: int) -> int:
+        # The service is busy with others while the check reads its package, answers, ends and is reaped.
+        time.sleep(0.7)
+        numbers.append(own(pidfd))
+        return numbers[-1]
+
+    own = zygote_client._id_of
+    monkeypatch.setattr(zygote_client, "_id_of", late)
+    inspection = await _inspect(inspector, tmp_path, plain())
+    assert inspection.manifest is not None
+    assert numbers[0] <= 0

@@ -14,7 +14,7 @@ from typing import TypeVar
 from plugyard.domain.errors import Overloaded, SandboxUnavailable
 from plugyard.sandbox.jail import JailConfig
 from plugyard.sandbox.outside.broker import End, Ended, Environment, State
-from plugyard.sandbox.outside.zygote_client import Zygote, ZygoteError
+from plugyard.sandbox.outside.zygote_client import Child, Zygote, ZygoteError
 
 _START_TIMEOUT_S = 20.0
 _SWEEP_S = 5.0
@@ -331,7 +331,7 @@ class Pool:
         for attempt in (1, 2):
             try:
                 child = await self._zygote.fork(runtime, {**self._params, "stack_bytes": stack_bytes})
-                environment = Environment(child, runtime)
+                environment = _environment_of(child, runtime)
             except (ZygoteError, OSError) as error:
                 if attempt == 2:
                     raise SandboxUnavailable(f"No environment could be started: {error}") from error
@@ -389,6 +389,15 @@ class Pool:
                     spares.remove(environment)
                     environment.end(End.CLOSED)
             self._fill_later()
+
+
+def _environment_of(child: Child, runtime: str) -> Environment:
+    try:
+        return Environment(child, runtime)
+    except OSError:
+        # It has gone already, and with it what there was to read of it.
+        child.close()
+        raise
 
 
 def _take_out(queues: dict[Name, deque[Waiter]], name: Name, waiter: Waiter) -> None:

@@ -245,10 +245,8 @@ class Zygote:
         if pending is None or pending.done():
             # Whoever asked has given up waiting.
             child.close()
-        elif child.pid <= 0:
-            child.close()
-            pending.set_exception(ZygoteError("the process ended at once"))
         else:
+            # One that has ended meanwhile, as a check of a small package may have, has said what it had to say.
             pending.set_result(child)
 
     def _exited(self, pid: int, how: Exit) -> None:
