@@ -47,7 +47,7 @@ class Telemetry:
             buckets=_BUCKETS,
             registry=self.registry,
         )
-        self._known: dict[tuple[str, ...], Any] = {}
+        self._known: dict[tuple[Any, ...], Any] = {}
         if pool is not None:
             self.gauge("plugyard_environments", "Environments of the sandbox.", pool, label="state")
 
@@ -62,10 +62,18 @@ class Telemetry:
 
     def execution(self, execution: Execution) -> None:
         """Count an execution that ended."""
-        self._executions.labels(execution.status.value).inc()
+        self._child(self._executions, execution.status.value).inc()
         if execution.usage is not None:
-            self._execution_seconds.labels(execution.usage.start).observe(execution.usage.wall_ms / 1000)
+            self._child(self._execution_seconds, execution.usage.start).observe(execution.usage.wall_ms / 1000)
             self._cpu.inc(max(0.0, execution.usage.cpu_ms / 1000))
+
+    def _child(self, metric: Any, label: str) -> Any:
+        # `labels` looks the series up under a lock, which a request should not have to do for what hardly changes.
+        key = (metric, label)
+        child = self._known.get(key)
+        if child is None:
+            child = self._known[key] = metric.labels(label)
+        return child
 
     def upload(self, outcome: str, seconds: float) -> None:
         """Count an upload: created, repeated, or the code of the problem."""

@@ -229,7 +229,7 @@ class Sandbox:
         frame = max(limits.output_bytes, wire.MAX_ARGUMENT_BYTES) + _FRAME_ROOM
         allowance = Allowance(limits.timeout_ms / 1000, limits.cpu_ms / 1000, frame)
         calls = self._calls(invocation, allowance.timeout_s)
-        reusable = False
+        reusable, peak = False, -1
         try:
             verdict = None
             if start != "warm":
@@ -247,8 +247,8 @@ class Sandbox:
                     limits.log_bytes,
                 )
                 done = await environment.run(request, calls, allowance)
-                used = environment.memory_used()
-                verdict = _judge(done, used, invocation)
+                peak = environment.memory_used()
+                verdict = _judge(done, peak, invocation)
                 reusable = not done.trap and verdict[0] in (ExecutionStatus.SUCCEEDED, ExecutionStatus.FAILED)
         except Ended as ended:
             whole = Allowance(limits.timeout_ms / 1000, limits.cpu_ms / 1000, 0)
@@ -259,7 +259,8 @@ class Sandbox:
             verdict = (ExecutionStatus.FAILED, ExecutionFailure("input_too_large", str(error)), None)
         finally:
             wall, cpu = time.perf_counter() - began, environment.cpu_s() - cpu_before
-            peak = environment.memory_used()
+            if peak < 0:
+                peak = environment.memory_used()
             await self._give_back(environment, calls, reusable=reusable, fresh=invocation.fresh)
         status, failure, output = verdict
         if failure is not None and status in (ExecutionStatus.TIMED_OUT, ExecutionStatus.CPU_EXCEEDED):
