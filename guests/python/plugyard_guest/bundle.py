@@ -110,7 +110,9 @@ def install(files: dict[str, str], compiled: dict[str, str]) -> None:
             linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
     _give_way(files)
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, BundleImporter)]
-    sys.meta_path.append(BundleImporter())
+    # Before the finder of files, of which there are none; what is built in still goes first.
+    place = sys.meta_path.index(importlib.machinery.PathFinder)
+    sys.meta_path.insert(place, BundleImporter())
 
 
 def _give_way(files: dict[str, str]) -> None:
@@ -120,9 +122,13 @@ def _give_way(files: dict[str, str]) -> None:
         for root in ROOTS:
             if path.startswith(root) and path.endswith(".py"):
                 own.add(path[len(root) :].removesuffix(".py").split("/")[0])
-    for name in list(sys.modules):
-        if name.split(".")[0] in own - _NEVER_REPLACED:
-            del sys.modules[name]
+    for root in own - _NEVER_REPLACED:
+        # Nearly no package has one. Walking through all modules writes to the page of each name, and every page of the
+        # snapshot that is written to has to be copied for this environment.
+        if root in sys.modules:
+            for name in list(sys.modules):
+                if name == root or name.startswith(f"{root}."):
+                    del sys.modules[name]
 
 
 def entry_module(path: str) -> types.ModuleType:
