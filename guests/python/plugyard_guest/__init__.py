@@ -137,7 +137,7 @@ def _positional(function: object) -> int:
 # A first use of what every call uses, so that its caches are in the snapshot.
 json.loads(json.dumps({"warm": [1.5, None, True, "ü"]}))
 asyncio.iscoroutinefunction(_run)
-# What lives now lives as long as the guest. A collection that walked through it would write to every page of the snapshot,
-# and each page that is written to has to be copied for that environment.
+# What lives now lives as long as the guest. A collection that walked through it would write to every page of the
+# snapshot, and each page that is written to has to be copied for that environment.
 gc.collect()
 gc.freeze()
