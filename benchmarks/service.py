@@ -37,7 +37,8 @@ CODE = "def add(input, context):\n    return input['a'] + input['b']\n"
 class Service:
     """A service in a process of its own, on a fresh data folder."""
 
-    def __init__(self, *flags: str) -> None:
+    def __init__(self, *flags: str, module: str = "plugyard.cli") -> None:
+        self.module = module
         self.data = Path(tempfile.mkdtemp(prefix="plugyard-bench-"))
         self.data.chmod(0o755)
         self.flags = flags
@@ -47,7 +48,7 @@ class Service:
         (self.data / "service.json").unlink(missing_ok=True)
         began = time.monotonic()
         log = (self.data / "service.log").open("ab")
-        command = [sys.executable, "-m", "plugyard.cli", "serve", "--port", "0", "--data", str(self.data)]
+        command = [sys.executable, "-m", self.module, "serve", "--port", "0", "--data", str(self.data)]
         self.process = subprocess.Popen([*command, *self.flags], stdout=log, stderr=log)
         while True:
             if self.process.poll() is not None:
@@ -81,10 +82,10 @@ class Service:
             raise SystemExit(answer.text)
         return str(answer.json()["plugin"]["id"])
 
-    def caller(self, plugin_id: str) -> "Caller":
-        """A connection that executes the plugin's function ``add``."""
+    def caller(self, plugin_id: str, function: str = "add", given: Any = None) -> "Caller":
+        """A connection that executes one of the plugin's functions; by default ``add`` with two numbers."""
         url = httpx.URL(self.url)
-        body = json.dumps({"function": "add", "input": {"a": 1, "b": 2}}).encode()
+        body = json.dumps({"function": function, "input": {"a": 1, "b": 2} if given is None else given}).encode()
         head = (
             f"POST /api/v1/plugins/{plugin_id}/execute HTTP/1.1\r\nHost: {url.host}\r\n"
             f"Authorization: Bearer {self.key}\r\nContent-Type: application/json\r\n"

@@ -5,6 +5,7 @@ parts to the adapters. ``docs/settings.md`` lists them all; a test compares.
 """
 
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,12 +22,21 @@ DEFAULT_DATA = Path(platformdirs.user_data_dir("plugyard", appauthor=False))
 # Guests are built once for all data folders, so they live with the user's caches.
 DEFAULT_GUESTS = Path(platformdirs.user_cache_dir("plugyard", appauthor=False)) / "guests"
 
+
+def _is_network(_type: object, value: str) -> None:
+    try:
+        ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"{value!r} is no network: {error}") from error
+
+
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 InFlight = Annotated[int, Parameter(validator=Number(gte=1, lte=16))]
 # The engine makes no larger stack, and no guest gets up on a much smaller one.
 StackSize = Annotated[int, Parameter(validator=Number(gte=128, lte=2_048))]
 Seconds = Annotated[float, Parameter(validator=Number(gt=0))]
+Network = Annotated[str, Parameter(validator=_is_network)]
 Ratio = Annotated[float, Parameter(validator=Number(gt=0, lte=1))]
 
 
@@ -100,8 +110,10 @@ class Settings:
 
     spares: Annotated[int, Parameter(validator=Number(gte=0))] = 2
     """Environments of each runtime that wait, ready and jailed, for a plugin."""
-    max_environments: Count = 64
+    max_environments: Count = 256
     """Most environments at a time, spares included."""
+    tenant_share: Ratio = 0.75
+    """How much of them the calls of one tenant may hold; the rest is kept for the others."""
     environment_memory_mb: Count = 4_096
     """Memory budget of all environments together, by what they really use (MB)."""
     queue_per_tenant: Count = 256
@@ -122,6 +134,9 @@ class Settings:
     """Most machine code of components that is kept in the data folder (MB)."""
     prepared_cache_mb: Count = 256
     """Most prepared code of Python and JavaScript packages that is kept in the data folder (MB)."""
+
+    network_allowed: tuple[Network, ...] = ()
+    """Private networks (CIDR) that plugins may reach where a host is granted, as for services of the operator's own."""
 
     plugin_data_retention_days: Count = 7
     """Days that a plugin's database and files are kept after it was uninstalled."""

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from ipaddress import ip_network
 from typing import Any
 
 import structlog
@@ -109,7 +110,7 @@ async def assemble(
         telemetry.execution,
     )
     parts.push_async_callback(platform.settle)
-    egress = Later(frozenset({"request"}), _make_egress)
+    egress = Later(frozenset({"request"}), partial(_make_egress, settings))
     offer_services(processes.services, platform, databases, egress, settings)
     await _make_keys_known(platform, keys, settings.tenant)
     app = create_app(
@@ -167,7 +168,7 @@ def offer_services(
     services.offer("files", FilesService(platform.objects, plugin_bytes=settings.files_mb_per_plugin * MEGABYTE))
 
 
-def _make_egress() -> Service:
-    from plugyard.sandbox.services.http import HttpEgress
+def _make_egress(settings: Settings) -> Service:
+    from plugyard.sandbox.services.http import EgressSettings, HttpEgress
 
-    return HttpEgress()
+    return HttpEgress(EgressSettings(allowed=tuple(map(ip_network, settings.network_allowed))))

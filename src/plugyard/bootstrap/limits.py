@@ -65,4 +65,5 @@ def pool_settings(settings: Settings) -> PoolSettings:
         queue_per_tenant=settings.queue_per_tenant,
         idle_s=settings.idle_s,
         max_age_s=settings.max_age_s,
+        share=settings.tenant_share,
     )

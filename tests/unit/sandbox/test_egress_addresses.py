@@ -99,3 +99,30 @@ async def test_a_name_without_an_address_is_an_error_of_the_name() -> None:
 def test_a_socket_for_an_address_that_is_not_public_is_never_made() -> None:
     with pytest.raises(PermissionError):
         guarded_socket(AddressRule())((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80)))
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("10.1.2.3", True),
+        ("10.2.0.1", False),
+        ("fd12::5", True),
+        ("8.8.8.8", True),
+        ("127.0.0.1", False),
+        ("169.254.169.254", False),
+        ("100.100.100.200", False),
+        ("fd00:ec2::254", False),
+        ("::ffff:10.1.2.3", False),
+    ],
+)
+def test_networks_of_the_operators_own_are_reached_and_metadata_is_not(address: str, allowed: bool) -> None:
+    opened = ("10.1.0.0/16", "fd00::/8", "169.254.0.0/16", "100.64.0.0/10")
+    rule = AddressRule(allowed=tuple(ipaddress.ip_network(text) for text in opened))
+    assert rule.allows(address) is allowed
+
+
+def test_what_is_denied_stays_denied_in_a_network_that_is_allowed() -> None:
+    network, one = ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("10.0.0.7/32")
+    rule = AddressRule(extra_denied=(one,), allowed=(network,))
+    assert rule.allows("10.0.0.6")
+    assert not rule.allows("10.0.0.7")

@@ -6,9 +6,10 @@ Used by the executor alone. An environment belongs to one (tenant, plugin, diges
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeVar
 
 from plugyard.domain.errors import Overloaded, SandboxUnavailable
@@ -27,18 +28,20 @@ class PoolSettings:
     """How many environments there may be, for how long, and who waits. Bytes and seconds.
 
     `crowd` environments of one plugin may run before its next call waits `patience_s` for one of them rather than
-    starting another.
+    starting another. `share` is how many of all environments one tenant's calls may hold; what is beyond that is kept
+    for the others, however long its calls take.
     """
 
     spares: int = 2
-    max_environments: int = 64
+    max_environments: int = 256
     memory_bytes: int = 4096 * 1024 * 1024
     queue_per_tenant: int = 256
     queue_timeout_s: float = 10.0
     idle_s: float = 300.0
     max_age_s: float = 3600.0
-    crowd: int = 4
+    crowd: int = 2
     patience_s: float = 0.02
+    share: float = 0.75
 
 
 Key = tuple[str, str, str, int]
@@ -47,11 +50,18 @@ Name = TypeVar("Name")
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """A call in the queue; its future receives an environment of its own key, or None for leave to take any."""
+    """A call in the queue; its future receives an environment of its own key, None for leave to take any, or LATE."""
 
     queue: str
     key: Key
-    future: asyncio.Future[Environment | None]
+    future: asyncio.Future["Environment | Late | None"]
+    since: float
+
+
+class Late(Enum):
+    """What a waiter gets when its time is over."""
+
+    LATE = "late"
 
 
 class Pool:
@@ -66,6 +76,9 @@ class Pool:
         self._idle_by_key: dict[Key, list[Environment]] = {}
         self._busy: dict[Environment, Key] = {}
         self._busy_by_key: dict[Key, int] = {}
+        # By tenant: environments that its calls hold or start.
+        self._held: Counter[str] = Counter()
+        self._bytes = 0
         self._spares: dict[str, deque[Environment]] = {runtime: deque() for runtime in runtimes}
         self._starting = 0
         self._filling: asyncio.Task[None] | None = None
@@ -129,7 +142,7 @@ class Pool:
                 environment = await self._be_patient(key)
             if environment is not None:
                 return environment, "warm"
-        if not self._room():
+        if not self._admits(key[0]):
             handed = await self._queue(key, fresh)
             if handed is not None:
                 return handed, "warm"
@@ -139,13 +152,16 @@ class Pool:
             self._fill_later()
             return spare, "spare"
         self._starting += 1
+        self._held[key[0]] += 1
         try:
             made = await self._make(runtime, stack_bytes)
         except BaseException:
             self._starting -= 1
+            self._let_go(key[0])
             self._let_next_in()
             raise
         self._starting -= 1
+        self._let_go(key[0])
         self._occupy(made, key)
         self._fill_later()
         return made, "cold"
@@ -160,9 +176,11 @@ class Pool:
             or environment.retired
             or time.monotonic() - environment.born > self._settings.max_age_s
         ):
+            self._uncount(environment)
             environment.end(End.CLOSED)
             self._let_next_in()
             return
+        self._count_memory(environment)
         waiter = self._next_for(key)
         if waiter is not None:
             self._occupy(environment, key)
@@ -177,6 +195,7 @@ class Pool:
     def discard(self, environment: Environment) -> None:
         """End an environment that must not be reused."""
         self._leave(environment)
+        self._uncount(environment)
         environment.end(End.CLOSED)
         self._let_next_in()
 
@@ -197,6 +216,8 @@ class Pool:
     def _occupy(self, environment: Environment, key: Key) -> None:
         self._busy[environment] = key
         self._busy_by_key[key] = self._busy_by_key.get(key, 0) + 1
+        self._held[key[0]] += 1
+        self._count_memory(environment)
 
     def _leave(self, environment: Environment) -> Key | None:
         key = self._busy.pop(environment, None)
@@ -206,7 +227,22 @@ class Pool:
                 self._busy_by_key[key] = left
             else:
                 del self._busy_by_key[key]
+            self._let_go(key[0])
         return key
+
+    def _let_go(self, tenant: str) -> None:
+        self._held[tenant] -= 1
+        if not self._held[tenant]:
+            del self._held[tenant]
+
+    def _count_memory(self, environment: Environment) -> None:
+        # Kept as a sum: with hundreds of environments, adding them up at each call would cost more than the call.
+        self._bytes += environment.private_bytes - environment.counted_bytes
+        environment.counted_bytes = environment.private_bytes
+
+    def _uncount(self, environment: Environment) -> None:
+        self._bytes -= environment.counted_bytes
+        environment.counted_bytes = 0
 
     def _take_idle(self, key: Key) -> Environment | None:
         found = self._idle_by_key.get(key)
@@ -219,6 +255,7 @@ class Pool:
             if environment.alive:
                 self._occupy(environment, key)
                 return environment
+            self._uncount(environment)
             environment.end(End.CLOSED)
         return None
 
@@ -228,6 +265,7 @@ class Pool:
         found.remove(environment)
         if not found:
             del self._idle_by_key[key]
+        self._uncount(environment)
         environment.end(End.CLOSED)
 
     def _take_spare(self, runtime: str) -> Environment | None:
@@ -244,9 +282,18 @@ class Pool:
         return len(self._busy) + len(self._idle) + self._starting + spares
 
     def _memory(self) -> int:
-        measured = sum(one.private_bytes for one in self._busy) + sum(one.private_bytes for one in self._idle)
         spares = sum(len(spares) for spares in self._spares.values())
-        return measured + (spares + self._starting) * _MEMORY_GUESS
+        return self._bytes + (spares + self._starting) * _MEMORY_GUESS
+
+    def _admits(self, tenant: str) -> bool:
+        """Whether a call of this tenant may take one more environment now."""
+        # What the service does for itself (preparing, probing) is nobody's and passes quickly.
+        return (not tenant or self._held[tenant] < self._most) and self._room()
+
+    @property
+    def _most(self) -> int:
+        """The environments that one tenant's calls may hold."""
+        return max(1, int(self._settings.max_environments * self._settings.share))
 
     def _room(self) -> bool:
         """Whether one more environment may be busy, after idle ones have made way."""
@@ -270,36 +317,42 @@ class Pool:
     # --- waiting ---
 
     async def _be_patient(self, key: Key) -> Environment | None:
-        waiter = Waiter("", key, asyncio.get_running_loop().create_future())
+        waiter = Waiter("", key, asyncio.get_running_loop().create_future(), time.monotonic())
         self._patient.setdefault(key, deque()).append(waiter)
-        return await self._wait(waiter, self._settings.patience_s)
+        handed = await self._wait(waiter, self._settings.patience_s)
+        return handed if isinstance(handed, Environment) else None
 
     async def _queue(self, key: Key, fresh: bool) -> Environment | None:
         waiting = self._queues.setdefault(key[0], deque())
+        now = time.monotonic()
         if len(waiting) >= self._settings.queue_per_tenant:
-            raise Overloaded("Too many executions of this tenant are waiting for an environment.", retry_after_s=1.0)
-        waiter = Waiter(key[0], key if not fresh else (*key[:3], -1), asyncio.get_running_loop().create_future())
+            # Whoever comes back when the first has had its turn finds room; it has waited so long already.
+            told = min(max(now - waiting[0].since, 1.0), self._settings.queue_timeout_s)
+            raise Overloaded("Too many executions of this tenant are waiting for an environment.", retry_after_s=told)
+        wanted = key if not fresh else (*key[:3], -1)
+        waiter = Waiter(key[0], wanted, asyncio.get_running_loop().create_future(), now)
         waiting.append(waiter)
-        environment = await self._wait(waiter, self._settings.queue_timeout_s)
-        if environment is None and not waiter.future.done():
+        handed = await self._wait(waiter, self._settings.queue_timeout_s)
+        if isinstance(handed, Late):
             raise Overloaded("No environment became free in time.", retry_after_s=self._settings.queue_timeout_s)
-        return environment
+        return handed
 
-    async def _wait(self, waiter: Waiter, timeout_s: float) -> Environment | None:
+    async def _wait(self, waiter: Waiter, timeout_s: float) -> Environment | Late | None:
+        timer = asyncio.get_running_loop().call_later(timeout_s, _give_up, waiter.future)
         try:
-            await asyncio.wait((waiter.future,), timeout=timeout_s)
+            return await waiter.future
         except asyncio.CancelledError:
-            if waiter.future.done() and waiter.future.exception() is None:
-                handed = waiter.future.result()
-                if handed is not None:
+            future = waiter.future
+            if future.done() and not future.cancelled() and future.exception() is None:
+                handed = future.result()
+                if isinstance(handed, Environment):
                     self.release(handed)
-                else:
+                elif handed is None:
                     self._let_next_in()
             raise
         finally:
+            timer.cancel()
             self._remove(waiter)
-        # Asked of the future itself: it may have been settled between the end of the time and this line.
-        return waiter.future.result() if waiter.future.done() else None
 
     def _remove(self, waiter: Waiter) -> None:
         _take_out(self._queues, waiter.queue, waiter)
@@ -318,6 +371,8 @@ class Pool:
         if not self._queues or self._closed or not self._room():
             return
         for tenant in list(self._queues):
+            if self._held[tenant] >= self._most:
+                continue
             for waiter in self._queues[tenant]:
                 if not waiter.future.done():
                     self._queues.move_to_end(tenant)
@@ -389,6 +444,11 @@ class Pool:
                     spares.remove(environment)
                     environment.end(End.CLOSED)
             self._fill_later()
+
+
+def _give_up(future: asyncio.Future[Environment | Late | None]) -> None:
+    if not future.done():
+        future.set_result(Late.LATE)
 
 
 def _environment_of(child: Child, runtime: str) -> Environment:

@@ -44,7 +44,8 @@ class EgressSettings:
     """Caps of one request and of one tenant's connections. Seconds and bytes.
 
     `response_bytes` counts the body as it was sent and as it is decoded. `allow_private` is for tests on loopback;
-    `extra_denied` holds whatever else is set, and is where the operator's own public addresses belong. `authorities` is
+    `extra_denied` holds whatever else is set, and is where the operator's own public addresses belong; `allowed` are
+    private networks that plugins may reach all the same. `authorities` is
     a PEM file of certificate authorities in place of certifi's.
     """
 
@@ -62,6 +63,7 @@ class EgressSettings:
     keep_alive_s: float = 15.0
     allow_private: bool = False
     extra_denied: tuple[Network, ...] = ()
+    allowed: tuple[Network, ...] = ()
     authorities: Path | None = None
 
 
@@ -81,7 +83,7 @@ class HttpEgress(Service):
     def __init__(self, settings: EgressSettings | None = None, lookup: Lookup | None = None) -> None:
         """`lookup` answers names in place of the system's resolver. Needs a running event loop only when called."""
         self._settings = settings or EgressSettings()
-        self._rule = AddressRule(self._settings.allow_private, self._settings.extra_denied)
+        self._rule = AddressRule(self._settings.allow_private, self._settings.extra_denied, self._settings.allowed)
         self._system = SystemLookup() if lookup is None else None
         self._lookup: Lookup = lookup or self._system  # type: ignore[assignment]
         self._trust = ssl.create_default_context(cafile=str(self._settings.authorities or certifi.where()))

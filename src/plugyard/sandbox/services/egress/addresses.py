@@ -9,7 +9,7 @@ their metadata services.
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -61,12 +61,29 @@ _NETWORKS_4 = tuple(IPv4Network(text) for text in _DENIED_4)
 _NETWORKS_6 = tuple(IPv6Network(text) for text in _DENIED_6)
 
 
+METADATA: tuple[Network, ...] = (
+    IPv4Network("169.254.0.0/16"),  # AWS, Azure, Google Cloud and most others
+    IPv4Network("100.100.100.200/32"),  # Alibaba Cloud
+    IPv4Network("192.0.0.192/32"),  # Oracle Cloud
+    IPv4Network("168.63.129.16/32"),  # Azure's host
+    IPv6Network("fe80::/10"),
+    IPv6Network("fd00:ec2::/32"),  # AWS
+    IPv6Network("fd20:ce::/32"),  # Google Cloud
+)
+"""Where clouds answer for the machine, credentials included."""
+
+
 @dataclass(frozen=True, slots=True)
 class AddressRule:
-    """What may be connected to. `extra_denied` holds even where private addresses are allowed."""
+    """What may be connected to. `extra_denied` holds even where private addresses are allowed.
+
+    `allowed` are the operator's own networks that plugins may reach; where a cloud keeps the machine's credentials is
+    in none of them, whatever it says.
+    """
 
     allow_private: bool = False
     extra_denied: tuple[Network, ...] = ()
+    allowed: tuple[Network, ...] = ()
 
     def allows(self, text: str) -> bool:
         """Whether this address, in the form that a connection is made with, may be connected to."""
@@ -74,9 +91,15 @@ class AddressRule:
             address = ip_address(text)
         except ValueError:
             return False
-        if any(address in network for network in self.extra_denied if network.version == address.version):
+        if _within(address, self.extra_denied):
             return False
-        return self.allow_private or is_public(address)
+        if self.allow_private or is_public(address):
+            return True
+        return _within(address, self.allowed) and not _within(address, METADATA)
+
+
+def _within(address: IPv4Address | IPv6Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks if network.version == address.version)
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
