@@ -192,7 +192,9 @@ async def _besieged(service: Service, loud: Tenant, loop_id: str, quiet_id: str)
 
     async def spin() -> None:
         while not ends.is_set():
-            await asking.execute(loop_id, "spin", None, timeoutMs=3000)
+            answer = await asking.execute(loop_id, "spin", None, timeoutMs=3000)
+            if answer.get("status") != "timed_out":
+                raise SystemExit(str(answer))
 
     spinning = [asyncio.create_task(spin()) for _ in range(8)]
     await asyncio.sleep(2)
@@ -205,7 +207,8 @@ async def _besieged(service: Service, loud: Tenant, loop_id: str, quiet_id: str)
 
 def neighbour(show: Show) -> None:
     """A tenant with 8 endless loops, and what another tenant's calls take meanwhile."""
-    with running() as service:
+    # Or the plugin would be suspended for its failures, and its callers refused.
+    with running("--suspend-minimum", "1000000") as service:
         loud = tenant_of(service, "loud")
         loop_id = loud.upload(plugin("endless", code=LOOP))
         quiet_id = service.upload(plugin("quiet"))
@@ -233,12 +236,12 @@ def fork(input, context):
     return os.fork()
 
 def logs(input, context):
-    for number in range(100_000):
+    for number in range(5_000):
         context.services.logger.info("x" * 1000, number=number)
     return "logged"
 
 async def calls(input, context):
-    for number in range(100_000):
+    for number in range(5_000):
         await context.services.cache.set(str(number), "x" * 1000)
 """
 
@@ -269,7 +272,8 @@ async def _floods(service: Service, plugin_id: str, quiet_id: str, show: Show) -
 
 def floods(show: Show) -> None:
     """A memory bomb, a fork attempt, a log flood and a service-call flood, each 50 times in a row."""
-    with running() as service:
+    # Or the plugin would be suspended for its failures before it had flooded often enough.
+    with running("--suspend-minimum", "1000000") as service:
         flooding = service.upload(
             plugin("flooding", code=FLOODS, security={"permissions": ["cache"], "resourceLimits": {"memory": 64}})
         )

@@ -264,6 +264,29 @@ async def test_a_dead_zygote_is_replaced_and_its_executions_answer_crashed(guest
         await sandbox.close()
 
 
+async def test_who_computes_for_long_goes_on_behind_the_others_and_comes_forward_again(guests: Guests) -> None:
+    sandbox = Sandbox(guests, PoolSettings(spares=0))
+    await sandbox.start()
+    source = "import time\ndef run(s):\n    end = time.time() + s\n    while time.time() < end: pass\n    return s\n"
+    try:
+        assert value(await run(sandbox, PYTHON, source, input=0, fresh=False, plugin="p")) == 0
+        (pid,) = [one.child.pid for one in sandbox._pool._idle]
+        assert os.sched_getscheduler(pid) == os.SCHED_OTHER
+        computing = asyncio.create_task(run(sandbox, PYTHON, source, input=1, fresh=False, plugin="p"))
+        await asyncio.sleep(0.5)
+        assert os.sched_getscheduler(pid) == os.SCHED_IDLE
+        assert os.cpu_count() == 1 or os.sched_getaffinity(pid) < os.sched_getaffinity(0)
+        assert value(await computing) == 1
+        left = [one.child.pid for one in sandbox._pool._idle]
+        # Only root may raise a process again; elsewhere the environment has gone, and another takes its place.
+        assert left == ([pid] if os.geteuid() == 0 else [])
+        if left:
+            assert os.sched_getscheduler(pid) == os.SCHED_OTHER
+            assert os.sched_getaffinity(pid) == os.sched_getaffinity(0)
+    finally:
+        await sandbox.close()
+
+
 async def test_after_all_harm_the_service_answers_and_nothing_is_left(guests: Guests) -> None:
     me = psutil.Process()
     children, descriptors = {child.pid for child in me.children(recursive=True)}, me.num_fds()

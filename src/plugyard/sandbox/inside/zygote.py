@@ -49,6 +49,8 @@ def run(last_argument: str, prepare: Callable[[], Mapping[str, Role]]) -> NoRetu
         place = jail.enter(promised.split(",") if promised else ())
         _tell_of_birth(control)
         place.leave_files()
+        # Before the first fork: a start takes longer than most executions, and others should not wait for it.
+        jail.lower_priority()
     except Exception as error:
         traceback.print_exc()
         with contextlib.suppress(OSError):

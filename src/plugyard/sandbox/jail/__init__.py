@@ -40,6 +40,7 @@ __all__ = [
     "enter",
     "follow",
     "limit_data",
+    "lower_priority",
     "open_files",
     "path_of",
     "probe",
@@ -80,6 +81,11 @@ def close(config: JailConfig, keep: Sequence[int]) -> None:
             step(config, keep)
         except (OSError, ValueError) as error:
             raise JailError(f"{name}: {error}") from error
+
+
+def lower_priority() -> None:
+    """Take the step `priority` alone, as a zygote does for all that it forks. Raises OSError."""
+    priority.close(JailConfig(), ())
 
 
 def seal(config: JailConfig) -> None:

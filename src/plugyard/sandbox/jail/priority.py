@@ -7,6 +7,6 @@ from plugyard.sandbox.jail.config import JailConfig
 
 
 def close(config: JailConfig, keep: Sequence[int]) -> None:
-    """Add `config.nice` to the process's niceness."""
-    if config.nice:
-        os.nice(config.nice)
+    """Raise the process's niceness to `config.nice`, unless its zygote has done so already."""
+    if os.getpriority(os.PRIO_PROCESS, 0) < config.nice:
+        os.setpriority(os.PRIO_PROCESS, 0, config.nice)

@@ -32,8 +32,8 @@ _SMALL_FRAME = 256 * 1024
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 # A phase that has computed for so long is no longer one that somebody waits a moment for: it goes on behind those that
 # are. Between two looks twice as much time passes each time, up to the longest.
-_SHORT_S, _LONGEST_LOOK_S = 0.05, 1.0
-_BEHIND = 19
+_SHORT_S, _LONGEST_LOOK_S = 0.02, 1.0
+_PROCESSORS = sorted(os.sched_getaffinity(0))
 # Shortest time between two looks at the CPU clock.
 _LEAST_TICK_S = 0.001
 
@@ -139,7 +139,6 @@ class Environment:
         self.base_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._behind = False
-        self._priority = 0
         self._look_s = _SHORT_S
         self._allowance = Allowance(0, 0, 0)
         self._phase_began = 0.0
@@ -297,17 +296,22 @@ class Environment:
         self._timer = self._loop.call_later(max(next_look, _LEAST_TICK_S), self._tick)
 
     def _go_behind(self) -> None:
-        """Let those that compute for a moment only have the processor first, other environments included."""
+        """Let those that compute for a moment only have the processors first, other environments included.
+
+        By its scheduling class it has only what nobody else wants (sched(7), SCHED_IDLE), and it is kept off one
+        processor: kernels that preempt lazily let whoever wakes on a busy one wait some milliseconds for the next tick.
+        """
         self._behind = True
         with contextlib.suppress(OSError):
-            self._priority = os.getpriority(os.PRIO_PROCESS, self.child.pid)
-            os.setpriority(os.PRIO_PROCESS, self.child.pid, _BEHIND)
+            os.sched_setscheduler(self.child.pid, os.SCHED_IDLE, os.sched_param(0))
+            os.sched_setaffinity(self.child.pid, _PROCESSORS[1:] or _PROCESSORS)
 
     def _come_forward(self) -> None:
-        """The next call begins as every other; where only root may raise a priority again, it gets another process."""
+        """The next call begins as every other; where only root may raise a process again, it gets another one."""
         self._behind = False
         try:
-            os.setpriority(os.PRIO_PROCESS, self.child.pid, self._priority)
+            os.sched_setaffinity(self.child.pid, _PROCESSORS)
+            os.sched_setscheduler(self.child.pid, os.SCHED_OTHER, os.sched_param(0))
         except OSError:
             self.retired = True
 

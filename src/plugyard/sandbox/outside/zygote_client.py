@@ -306,7 +306,9 @@ def _spawn(argv: Sequence[str], control: socket.socket, namespaces: Sequence[str
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=(control.fileno(),),
-        start_new_session=True,
+        # A group, so that Ctrl-C is the service's business alone. No session: Linux hands the processor out among
+        # sessions first (autogroups, see sched(7)), and priorities count only within one.
+        process_group=0,
     )
 
 
