@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import structlog
 
-from plugyard import bootstrap
 from plugyard.bootstrap import CannotStart, Service
 from plugyard.sandbox import jail
 from plugyard.sandbox.jail import Trial
@@ -18,7 +17,7 @@ SOME = Trial(("user", "pid"), {"network": "unshare: No space left on device"})
 async def said(
     monkeypatch: pytest.MonkeyPatch, folder: Path, found: Trial, **settings: bool
 ) -> list[dict[str, object]]:
-    monkeypatch.setattr(bootstrap.jail, "try_namespaces", lambda: found)
+    monkeypatch.setattr(jail, "try_namespaces", lambda: found)
     service = Service(Settings(data=folder, **settings))
     with structlog.testing.capture_logs() as logs:
         await service._look_at_namespaces()
