@@ -107,6 +107,29 @@ async def test_a_burst_queues_behind_its_own_and_others_have_their_turn(make: Ma
     assert order.index("globex") <= 1
 
 
+async def test_two_loud_tenants_that_hold_everything_do_not_starve_a_third(make: Make) -> None:
+    pool = make(max_environments=4, queue_timeout_s=2)
+    ends = asyncio.Event()
+    calls: dict[str, int] = {"acme": 0, "globex": 0}
+
+    async def loud(tenant: str) -> None:
+        while not ends.is_set():
+            environment = await _acquire(pool, tenant)
+            await asyncio.sleep(0.005)
+            calls[tenant] += 1
+            pool.release(environment)
+
+    callers = [asyncio.create_task(loud(tenant)) for tenant in calls for _ in range(12)]
+    await asyncio.sleep(0.1)
+    began = asyncio.get_running_loop().time()
+    quiet = await _acquire(pool, "initech")
+    assert asyncio.get_running_loop().time() - began < 0.5
+    pool.release(quiet)
+    ends.set()
+    await asyncio.gather(*callers)
+    assert max(calls.values()) < 2 * min(calls.values())
+
+
 async def test_past_the_bound_a_call_is_refused_with_how_long_the_first_has_waited(make: Make) -> None:
     pool = make(max_environments=1, queue_per_tenant=2)
     held = await _acquire(pool, "acme", "held")

@@ -181,8 +181,10 @@ class Pool:
             self._let_next_in()
             return
         self._count_memory(environment)
-        waiter = self._next_for(key)
+        waiter = None if self._is_turn_of_another(key[0]) else self._next_for(key)
         if waiter is not None:
+            if key[0] in self._queues:
+                self._queues.move_to_end(key[0])
             self._occupy(environment, key)
             waiter.future.set_result(environment)
             return
@@ -365,6 +367,15 @@ class Pool:
                 if waiter.key == key and not waiter.future.done():
                     return waiter
         return None
+
+    def _is_turn_of_another(self, tenant: str) -> bool:
+        """Whether a call of another tenant waits that comes before this tenant's next."""
+        for other, waiting in self._queues.items():
+            if other == tenant:
+                return False
+            if self._held[other] < self._most and any(not waiter.future.done() for waiter in waiting):
+                return True
+        return False
 
     def _let_next_in(self) -> None:
         """Give leave to the next in the queue, one tenant after another, so that none waits for another's crowd."""
