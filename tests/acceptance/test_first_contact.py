@@ -1,10 +1,15 @@
 """What a stranger meets first: the start, the end, the demonstration, and a process that is killed."""
 
+import io
 import json
 import signal
 import subprocess
 import sys
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -67,6 +72,43 @@ def test_nothing_survives_a_kill_and_the_next_start_has_what_was_acknowledged(da
                 f"/api/v1/plugins/{made['id']}/execute", json={"function": "greet", "input": {"name": "Ada"}}
             )
         assert answer.json()["output"] == {"greeting": "Hello, Ada!"}
+    finally:
+        again.stop()
+
+
+def test_what_executes_at_the_end_may_end_and_what_takes_too_long_is_cut_and_recorded_so(data_folder: Path) -> None:
+    service = start_service(data_folder)
+    code = "import asyncio\nasync def nap(input, context):\n    await asyncio.sleep(input)\n    return input\n"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        manifest = {"metadata": {"name": "napping", "version": "1.0.0"}, "runtime": "python"}
+        archive.writestr("plugin.json", json.dumps(manifest))
+        archive.writestr("main.py", code)
+    with service.client() as client:
+        files = {"package": ("p.zip", packed.getvalue())}
+        made = client.post("/api/v1/plugins/upload", files=files, data={"activate": "true"}).json()["plugin"]["id"]
+    url, headers = f"{service.url}/api/v1/plugins/{made}/execute", {"Authorization": f"Bearer {service.admin_key}"}
+
+    def nap(seconds: int) -> dict[str, Any]:
+        asked = {"function": "nap", "input": seconds, "timeoutMs": 200_000}
+        answer = httpx.post(url, json=asked, headers=headers, timeout=60)
+        assert answer.status_code == 200
+        return dict(answer.json())
+
+    with ThreadPoolExecutor(2) as callers:
+        short, long = callers.submit(nap, 3), callers.submit(nap, 120)
+        time.sleep(1)
+        began = time.monotonic()
+        service.stop(signal.SIGTERM)
+        took = time.monotonic() - began
+        assert (short.result()["status"], short.result()["output"]) == ("succeeded", 3)
+        assert long.result()["status"] == "cancelled"
+    assert 9 < took < 20
+    again = start_service(data_folder)
+    try:
+        with again.client() as client:
+            kept = client.get(f"/api/v1/executions/{long.result()['executionId']}").json()
+        assert kept["status"] == "cancelled"
     finally:
         again.stop()
 

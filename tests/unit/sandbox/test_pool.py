@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ class Stub(Environment):
     def __init__(self, runtime: str) -> None:
         self.number = next(self.numbers)
         self.runtime, self.state = runtime, State.IDLE
-        self.born = self.idle_since = asyncio.get_running_loop().time()
+        self.born = self.idle_since = time.monotonic()
         self.private_bytes, self.counted_bytes = 10 * MB, 0
         self.retired = self.renewing = False
         self.ended: End | None = None
@@ -172,6 +173,31 @@ async def test_idle_environments_make_way_where_memory_is_short(make: Make) -> N
         pool.release(one)
     pool.release(await _acquire(pool, "globex"))
     assert [one.alive for one in idle] == [False, True, True]
+
+
+async def test_an_idle_environment_of_another_tenant_makes_way_where_processes_are_short(make: Make) -> None:
+    pool = make(max_environments=2, share=1.0)
+    idle = [await _acquire(pool, "acme", f"p{number}") for number in range(2)]
+    for one in idle:
+        pool.release(one)
+    await _acquire(pool, "globex")
+    assert [one.alive for one in idle] == [False, True]
+
+
+async def test_an_environment_that_nobody_uses_and_one_that_is_old_are_ended(make: Make) -> None:
+    pool = make(idle_s=0.05, max_age_s=3600.0)
+    unused = await _acquire(pool, "acme")
+    pool.release(unused)
+    sweeping = asyncio.create_task(pool._sweep())
+    await asyncio.sleep(0.2)
+    sweeping.cancel()
+    assert not unused.alive
+    pool = make(max_age_s=0.05)
+    old = await _acquire(pool, "acme")
+    await asyncio.sleep(0.1)
+    pool.release(old)
+    assert not old.alive
+    assert pool.environments()["idle"] == 0
 
 
 async def test_the_sum_of_memory_is_what_its_environments_use(make: Make) -> None:
