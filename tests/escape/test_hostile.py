@@ -11,6 +11,7 @@ import pytest
 from plugyard.domain.errors import Overloaded
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.manifest import Runtime
+from plugyard.sandbox.outside.broker import Environment
 from plugyard.sandbox.outside.executor import Sandbox
 from plugyard.sandbox.outside.guests import Guests
 from plugyard.sandbox.outside.pool import PoolSettings
@@ -283,6 +284,27 @@ async def test_who_computes_for_long_goes_on_behind_the_others_and_comes_forward
         if left:
             assert os.sched_getscheduler(pid) == os.SCHED_OTHER
             assert os.sched_getaffinity(pid) == os.sched_getaffinity(0)
+    finally:
+        await sandbox.close()
+
+
+async def test_a_plugin_that_loads_slowly_becomes_warm_where_nobody_may_come_forward(
+    guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(pid: int, policy: int, parameter: os.sched_param) -> None:
+        if policy == os.SCHED_OTHER:
+            raise PermissionError
+        own(pid, policy, parameter)
+
+    own = os.sched_setscheduler
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    monkeypatch.setattr(Environment, "stays_behind", False)
+    sandbox = Sandbox(guests, PoolSettings(spares=0))
+    await sandbox.start()
+    source = "import time\nend = time.time() + 0.1\nwhile time.time() < end: pass\ndef run(i): return i\n"
+    try:
+        outcomes = [await run(sandbox, PYTHON, source, input=0, fresh=False, plugin="slow") for _ in range(4)]
+        assert [outcome.usage.start == "warm" for outcome in outcomes] == [False, False, True, True]
     finally:
         await sandbox.close()
 

@@ -126,3 +126,24 @@ def test_what_is_denied_stays_denied_in_a_network_that_is_allowed() -> None:
     rule = AddressRule(extra_denied=(one,), allowed=(network,))
     assert rule.allows("10.0.0.6")
     assert not rule.allows("10.0.0.7")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "::ffff:169.254.169.254",
+        "::ffff:168.63.129.16",
+        "::169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe",
+        "2002:a9fe:a9fe::1",
+        "2001:0:a9fe:a9fe::1",
+        "::ffff:0:a9fe:a9fe",
+        "fd00:42::42",
+        "169.254.169.254",
+    ],
+)
+def test_no_form_of_a_metadata_address_is_opened_by_opening_everything(address: str) -> None:
+    everything = tuple(ipaddress.ip_network(text) for text in ("::/0", "0.0.0.0/0"))
+    assert not AddressRule(allowed=everything).allows(address)
+    assert AddressRule(allowed=everything).allows("::1")

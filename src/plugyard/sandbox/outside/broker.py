@@ -14,7 +14,7 @@ import signal
 import time
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
@@ -33,6 +33,9 @@ _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 # A phase that has computed for so long is no longer one that somebody waits a moment for: it goes on behind those that
 # are. Between two looks twice as much time passes each time, up to the longest.
 _SHORT_S, _LONGEST_LOOK_S = 0.02, 1.0
+# Where a process cannot come forward again and has to be ended after its call, only what is long by any measure goes
+# behind, and loading never does: a plugin that takes its time to load would never find a warm environment.
+_LONG_S = 0.25
 _PROCESSORS = sorted(os.sched_getaffinity(0))
 # Shortest time between two looks at the CPU clock.
 _LEAST_TICK_S = 0.001
@@ -111,7 +114,12 @@ def read_error(data: bytes) -> GuestError:
 
 
 class Environment:
-    """A forked environment: load a plugin into it once, run functions one at a time, end it."""
+    """A forked environment: load a plugin into it once, run functions one at a time, end it.
+
+    ``stays_behind`` is what this machine has shown: a process that went behind the others cannot come forward again.
+    """
+
+    stays_behind: ClassVar[bool] = False
 
     def __init__(self, child: Child, runtime: str) -> None:
         self.child = child
@@ -288,12 +296,17 @@ class Environment:
         # A process has one thread, so no less wall time than the CPU time that is left can use it up.
         next_look = min(left, cpu_left)
         if not self._behind:
-            if cpu_used > _SHORT_S / 2:
+            if self._is_long(cpu_used):
                 self._go_behind()
-            else:
+            if not self._behind:
                 self._look_s = min(2 * self._look_s, _LONGEST_LOOK_S)
                 next_look = min(next_look, self._look_s)
         self._timer = self._loop.call_later(max(next_look, _LEAST_TICK_S), self._tick)
+
+    def _is_long(self, cpu_used: float) -> bool:
+        if Environment.stays_behind:
+            return cpu_used > _LONG_S and self.state is not State.LOADING
+        return cpu_used > _SHORT_S / 2
 
     def _go_behind(self) -> None:
         """Let those that compute for a moment only have the processors first, other environments included.
@@ -301,9 +314,9 @@ class Environment:
         By its scheduling class it has only what nobody else wants (sched(7), SCHED_IDLE), and it is kept off one
         processor: kernels that preempt lazily let whoever wakes on a busy one wait some milliseconds for the next tick.
         """
-        self._behind = True
         with contextlib.suppress(OSError):
             os.sched_setscheduler(self.child.pid, os.SCHED_IDLE, os.sched_param(0))
+            self._behind = True
             os.sched_setaffinity(self.child.pid, _PROCESSORS[1:] or _PROCESSORS)
 
     def _come_forward(self) -> None:
@@ -313,7 +326,7 @@ class Environment:
             os.sched_setaffinity(self.child.pid, _PROCESSORS)
             os.sched_setscheduler(self.child.pid, os.SCHED_OTHER, os.sched_param(0))
         except OSError:
-            self.retired = True
+            self.retired = Environment.stays_behind = True
 
     def _read_cpu(self) -> float:
         try:

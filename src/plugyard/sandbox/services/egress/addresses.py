@@ -69,8 +69,20 @@ METADATA: tuple[Network, ...] = (
     IPv6Network("fe80::/10"),
     IPv6Network("fd00:ec2::/32"),  # AWS
     IPv6Network("fd20:ce::/32"),  # Google Cloud
+    IPv6Network("fd00:42::42/128"),  # Scaleway
 )
 """Where clouds answer for the machine, credentials included."""
+
+_HIDING: tuple[Network, ...] = (
+    IPv6Network("::/96"),  # IPv4-compatible, RFC 4291, section 2.5.5.1
+    IPv6Network("::ffff:0:0/96"),  # IPv4-mapped, section 2.5.5.2
+    IPv6Network("::ffff:0:0:0/96"),  # IPv4-translated, RFC 2765
+    IPv6Network("64:ff9b::/96"),  # NAT64, RFC 6052
+    IPv6Network("64:ff9b:1::/48"),  # NAT64 of one's own, RFC 8215
+    IPv6Network("2001::/32"),  # Teredo, RFC 4380
+    IPv6Network("2002::/16"),  # 6to4, RFC 3056
+)
+"""Addresses with an IPv4 address inside, which would lead where that one is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +90,7 @@ class AddressRule:
     """What may be connected to. `extra_denied` holds even where private addresses are allowed.
 
     `allowed` are the operator's own networks that plugins may reach; where a cloud keeps the machine's credentials is
-    in none of them, whatever it says.
+    in none of them, and neither is an IPv6 address that hides one of IPv4.
     """
 
     allow_private: bool = False
@@ -95,7 +107,9 @@ class AddressRule:
             return False
         if self.allow_private or is_public(address):
             return True
-        return _within(address, self.allowed) and not _within(address, METADATA)
+        if _within(address, METADATA) or (_within(address, _HIDING) and not address.is_loopback):
+            return False
+        return _within(address, self.allowed)
 
 
 def _within(address: IPv4Address | IPv6Address, networks: Iterable[Network]) -> bool:
