@@ -131,6 +131,47 @@ async def test_two_loud_tenants_that_hold_everything_do_not_starve_a_third(make:
     assert max(calls.values()) < 2 * min(calls.values())
 
 
+async def test_a_place_that_somebody_waited_for_is_not_taken_by_whoever_comes_at_that_moment(make: Make) -> None:
+    pool = make(max_environments=1, share=1.0)
+    held = await _acquire(pool, "acme", "held")
+    waiting = asyncio.create_task(_acquire(pool, "acme", "waiting"))
+    await asyncio.sleep(0.01)
+    pool.discard(held)
+    late = asyncio.create_task(_acquire(pool, "acme", "late"))
+    await asyncio.sleep(0.05)
+    assert waiting.done()
+    assert not late.done()
+    assert pool.environments()["running"] == 1
+    pool.discard(waiting.result())
+    pool.discard(await asyncio.wait_for(late, 1))
+    assert pool.environments()["starting"] == 0
+
+
+async def test_room_for_several_lets_several_in(make: Make) -> None:
+    pool = make(memory_bytes=100 * MB, max_environments=100)
+    large = await _acquire(pool, "acme", "large")
+    large.private_bytes = 200 * MB
+    pool._count_memory(large)
+    waiting = [asyncio.create_task(_acquire(pool, "acme", f"p{number}")) for number in range(3)]
+    await asyncio.sleep(0.01)
+    assert not any(one.done() for one in waiting)
+    pool.discard(large)
+    await asyncio.wait_for(asyncio.gather(*waiting), 1)
+
+
+async def test_a_waiter_that_was_let_in_and_is_cancelled_leaves_its_place_to_the_next(make: Make) -> None:
+    pool = make(max_environments=1, share=1.0)
+    held = await _acquire(pool, "acme", "held")
+    first, second = (asyncio.create_task(_acquire(pool, "acme", name)) for name in ("first", "second"))
+    await asyncio.sleep(0.01)
+    pool.discard(held)
+    first.cancel()
+    await asyncio.wait_for(second, 1)
+    assert first.cancelled()
+    assert pool.environments()["running"] == 1
+    assert pool.environments()["starting"] == 0
+
+
 async def test_past_the_bound_a_call_is_refused_with_how_long_the_first_has_waited(make: Make) -> None:
     pool = make(max_environments=1, queue_per_tenant=2)
     held = await _acquire(pool, "acme", "held")

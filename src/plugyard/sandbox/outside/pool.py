@@ -142,26 +142,28 @@ class Pool:
                 environment = await self._be_patient(key)
             if environment is not None:
                 return environment, "warm"
-        if not self._admits(key[0]):
+        # Whoever has waited goes before whoever comes.
+        self._let_next_in()
+        if self._admits(key[0]):
+            self._reserve(key[0])
+        else:
             handed = await self._queue(key, fresh)
             if handed is not None:
                 return handed, "warm"
+        # A place is reserved from here on.
         spare = self._take_spare(runtime) if not stack_bytes else None
         if spare is not None:
+            self._give_up_place(key[0])
             self._occupy(spare, key)
             self._fill_later()
             return spare, "spare"
-        self._starting += 1
-        self._held[key[0]] += 1
         try:
             made = await self._make(runtime, stack_bytes)
         except BaseException:
-            self._starting -= 1
-            self._let_go(key[0])
+            self._give_up_place(key[0])
             self._let_next_in()
             raise
-        self._starting -= 1
-        self._let_go(key[0])
+        self._give_up_place(key[0])
         self._occupy(made, key)
         self._fill_later()
         return made, "cold"
@@ -231,6 +233,15 @@ class Pool:
                 del self._busy_by_key[key]
             self._let_go(key[0])
         return key
+
+    def _reserve(self, tenant: str) -> None:
+        """Count an environment that a call of this tenant is about to take, so that nobody else takes its place."""
+        self._starting += 1
+        self._held[tenant] += 1
+
+    def _give_up_place(self, tenant: str) -> None:
+        self._starting -= 1
+        self._let_go(tenant)
 
     def _let_go(self, tenant: str) -> None:
         self._held[tenant] -= 1
@@ -304,7 +315,7 @@ class Pool:
         self._keep_within_memory()
         if len(self._busy) + self._starting >= self._settings.max_environments:
             return False
-        return self._memory() < self._settings.memory_bytes or not self._busy
+        return self._memory() < self._settings.memory_bytes or not (self._busy or self._starting)
 
     def _keep_within_memory(self) -> None:
         if not self._idle:
@@ -350,6 +361,7 @@ class Pool:
                 if isinstance(handed, Environment):
                     self.release(handed)
                 elif handed is None:
+                    self._give_up_place(waiter.queue)
                     self._let_next_in()
             raise
         finally:
@@ -378,17 +390,20 @@ class Pool:
         return False
 
     def _let_next_in(self) -> None:
-        """Give leave to the next in the queue, one tenant after another, so that none waits for another's crowd."""
-        if not self._queues or self._closed or not self._room():
-            return
-        for tenant in list(self._queues):
-            if self._held[tenant] >= self._most:
+        """Give leave to those in the queue while there is room, one tenant after another; each has a place reserved."""
+        while not self._closed and (waiter := self._next_in_turn()) is not None and self._room():
+            self._queues.move_to_end(waiter.queue)
+            self._reserve(waiter.queue)
+            waiter.future.set_result(None)
+
+    def _next_in_turn(self) -> Waiter | None:
+        for tenant, waiting in self._queues.items():
+            if tenant and self._held[tenant] >= self._most:
                 continue
-            for waiter in self._queues[tenant]:
+            for waiter in waiting:
                 if not waiter.future.done():
-                    self._queues.move_to_end(tenant)
-                    waiter.future.set_result(None)
-                    return
+                    return waiter
+        return None
 
     # --- making ---
 
