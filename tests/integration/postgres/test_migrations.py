@@ -15,7 +15,7 @@ from plugyard.application.ports import ListingFilter, PageRequest, PluginFilter
 from plugyard.domain.errors import StoreUnavailable
 from plugyard.infrastructure.embedded.server import Urls
 from plugyard.infrastructure.postgres.migrations import HEAD, REVISIONS, migrate
-from plugyard.infrastructure.postgres.migrations.run import configuration
+from plugyard.infrastructure.postgres.migrations.run import configuration, upgrade
 from tests.integration.conftest import SERVICE_ROLE, Database
 
 
@@ -66,10 +66,8 @@ async def test_a_tenant_of_the_first_schema_is_denied_no_modules_by_the_second(
         connection.execute("create database older owner plugyard_owner")
     url = postgres_urls.owner_url.rpartition("/")[0] + "/older"
     try:
-        await migrate(url, SERVICE_ROLE)
+        upgrade(url, SERVICE_ROLE, to="0001")
         with psycopg.connect(url) as connection:
-            connection.execute("alter table plugyard.tenants drop column modules_denied")
-            connection.execute("update plugyard.alembic_version set version_num = '0001'")
             connection.execute("select set_config('plugyard.operator', 'on', true)")
             connection.execute(
                 "insert into plugyard.tenants (id, slug, name, created_at) values (gen_random_uuid(), 'a', 'A', now())"

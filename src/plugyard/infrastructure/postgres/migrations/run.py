@@ -21,8 +21,8 @@ def configuration() -> Config:
     return config
 
 
-def upgrade(owner_url: str, service_role: str | None) -> None:
-    """Runs all missing migrations in one transaction, under a lock that makes a second service wait for it."""
+def upgrade(owner_url: str, service_role: str | None, to: str = "head") -> None:
+    """Runs all missing migrations up to one, in one transaction, under a lock that makes a second service wait."""
     # Alembic tells of each step by logging; what the operator needs to know, `migrate` answers.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     engine = sqlalchemy.create_engine(
@@ -35,6 +35,6 @@ def upgrade(owner_url: str, service_role: str | None) -> None:
             config = configuration()
             config.attributes["connection"] = connection
             config.attributes["service_role"] = service_role
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
     finally:
         engine.dispose()

@@ -1,0 +1,22 @@
+"""Quarantine, signatures, publisher keys, and what later checks found.
+
+Before code.
+
+Revision ID: 0006
+"""
+
+from plugyard.infrastructure.postgres.migrations.scripts import run_scripts
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Runs the scripts."""
+    run_scripts(revision)
+
+
+def downgrade() -> None:
+    """There is nothing to take away yet."""
