@@ -126,6 +126,8 @@ class Settings:
     """Refuse to start where a plugin's process cannot have every namespace of its own (plugyard doctor tells)."""
     unsafe_no_jail: bool = False
     """DANGER: run plugins without the process jail, on systems that have no seccomp. For development alone."""
+    gate_rules: tuple[str, ...] = ()
+    """Rules of the gate set otherwise, as RULE=off or RULE=SEVERITY,CONSEQUENCE; a name may end in *."""
     modules_denied: tuple[str, ...] = ()
     """Modules that no plugin may import here, beside those that are not offered anyway."""
     compile_timeout_s: Seconds = 30.0

@@ -30,6 +30,7 @@ from plugyard.domain.identity import LOWEST_ROLE, Action, Caller, allows
 from plugyard.domain.limits import LimitPolicy
 from plugyard.domain.modules import ModuleList
 from plugyard.domain.plugin import Plugin, PluginView
+from plugyard.domain.rules import RuleSettings
 from plugyard.domain.versions import Version
 
 
@@ -45,6 +46,7 @@ class Policies:
     max_input_depth: int = 200
     modules: ModuleList = field(default_factory=ModuleList)
     platform_version: Version = field(default_factory=lambda: Version.parse("1.0.0"))
+    rules: RuleSettings = field(default_factory=RuleSettings)
 
 
 @dataclass(frozen=True)

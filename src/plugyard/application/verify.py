@@ -15,7 +15,43 @@ from plugyard.domain.errors import PackageRefused
 from plugyard.domain.execution import ExecutionFailure
 from plugyard.domain.manifest import Manifest
 from plugyard.domain.modules import ModuleRules
-from plugyard.domain.report import Finding, Report, Severity
+from plugyard.domain.report import Consequence, Finding, Report, Severity
+from plugyard.domain.rules import Rule
+
+_UNRESOLVABLE = Rule(
+    "dependencies.unresolvable",
+    Severity.ERROR,
+    Consequence.BLOCK,
+    "the dependencies on other plugins cannot be met",
+    "A plugin runs only beside what it needs.",
+    "Widen the range, or install or publish a version that lies in it first.",
+)
+_MODULE_REFUSED = Rule(
+    "code.module-refused",
+    Severity.ERROR,
+    Consequence.BLOCK,
+    "a module is needed that is not offered to plugins",
+    "The first execution that imports it would fail: a sandbox has no files, sockets or processes for it to use.",
+    "Use what the message names instead; the modules that are offered are listed in docs/modules.md.",
+)
+_DOES_NOT_LOAD = Rule(
+    "code.does-not-load",
+    Severity.ERROR,
+    Consequence.BLOCK,
+    "the code could not be loaded",
+    "Code that cannot be loaded cannot be executed; its first caller would meet this error.",
+    "Mend the error at the file and line that the message names, and pack again.",
+)
+_FUNCTION_MISSING = Rule(
+    "code.function-missing",
+    Severity.ERROR,
+    Consequence.BLOCK,
+    "the manifest names a function that the code does not export",
+    "Callers would get an error from a function that the manifest promises.",
+    "Export the function under this name, or correct the name in the manifest.",
+)
+RULES = (_UNRESOLVABLE, _MODULE_REFUSED, _DOES_NOT_LOAD, _FUNCTION_MISSING)
+"""What this step can find broken; the gate's table shows them beside its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +86,7 @@ async def verify(platform: Platform, tenant_id: str, path: Path, *, digest: str,
         findings += [
             _function_missing(manifest, name, probe.exports) for name in manifest.absent_functions(probe.exports)
         ]
-    report = inspection.report.with_findings(*findings)
+    report = inspection.report.with_findings(*platform.policies.rules.apply(findings))
     if report.refused:
         raise PackageRefused(report)
     return Verified(report, manifest, inspection.bundle, probe.exports)
@@ -62,14 +98,7 @@ async def _unmet_dependencies(platform: Platform, tenant_id: str, manifest: Mani
             await resolve_dependencies(platform, tx, manifest, installed_only=False)
         except Unresolvable as error:
             return [
-                Finding(
-                    "dependencies.unresolvable",
-                    Severity.ERROR,
-                    "plugin.json#/dependencies",
-                    sentence[0].upper() + sentence[1:] + ".",
-                    "A plugin runs only beside what it needs.",
-                    "Widen the range, or install or publish a version that lies in it first.",
-                )
+                _UNRESOLVABLE.found("plugin.json#/dependencies", sentence[0].upper() + sentence[1:] + ".")
                 for sentence in error.explanation
             ]
     return []
@@ -88,13 +117,9 @@ def _refused_modules(platform: Platform, manifest: Manifest, denied: tuple[str, 
         for place, name in enumerate(manifest.modules or ())
     ]
     return [
-        Finding(
-            "code.module-refused",
-            Severity.ERROR,
+        _MODULE_REFUSED.found(
             f"plugin.json#/security/modules/{place}",
             f"The manifest needs the module {name}, which is not offered to plugins: {why}.",
-            "The first execution that imports it would fail.",
-            "Use what the message names instead; the modules that are offered are listed in docs/modules.md.",
         )
         for place, name, why in judged
         if why is not None
@@ -102,23 +127,10 @@ def _refused_modules(platform: Platform, manifest: Manifest, denied: tuple[str, 
 
 
 def _does_not_load(manifest: Manifest, error: ExecutionFailure) -> Finding:
+    stack = f"\n{error.stack}" if error.stack else ""
     if error.code == "module_refused":
-        return Finding(
-            "code.module-refused",
-            Severity.ERROR,
-            manifest.entry,
-            f"The code imports what is not offered: {error.message}" + (f"\n{error.stack}" if error.stack else ""),
-            "It could not be loaded; a sandbox has no files, sockets or processes for such a module to use.",
-            "Use what the message names instead; the modules that are offered are listed in docs/modules.md.",
-        )
-    return Finding(
-        "code.does-not-load",
-        Severity.ERROR,
-        manifest.entry,
-        f"The code could not be loaded: {error.message}" + (f"\n{error.stack}" if error.stack else ""),
-        "Code that cannot be loaded cannot be executed; its first caller would meet this error.",
-        "Mend the error at the file and line that the message names, and pack again.",
-    )
+        return _MODULE_REFUSED.found(manifest.entry, f"The code imports what is not offered: {error.message}{stack}")
+    return _DOES_NOT_LOAD.found(manifest.entry, f"The code could not be loaded: {error.message}{stack}")
 
 
 def _function_missing(manifest: Manifest, name: str, exports: tuple[str, ...]) -> Finding:
@@ -127,12 +139,8 @@ def _function_missing(manifest: Manifest, name: str, exports: tuple[str, ...]) -
     else:
         place = next(index for index, endpoint in enumerate(manifest.endpoints) if endpoint.handler == name)
         where = f"plugin.json#/api/endpoints/{place}/handler"
-    return Finding(
-        "code.function-missing",
-        Severity.ERROR,
+    return _FUNCTION_MISSING.found(
         where,
         f"The manifest names the function {name!r}, which {manifest.entry} does not export. "
         f"It exports: {', '.join(exports) or 'nothing'}.",
-        "Callers would get an error from a function that the manifest promises.",
-        "Export the function under this name, or correct the name in the manifest.",
     )

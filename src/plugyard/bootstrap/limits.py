@@ -4,8 +4,10 @@ from plugyard import __version__
 from plugyard.application.platform import Policies
 from plugyard.domain.health import SuspensionRule
 from plugyard.domain.limits import LimitPolicy
+from plugyard.domain.rules import RuleSettings
 from plugyard.domain.versions import Version
 from plugyard.gate.limits import GateLimits
+from plugyard.gate.rules import RULES
 from plugyard.sandbox.outside.guests import module_list
 from plugyard.sandbox.outside.pool import PoolSettings
 from plugyard.settings import MEGABYTE, Settings
@@ -19,6 +21,7 @@ def policies(settings: Settings) -> Policies:
         settings.health_window_s,
         modules=module_list(settings.modules_denied),
         platform_version=Version.parse(__version__),
+        rules=RuleSettings.of(settings.gate_rules, RULES),
     )
 
 

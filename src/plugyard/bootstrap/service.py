@@ -20,6 +20,7 @@ import structlog
 from plugyard.bootstrap.keys import CannotStart, Keys, write_private
 from plugyard.bootstrap.limits import gate_limits, limit_policy, pool_settings
 from plugyard.domain.errors import PlugyardError
+from plugyard.domain.rules import BadRuleSetting
 from plugyard.gate.jailed import JailedInspector
 from plugyard.infrastructure.embedded.errors import EmbeddedPostgresError
 from plugyard.infrastructure.embedded.server import EmbeddedPostgres, Urls
@@ -76,7 +77,12 @@ class Service:
         settings = self.settings
         self._parts.callback(listener.close)
         await self._look_at_namespaces()
-        inspector = JailedInspector(gate_limits(settings), enforced=not settings.unsafe_no_jail)
+        try:
+            inspector = JailedInspector(
+                gate_limits(settings), enforced=not settings.unsafe_no_jail, rules=settings.gate_rules
+            )
+        except BadRuleSetting as error:
+            raise CannotStart(f"--gate-rules: {error}") from error
         self._parts.push_async_callback(inspector.close)
         services = Services(settings.service_calls_per_s)
         keys = Keys.of(settings.data, settings.admin_key)

@@ -1,15 +1,23 @@
 """What the gate says of a package: findings, and a report that holds them all."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """How much a finding weighs. An ``error`` refuses the package; the others are shown."""
+    """How much a finding weighs for whoever reads it. What comes of it is its ``Consequence``."""
 
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+class Consequence(StrEnum):
+    """What a finding does to the package: nothing but being shown, a wait for an operator's word, or a refusal."""
+
+    SHOW = "show"
+    QUARANTINE = "quarantine"
+    BLOCK = "block"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,7 @@ class Finding:
     why: str
     mend: str
     line: int | None = None
+    consequence: Consequence = Consequence.SHOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +49,13 @@ class Report:
     @property
     def refused(self) -> bool:
         """Whether any finding refuses the package."""
-        return any(finding.severity is Severity.ERROR for finding in self.findings)
+        return any(finding.consequence is Consequence.BLOCK for finding in self.findings)
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether the package is let in only behind an operator's word."""
+        return not self.refused and any(finding.consequence is Consequence.QUARANTINE for finding in self.findings)
 
     def with_findings(self, *more: Finding) -> "Report":
         """The same report with more findings behind those it has."""
-        return Report(
-            self.findings + more,
-            self.digest,
-            self.format,
-            self.packed_bytes,
-            self.unpacked_bytes,
-            self.entries,
-            self.took_ms,
-        )
+        return replace(self, findings=self.findings + more)

@@ -6,6 +6,7 @@ service's own, and a manifest that is said to be fine is checked once more.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ import msgspec
 from plugyard.application.ports import Inspection
 from plugyard.domain.manifest import DEFAULT_ENTRIES, Runtime
 from plugyard.domain.report import Report
+from plugyard.domain.rules import Rule
 from plugyard.gate import component, manifest
 from plugyard.gate.archive.contents import MANIFEST
 from plugyard.gate.findings import Findings
@@ -79,13 +81,15 @@ def encode(inspection: Inspection) -> InspectionFrame:
     )
 
 
-def decode(body: bytes, limits: GateLimits, *, digest: str, size: int) -> Inspection:
+def decode(
+    body: bytes, limits: GateLimits, *, digest: str, size: int, rules: Mapping[str, Rule | None] = RULES
+) -> Inspection:
     """The inspection in a frame's body; raises ``UntrueAnswer``, whatever the bytes are."""
     try:
         frame = _decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise UntrueAnswer(str(error)) from error
-    findings = Findings(limits.findings + 1)
+    findings = Findings(limits.findings + 1, rules)
     for row in frame.findings:
         if row.rule not in RULES:
             raise UntrueAnswer(f"there is no rule {row.rule!r}")
@@ -109,7 +113,7 @@ def _accepted(frame: InspectionFrame, report: Report, limits: GateLimits) -> Ins
     document = _document(frame.document, limits)
     files = _files(frame, document)
     icon = document.get("metadata", {}).get("icon") if isinstance(document.get("metadata"), dict) else None
-    again = Findings(limits.findings)
+    again = Findings(limits.findings, RULES)
     # The icon need not be text, so that it is in the package is the one thing that is taken on trust.
     present = {*files, *([icon] if isinstance(icon, str) else [])}
     text = json.dumps(document).encode()

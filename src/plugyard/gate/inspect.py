@@ -8,40 +8,56 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from typing import BinaryIO
 
 from plugyard.application.ports import Inspection
 from plugyard.domain.manifest import Runtime
 from plugyard.domain.report import Report
+from plugyard.domain.rules import Rule
 from plugyard.gate import component, manifest
 from plugyard.gate.archive import open_archive
 from plugyard.gate.archive.contents import MANIFEST, Contents
+from plugyard.gate.checks import CHECKS
 from plugyard.gate.findings import Findings
 from plugyard.gate.limits import GateLimits
+from plugyard.gate.package import NOTHING, Knowledge, Package
+from plugyard.gate.rules import RULES
 
-_DEBRIS_FOLDERS = frozenset({"__MACOSX", "__pycache__", ".git", ".svn", ".hg", ".idea", ".vscode", "node_modules"})
-_DEBRIS_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 _CHUNK = 1 << 20
 
 
-def inspect(file: BinaryIO, limits: GateLimits, digest: str | None = None) -> Inspection:
+def inspect(
+    file: BinaryIO,
+    limits: GateLimits,
+    digest: str | None = None,
+    *,
+    rules: Mapping[str, Rule | None] = RULES,
+    knowledge: Knowledge = NOTHING,
+) -> Inspection:
     """Check a package. ``file`` is seekable; ``digest`` is its SHA-256 where the caller has it, else it is computed.
 
-    Whatever the bytes, this ends and raises nothing but the file's own ``OSError``.
+    Whatever the bytes, this ends and raises nothing but the file's own ``OSError``, and ``MemoryError``.
     """
     began = time.perf_counter()
     total = file.seek(0, os.SEEK_END)
-    findings = Findings(limits.findings)
+    findings = Findings(limits.findings, rules)
     contents = Contents(limits, findings)
     form = open_archive.read(file, total, contents)
-    checked = manifest.Checked()
+    digest = digest or _digest(file)
+    checked, bundle = manifest.Checked(), None
     if form:
         checked = _check_manifest(contents, findings)
-        _warn_of_debris(contents, findings)
-    bundle = _code(contents, checked, findings) if form else None
+        texts = _texts(contents, findings)
+        _run_checks(_package(contents, checked, texts, digest, knowledge), findings)
+        bundle = _code(contents, checked, texts, findings)
+    if bundle is None and not findings.refused:
+        # A rule that would have said why is off; what cannot be run is not let in all the same.
+        what = "there is nothing in it to run, and the rule that says why is off"
+        findings.add("gate.could-not-run", "the package", what)
     report = Report(
         findings=findings.all(),
-        digest=digest or _digest(file),
+        digest=digest,
         format=form,
         packed_bytes=total,
         unpacked_bytes=contents.unpacked,
@@ -51,6 +67,36 @@ def inspect(file: BinaryIO, limits: GateLimits, digest: str | None = None) -> In
     if report.refused:
         return Inspection(report, checked.document)
     return Inspection(report, checked.document, checked.entry, bundle)
+
+
+def _package(
+    contents: Contents, checked: manifest.Checked, texts: Mapping[str, str], digest: str, knowledge: Knowledge
+) -> Package:
+    component = contents.components.get(checked.entry or "") if checked.runtime is Runtime.WASM else None
+    return Package(
+        digest,
+        checked.document,
+        checked.runtime,
+        checked.entry,
+        contents.files,
+        texts,
+        contents.others,
+        contents.digests,
+        component,
+        knowledge,
+    )
+
+
+def _run_checks(package: Package, findings: Findings) -> None:
+    """Run every check; one that breaks is a finding that refuses, for nobody knows what it would have found."""
+    for check in CHECKS:
+        if check.run is None:
+            continue
+        try:
+            check.run(package, findings)
+        except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError, AttributeError) as error:
+            what = f"the check {check.name} broke: {type(error).__name__}: {error}"
+            findings.add("gate.could-not-run", "the package", what)
 
 
 def _check_manifest(contents: Contents, findings: Findings) -> manifest.Checked:
@@ -86,25 +132,14 @@ def _wrapper(contents: Contents) -> str | None:
     return top if top is not None and f"{top}/{MANIFEST}" in contents.files else None
 
 
-def _warn_of_debris(contents: Contents, findings: Findings) -> None:
-    told: set[str] = set()
-    for path in contents.files:
-        parts = path.split("/")
-        folder = next((at for at, part in enumerate(parts[:-1]) if part in _DEBRIS_FOLDERS), None)
-        if folder is not None:
-            place = "/".join(parts[: folder + 1])
-            if place not in told:
-                told.add(place)
-                findings.add("package.debris", place, "is a folder that a plugin does not need")
-        elif parts[-1] in _DEBRIS_FILES or parts[-1].startswith("._"):
-            findings.add("package.debris", path, "is a file that a desktop left behind")
-
-
-def _code(contents: Contents, checked: manifest.Checked, findings: Findings) -> bytes | None:
+def _code(contents: Contents, checked: manifest.Checked, texts: Mapping[str, str], findings: Findings) -> bytes | None:
     """What an environment will be given: the text files of a package, or its component."""
     if checked.runtime is Runtime.WASM:
         return _component(contents, checked.entry, findings)
-    return _bundle(contents, checked.entry, findings)
+    if checked.entry is None or checked.entry not in texts or findings.refused:
+        return None
+    bundle = {"entry": checked.entry, "files": texts}
+    return json.dumps(bundle, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _component(contents: Contents, entry: str | None, findings: Findings) -> bytes | None:
@@ -121,15 +156,15 @@ def _component(contents: Contents, entry: str | None, findings: Findings) -> byt
     return None if findings.refused else data
 
 
-def _bundle(contents: Contents, entry: str | None, findings: Findings) -> bytes | None:
-    """The text files as the plugin receives them: JSON of ``entry`` and ``files``, each file's text by its path."""
+def _texts(contents: Contents, findings: Findings) -> dict[str, str]:
+    """The text files as the plugin receives them, by path; none where they are more than a bundle may hold."""
     if contents.text_bytes > contents.limits.bundle_bytes:
         largest = sorted(contents.text_sizes.items(), key=lambda one: -one[1])[:3]
         named = ", ".join(f"{path} ({size} bytes)" for path, size in largest)
         what = f"the text files have {contents.text_bytes} bytes, {contents.limits.bundle_bytes} are allowed"
         what += f"; the largest are {named}"
         findings.add("bundle.too-large", largest[0][0] if largest else "the package", what)
-        return None
+        return {}
     texts: dict[str, str] = {}
     for path, data in contents.text.items():
         try:
@@ -143,9 +178,7 @@ def _bundle(contents: Contents, entry: str | None, findings: Findings) -> bytes 
             line = text.count("\n", 0, text.index("\0")) + 1
             findings.add("bundle.not-text", path, f"holds a NUL character, first on line {line}", line=line)
         texts[path] = text
-    if entry is None or findings.refused:
-        return None
-    return json.dumps({"entry": entry, "files": texts}, ensure_ascii=False, separators=(",", ":")).encode()
+    return texts
 
 
 def _digest(file: BinaryIO) -> str:

@@ -8,15 +8,18 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from plugyard.application.ports import Inspection
 from plugyard.domain.errors import GateUnavailable
 from plugyard.domain.report import Report
+from plugyard.domain.rules import RuleSettings
 from plugyard.gate import answer
 from plugyard.gate.findings import Findings
 from plugyard.gate.limits import GateLimits
+from plugyard.gate.rules import RULES, effective
 from plugyard.sandbox import wire
 from plugyard.sandbox.outside.zygote_client import Child, Exit, Zygote, ZygoteError
 
@@ -27,11 +30,22 @@ _READ = 1 << 18
 class JailedInspector:
     """The port ``PackageInspector`` on a zygote of its own. ``at_once`` bounds how many packages are read together.
 
-    ``enforced=False`` is the operator's ``--unsafe-no-jail``: the process is the same, the jail stays open.
+    ``rules`` are an operator's settings of
+    rules, as ``RuleSettings.of`` reads them. ``enforced=False`` is the operator's ``--unsafe-no-jail``: the process is
+    the same, the jail stays open.
     """
 
-    def __init__(self, limits: GateLimits | None = None, *, enforced: bool = True, at_once: int = 2) -> None:
+    def __init__(
+        self,
+        limits: GateLimits | None = None,
+        *,
+        enforced: bool = True,
+        at_once: int = 2,
+        rules: Sequence[str] = (),
+    ) -> None:
         self.limits = limits or GateLimits()
+        self._settings = tuple(rules)
+        self._rules = effective(RuleSettings.of(rules, RULES))
         self._enforced = enforced
         self._zygote = Zygote(_ARGV, namespaces=enforced)
         self._places = asyncio.Semaphore(at_once)
@@ -71,12 +85,19 @@ class JailedInspector:
             if body is None:
                 return self._refusal("gate.could-not-run", await _end_of(child), digest, size)
         try:
-            return await asyncio.to_thread(answer.decode, body, self.limits, digest=digest, size=size)
+            return await asyncio.to_thread(
+                answer.decode, body, self.limits, digest=digest, size=size, rules=self._rules
+            )
         except answer.UntrueAnswer as error:
             return self._refusal("gate.could-not-run", f"the check answered nonsense: {error}", digest, size)
 
     async def _fork(self, path: Path, digest: str) -> Child:
-        params = {**asdict(self.limits), "enforced": self._enforced, "digest": digest}
+        params = {
+            **asdict(self.limits),
+            "enforced": self._enforced,
+            "digest": digest,
+            "rules": "\n".join(self._settings),
+        }
         try:
             descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
@@ -100,7 +121,7 @@ class JailedInspector:
                 return body
 
     def _refusal(self, rule: str, what: str, digest: str, size: int) -> Inspection:
-        findings = Findings(1)
+        findings = Findings(1, RULES)
         findings.add(rule, "the package", what)
         return Inspection(Report(findings=findings.all(), digest=digest, packed_bytes=size))
 

@@ -11,7 +11,8 @@ class GateLimits:
     """Caps in bytes unless the name says otherwise. Every one is met while counting, never by trusting a header.
 
     ``ratio`` is unpacked over packed and is looked at once ``ratio_floor_bytes`` have been unpacked, so that a small
-    file of blanks is no alarm. ``deadline_s`` is in seconds and is kept from outside the jail.
+    file of blanks is no alarm. Of files that are no text the first ``kept_file_bytes`` are looked at, ``kept_bytes`` of
+    all together. ``deadline_s`` is in seconds and is kept from outside the jail.
     """
 
     packed_bytes: int = 50 * _MIB
@@ -25,6 +26,8 @@ class GateLimits:
     manifest_bytes: int = 256 * _KIB
     manifest_depth: int = 32
     bundle_bytes: int = 8 * _MIB
+    kept_file_bytes: int = 512 * _KIB
+    kept_bytes: int = 32 * _MIB
     findings: int = 200
     memory_bytes: int = 512 * _MIB
     deadline_s: float = 10.0

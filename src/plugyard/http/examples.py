@@ -79,6 +79,7 @@ WITH_DEPENDENCIES = {
 FINDING = {
     "rule": "manifest.unknown-field",
     "severity": "warning",
+    "consequence": "show",
     "where": "plugin.json#/metadata/licence",
     "line": 4,
     "what": "There is no field 'licence'.",

@@ -148,7 +148,14 @@ def plugin_with_dependencies(view: PluginView, resolved: Sequence[ResolvedDepend
 def finding(one: Finding) -> FindingView:
     """A finding of the gate."""
     return FindingView(
-        rule=one.rule, severity=one.severity, where=one.where, line=one.line, what=one.what, why=one.why, mend=one.mend
+        rule=one.rule,
+        severity=one.severity,
+        consequence=one.consequence,
+        where=one.where,
+        line=one.line,
+        what=one.what,
+        why=one.why,
+        mend=one.mend,
     )
 
 

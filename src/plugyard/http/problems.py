@@ -25,7 +25,7 @@ from plugyard.domain.errors import (
     Unavailable,
     WrongState,
 )
-from plugyard.domain.report import Severity
+from plugyard.domain.report import Consequence
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -159,7 +159,7 @@ def _field_errors(error: PlugyardError) -> Sequence[FieldError]:
     if isinstance(error, InvalidInput | ConfigurationIncomplete):
         return error.errors
     if isinstance(error, PackageRefused):
-        refusing = [one for one in error.report.findings if one.severity is Severity.ERROR]
+        refusing = [one for one in error.report.findings if one.consequence is Consequence.BLOCK]
         return [FieldError(one.where, one.what) for one in refusing]
     return ()
 
@@ -184,6 +184,7 @@ def _finding(one: Any) -> Mapping[str, Any]:
     return {
         "rule": one.rule,
         "severity": one.severity.value,
+        "consequence": one.consequence.value,
         "where": one.where,
         "line": one.line,
         "what": one.what,

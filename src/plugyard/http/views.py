@@ -12,7 +12,7 @@ from plugyard.domain.identity import Role
 from plugyard.domain.manifest import Effect, Isolation, Runtime
 from plugyard.domain.permissions import Service
 from plugyard.domain.plugin import PluginState
-from plugyard.domain.report import Severity
+from plugyard.domain.report import Consequence, Severity
 
 T = TypeVar("T")
 
@@ -140,6 +140,7 @@ class FindingView(View, frozen=True):
 
     rule: str
     severity: Severity
+    consequence: Consequence
     where: str
     line: int | None
     what: str

@@ -3,7 +3,7 @@
 from typing import Any
 
 from plugyard.domain.identity import Role
-from plugyard.domain.report import Finding, Severity
+from plugyard.domain.report import Consequence, Finding, Severity
 from tests.integration.http.service import Http, pointers, problem
 from tests.memory.sandbox import failed, succeeded
 
@@ -56,7 +56,9 @@ async def test_other_bytes_under_a_version_that_exists_answer_409(http: Http, ad
 
 
 async def test_a_refused_package_answers_422_with_every_finding(http: Http, admin: Any) -> None:
-    finding = Finding("manifest.bad", Severity.ERROR, "plugin.json#/metadata/name", "bad", "because", "mend it", 3)
+    finding = Finding(
+        "manifest.bad", Severity.ERROR, "plugin.json#/metadata/name", "bad", "because", "mend it", 3, Consequence.BLOCK
+    )
     hint = Finding("manifest.hint", Severity.INFO, "plugin.json", "hint", "because", "or not")
     files = {"package": ("p.zip", http.package(findings=(finding, hint)))}
     document = problem(await admin.post("/api/v1/plugins/upload", files=files), 422, "package_refused")
@@ -65,6 +67,7 @@ async def test_a_refused_package_answers_422_with_every_finding(http: Http, admi
     assert document["findings"][0] == {
         "rule": "manifest.bad",
         "severity": "error",
+        "consequence": "block",
         "where": "plugin.json#/metadata/name",
         "line": 3,
         "what": "bad",

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from plugyard.application.ports import Inspection
 from plugyard.domain.identity import Role
-from plugyard.domain.report import Finding, Report, Severity
+from plugyard.domain.report import Consequence, Finding, Report, Severity
 from plugyard.http import openapi
 from plugyard.http.app import OPERATIONS
 from plugyard.http.server import Server
@@ -34,7 +34,16 @@ class RefusingInspector:
 
     async def inspect(self, path: Path, *, digest: str, size: int) -> Inspection:
         """Refuse."""
-        finding = Finding("archive.format", Severity.ERROR, "", "No archive.", "Nothing can be read.", "Pack it.")
+        finding = Finding(
+            "archive.format",
+            Severity.ERROR,
+            "",
+            "No archive.",
+            "Nothing can be read.",
+            "Pack it.",
+            None,
+            Consequence.BLOCK,
+        )
         return Inspection(Report((finding,), digest))
 
 

@@ -29,13 +29,15 @@ from plugyard.domain.identity import Caller, Role
 from plugyard.domain.modules import ModuleRules
 from plugyard.domain.permissions import Permission, Service
 from plugyard.domain.plugin import PluginState, PluginView
-from plugyard.domain.report import Finding, Report, Severity
+from plugyard.domain.report import Consequence, Finding, Report, Severity
 from plugyard.sandbox.outside.guests import module_list
 from tests.memory.transaction import MemoryTransaction
 from tests.memory.world import World, as_role, manifest
 
 NETWORK = {"permissions": [{"service": "network", "hosts": ["api.acme.com"]}]}
-FINDING = Finding("archive.traversal", Severity.ERROR, "../x", "leaves the folder", "it could", "rename it")
+FINDING = Finding(
+    "archive.traversal", Severity.ERROR, "../x", "leaves the folder", "it could", "rename it", None, Consequence.BLOCK
+)
 
 
 def nothing_is_left(world: World) -> bool:

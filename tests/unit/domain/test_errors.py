@@ -16,7 +16,7 @@ from plugyard.domain.errors import (
     PlugyardError,
     WrongState,
 )
-from plugyard.domain.report import Finding, Report, Severity
+from plugyard.domain.report import Consequence, Finding, Report, Severity
 
 
 def tree(root: type[PlugyardError]) -> list[type[PlugyardError]]:
@@ -58,8 +58,12 @@ def test_an_error_carries_what_a_caller_needs_to_go_on() -> None:
     assert DependencyConflict("no", ["a needs b"]).explanation == ("a needs b",)
 
 
-def test_a_report_refuses_only_by_an_error() -> None:
-    findings = [Finding("rule", severity, "plugin.json#/a", "what", "why", "mend") for severity in Severity]
+def test_a_report_refuses_only_by_a_finding_that_blocks() -> None:
+    findings = [
+        Finding("rule", Severity.ERROR, "plugin.json#/a", "what", "why", "mend", None, one) for one in Consequence
+    ]
+    assert Report(tuple(findings[:2]), "d", "zip", 1, 2, 3, 4.0).suspicious
+    assert not Report(tuple(findings), "d", "zip", 1, 2, 3, 4.0).suspicious
     assert not Report(tuple(findings[:2]), "d", "zip", 1, 2, 3, 4.0).refused
     refused = Report(tuple(findings[:2]), "d", "zip", 1, 2, 3, 4.0).with_findings(findings[2])
     assert refused.refused

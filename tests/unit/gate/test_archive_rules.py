@@ -4,11 +4,13 @@ import io
 
 import pytest
 
-from plugyard.domain.report import Severity
+from plugyard.application.verify import RULES as OF_THE_VERIFICATION
+from plugyard.domain.report import Consequence
 from plugyard.gate.archive.contents import caseless
 from plugyard.gate.inspect import inspect
 from plugyard.gate.rules import RULES
 from tests.unit.gate.archive_samples import SAMPLES, Sample
+from tests.unit.gate.checks.sampling import FOLDERS
 from tests.unit.gate.component_samples import COMPONENT_SAMPLES
 from tests.unit.gate.manifest_samples import MANIFEST_SAMPLES
 from tests.unit.gate.packing import BASE, CODE, Entry, Member, gz, manifest, plain, streamed, taped, tar, zip_of
@@ -24,8 +26,8 @@ def test_a_rule_fires_and_names_the_place(sample: Sample) -> None:
     hits = [finding for finding in report.findings if finding.rule == sample.rule]
     assert hits, report.findings
     assert any(sample.where in finding.where for finding in hits), hits
-    assert report.refused == any(RULES[finding.rule].severity is Severity.ERROR for finding in report.findings)
-    if RULES[sample.rule].severity is Severity.ERROR:
+    assert report.refused == any(RULES[finding.rule].consequence is Consequence.BLOCK for finding in report.findings)
+    if RULES[sample.rule].consequence is Consequence.BLOCK:
         assert report.refused
 
 
@@ -41,6 +43,7 @@ def test_the_harmless_twin_is_accepted(sample: Sample) -> None:
 def test_every_rule_has_a_sample() -> None:
     shown = {sample.rule for sample in SAMPLES} | {sample.rule for sample in MANIFEST_SAMPLES}
     shown |= {rule for rule, *_ in COMPONENT_SAMPLES}
+    shown |= {sample.rule for sample in FOLDERS} | {rule.id for rule in OF_THE_VERIFICATION}
     assert set(RULES) - shown == _OF_THE_PROCESS | _OF_MANY
 
 

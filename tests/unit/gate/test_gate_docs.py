@@ -8,12 +8,17 @@ from plugyard.gate.limits import GateLimits
 from plugyard.gate.rules import RULES
 
 _PAGE = (Path(__file__).parents[3] / "docs" / "gate.md").read_text("utf-8")
-_ROW = re.compile(r"^\| `([a-z-]+\.[a-z0-9-]+)` \| (error|warning|info) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+_ROW = re.compile(
+    r"^\| `([a-z-]+\.[a-z0-9-]+)` \| (error|warning|info) \| (show|quarantine|block) \| ([^|]+) \| ([^|]+) \|$",
+    re.MULTILINE,
+)
 
 
 def test_every_rule_has_its_line_in_the_docs_with_its_own_words() -> None:
-    shown = {rule: (severity, title, mend) for rule, severity, title, mend in _ROW.findall(_PAGE)}
-    assert shown == {rule.id: (rule.severity.value, rule.title, rule.mend) for rule in RULES.values()}
+    shown = {rule: tuple(words) for rule, *words in _ROW.findall(_PAGE)}
+    assert shown == {
+        rule.id: (rule.severity.value, rule.consequence.value, rule.title, rule.mend) for rule in RULES.values()
+    }
 
 
 def test_every_limit_has_its_line_in_the_docs() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from plugyard.gate.findings import Findings
 from plugyard.gate.inspect import inspect
 from plugyard.gate.limits import GateLimits
+from plugyard.gate.rules import RULES
 from plugyard.gate.strictjson import parse
 from tests.unit.gate.packing import BASE, Entry, Member, gz, manifest, pax, plain, streamed, taped, tar
 
@@ -92,7 +93,7 @@ _json = st.recursive(
 @given(_json, st.booleans())
 @example({"a": "\U0001f600"}, True)
 def test_the_strict_reader_agrees_with_the_standard_one(value: object, ascii_only: bool) -> None:
-    findings = Findings(10)
+    findings = Findings(10, RULES)
     document = parse(
         json.dumps(value, ensure_ascii=ascii_only, indent=1).encode("utf-8", "replace"), "x.json", _LIMITS, findings
     )

@@ -3,6 +3,7 @@
 Both readers report every entry here; the rules on names and trees therefore hold for both formats alike.
 """
 
+import hashlib
 import unicodedata
 from dataclasses import dataclass, field
 
@@ -35,7 +36,8 @@ class SkipEntry(Exception):
 class Contents:
     """Grows while an archive is read. ``unpacked`` counts every byte that was inflated, whatever headers declare.
 
-    ``components`` keeps WebAssembly as long as it could be an entry, for the manifest may come behind it.
+    ``components`` keeps WebAssembly as long as it could be an entry, for the manifest may come behind it; ``others``
+    the first bytes of every other file, for the checks; ``digests`` the SHA-256 of each file in hex.
     ``complete`` turns true once every path is known, so that a file's absence means that it is not there.
     """
 
@@ -50,6 +52,9 @@ class Contents:
     text_sizes: dict[str, int] = field(default_factory=dict)
     text_bytes: int = 0
     components: dict[str, bytes] = field(default_factory=dict)
+    others: dict[str, bytes] = field(default_factory=dict)
+    others_bytes: int = 0
+    digests: dict[str, str] = field(default_factory=dict)
     _folded: dict[str, str] = field(default_factory=dict)
 
     def enter(self, raw_path: str, *, folder: bool) -> str | None:
@@ -98,6 +103,8 @@ class Sink:
         self._component: list[bytes] | None = [] if extension == COMPONENT_EXTENSION else None
         self._is_manifest = path == MANIFEST
         self._kept: list[bytes] | None = [] if self._is_text else None
+        self._head: list[bytes] | None = None if self._is_text else []
+        self._digest = hashlib.sha256()
 
     def write(self, chunk: bytes, *, packed: int | None = None) -> None:
         """Take a chunk; ``packed`` is how many compressed bytes this entry has cost so far, where that is known."""
@@ -116,8 +123,11 @@ class Sink:
             what = f"unpacks to more than {limits.ratio} times its packed size"
             contents.findings.add("archive.ratio", self.path, what)
             raise SkipEntry
+        self._digest.update(chunk)
         if self._kept is not None:
             self._keep(chunk)
+        if self._head is not None:
+            self._keep_head(chunk)
         if self._component is not None:
             self._component.append(chunk)
             if self.size > limits.bundle_bytes:
@@ -137,10 +147,21 @@ class Sink:
         elif self._kept is not None:
             self._kept.append(chunk)
 
+    def _keep_head(self, chunk: bytes) -> None:
+        contents, limits = self._contents, self._contents.limits
+        before = self.size - len(chunk)
+        room = min(limits.kept_file_bytes - before, limits.kept_bytes - contents.others_bytes)
+        if room > 0 and self._head is not None:
+            self._head.append(chunk[:room])
+            contents.others_bytes += min(room, len(chunk))
+
     def close(self) -> None:
         """The entry ended well: note its size and keep its text."""
         contents = self._contents
         contents.files[self.path] = self.size
+        contents.digests[self.path] = self._digest.hexdigest()
+        if self._head is not None:
+            contents.others[self.path] = b"".join(self._head)
         if self._is_text:
             contents.text_sizes[self.path] = self.size
         if self._kept is not None:

@@ -9,14 +9,16 @@ from collections.abc import Mapping
 
 from plugyard.application.ports import Inspection
 from plugyard.domain.report import Report
+from plugyard.domain.rules import RuleSettings
 from plugyard.gate import answer, semantics
 from plugyard.gate.findings import Findings
 from plugyard.gate.inspect import inspect
 from plugyard.gate.limits import GateLimits
+from plugyard.gate.rules import RULES, effective
 from plugyard.sandbox import jail, wire
 from plugyard.sandbox.inside.zygote import Params, Role
 
-_ENFORCED, _DIGEST = "enforced", "digest"
+_ENFORCED, _DIGEST, _RULES = "enforced", "digest", "rules"
 
 
 def prepare() -> Mapping[str, Role]:
@@ -30,6 +32,7 @@ def prepare() -> Mapping[str, Role]:
 def _inspect(channel: socket.socket, descriptors: list[int], params: Params) -> None:
     values = dict(params)
     enforced, digest = bool(values.pop(_ENFORCED)), str(values.pop(_DIGEST))
+    rules = effective(RuleSettings.of(str(values.pop(_RULES)).splitlines(), RULES))
     # The service made these values out of a GateLimits.
     limits = GateLimits(**values)  # type: ignore[arg-type]
     config = jail.JailConfig(enforced=enforced, data_bytes=limits.memory_bytes, reads_files=True)
@@ -37,9 +40,9 @@ def _inspect(channel: socket.socket, descriptors: list[int], params: Params) -> 
     jail.close(config, [channel.fileno(), package])
     try:
         with open(package, "rb", closefd=False) as file:
-            inspection = inspect(file, limits, digest)
+            inspection = inspect(file, limits, digest, rules=rules)
     except MemoryError:
-        findings = Findings(1)
+        findings = Findings(1, RULES)
         what = f"the check needed more than {limits.memory_bytes} bytes of memory"
         findings.add("gate.could-not-run", "the package", what)
         inspection = Inspection(Report(findings=findings.all()))
