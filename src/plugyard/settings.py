@@ -35,6 +35,7 @@ Count = Annotated[int, Parameter(validator=Number(gte=1))]
 InFlight = Annotated[int, Parameter(validator=Number(gte=1, lte=16))]
 # The engine makes no larger stack, and no guest gets up on a much smaller one.
 StackSize = Annotated[int, Parameter(validator=Number(gte=128, lte=2_048))]
+CountOrNone = Annotated[int, Parameter(validator=Number(gte=0))]
 Seconds = Annotated[float, Parameter(validator=Number(gt=0))]
 Network = Annotated[str, Parameter(validator=_is_network)]
 Ratio = Annotated[float, Parameter(validator=Number(gt=0, lte=1))]
@@ -136,6 +137,17 @@ class Settings:
     """Most machine code of components that is kept in the data folder (MB)."""
     prepared_cache_mb: Count = 256
     """Most prepared code of Python and JavaScript packages that is kept in the data folder (MB)."""
+
+    quota_plugins: CountOrNone = 1_000
+    """Most plugins of a tenant for which an operator decided nothing else; 0 is no quota, here and below."""
+    quota_storage_mb: CountOrNone = 20_480
+    """Most that the packages of its plugins may have together, packed (MB)."""
+    quota_executions_per_minute: CountOrNone = 0
+    """Most executions of it within a minute."""
+    quota_executions_per_day: CountOrNone = 0
+    """Most executions of it within a day of UTC."""
+    quota_concurrent_executions: CountOrNone = 0
+    """Most executions of it at a time, those that wait for an environment included."""
 
     network_allowed: tuple[Network, ...] = ()
     """Private networks (CIDR) that plugins may reach where a host is granted, as for services of the operator's own."""

@@ -54,6 +54,7 @@ class ScriptedExecutor:
         self.invocations: list[Invocation] = []
         self.forgotten: list[str] = []
         self.cancellable: set[str] = set()
+        self.cancelled: list[str] = []
 
     def answer(self, function: str, outcome: Outcome) -> None:
         """From now on the function comes to this outcome."""
@@ -87,6 +88,7 @@ class ScriptedExecutor:
 
     def cancel(self, execution_id: str) -> bool:
         """Whether the test said that it runs."""
+        self.cancelled.append(execution_id)
         return execution_id in self.cancellable
 
     async def forget(self, plugin_id: str) -> None:

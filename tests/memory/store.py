@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from plugyard.application.ports import (
     AuditEntry,
@@ -19,6 +20,7 @@ from plugyard.domain.events import Event
 from plugyard.domain.execution import Execution
 from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
 from plugyard.domain.plugin import PluginState
+from plugyard.domain.tenants import TenantBounds, TenantState
 from tests.memory import lists
 from tests.memory.tables import Tables
 from tests.memory.transaction import MemoryTransaction
@@ -56,6 +58,22 @@ class MemoryOperatorTransaction:
         if tenant_id not in self._tables.tenants:
             raise NotFound("There is no tenant of this id.")
         self._tables.tenants[tenant_id] = replace(self._tables.tenants[tenant_id], modules_denied=tuple(names))
+
+    async def save_bounds(self, tenant_id: str, bounds: TenantBounds, at: datetime) -> None:
+        self._change(tenant_id, bounds=bounds)
+
+    async def save_state(self, tenant_id: str, state: TenantState, reason: str | None, at: datetime) -> None:
+        since = self._tables.tenants[tenant_id].suspended_at if tenant_id in self._tables.tenants else None
+        since = None if state is TenantState.ACTIVE else since or at
+        self._change(tenant_id, state=state, suspended_because=reason, suspended_at=since)
+
+    async def tenant_locked(self, tenant_id: str) -> Tenant | None:
+        return await self.tenant(tenant_id)
+
+    def _change(self, tenant_id: str, **changes: Any) -> None:
+        if tenant_id not in self._tables.tenants:
+            raise NotFound("There is no tenant of this id.")
+        self._tables.tenants[tenant_id] = replace(self._tables.tenants[tenant_id], **changes)
 
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None:
         self._tables.keys[key.id] = key

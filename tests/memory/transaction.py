@@ -9,6 +9,7 @@ from typing import Any
 from plugyard.application.ports import (
     AuditEntry,
     ExecutionFilter,
+    Holdings,
     ListingFilter,
     LogFilter,
     Metrics,
@@ -25,6 +26,7 @@ from plugyard.domain.execution import Execution, ExecutionStatus
 from plugyard.domain.identity import ApiKey, Tenant
 from plugyard.domain.marketplace import Category, Listing, Rating
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
+from plugyard.domain.tenants import TenantState
 from plugyard.domain.versions import Version
 from tests.memory import lists
 from tests.memory.tables import Tables
@@ -154,6 +156,10 @@ class MemoryTransaction:
     async def outcomes(self, plugin_id: str, since: datetime) -> Mapping[ExecutionStatus, int]:
         return Counter(one.status for one in self._executions_of(plugin_id) if one.started_at >= since)
 
+    async def count_executions(self, since: datetime, before: datetime) -> int:
+        mine = (one for one in self._tables.executions.values() if one.tenant_id == self._tenant_id)
+        return sum(since <= one.started_at < before for one in mine)
+
     # marketplace
 
     async def save_listing(self, listing: Listing) -> None:
@@ -174,7 +180,16 @@ class MemoryTransaction:
 
     async def listing(self, listing_id: str, *, withdrawn: bool = False) -> Listing | None:
         found = self._tables.listings.get(listing_id)
-        return found if found is not None and (withdrawn or found.withdrawn_at is None) else None
+        if found is None or self._hidden(found):
+            return None
+        return found if withdrawn or found.withdrawn_at is None else None
+
+    def _hidden(self, listing: Listing) -> bool:
+        """A tenant that is not active shows its listings to nobody but itself."""
+        publisher = self._tables.tenants.get(listing.tenant_id)
+        return (
+            listing.tenant_id != self._tenant_id and publisher is not None and publisher.state is not TenantState.ACTIVE
+        )
 
     async def listing_of(self, plugin_id: str) -> Listing | None:
         for one in self._tables.listings.values():
@@ -186,13 +201,13 @@ class MemoryTransaction:
         return next((one for one in self._published() if one.name == name), None)
 
     def _published(self) -> list[Listing]:
-        return [one for one in self._tables.listings.values() if one.withdrawn_at is None]
+        return [one for one in self._tables.listings.values() if one.withdrawn_at is None and not self._hidden(one)]
 
     async def search_listings(self, filters: ListingFilter, page: PageRequest) -> Page[Listing]:
-        return lists.listings(self._tables.listings.values(), filters, page)
+        return lists.listings(self._published(), filters, page)
 
     async def featured(self, limit: int) -> Sequence[Listing]:
-        return lists.listings(self._tables.listings.values(), ListingFilter(), PageRequest(limit)).items
+        return lists.listings(self._published(), ListingFilter(), PageRequest(limit)).items
 
     async def categories(self) -> Sequence[Category]:
         counted = Counter(one.manifest.category for one in self._published())
@@ -221,6 +236,15 @@ class MemoryTransaction:
 
     async def tenant(self, tenant_id: str) -> Tenant | None:
         return self._tables.tenants.get(tenant_id) if tenant_id == self._tenant_id else None
+
+    async def holdings(self, *, beside: str = "", lock: bool = False) -> Holdings:
+        plugins = {view.plugin.id for view in self._views() if view.plugin.state is not PluginState.UNINSTALLED}
+        packages = {
+            one.digest: one.report.packed_bytes
+            for one in self._tables.versions.values()
+            if one.plugin_id in plugins and one.digest != beside
+        }
+        return Holdings(len(plugins), sum(packages.values()))
 
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None:
         self._own(key.tenant_id)

@@ -15,12 +15,14 @@ import msgspec
 import pytest
 
 from plugyard.application.platform import Policies
+from plugyard.bootstrap.limits import quotas
 from plugyard.domain import marketplace
 from plugyard.domain.events import EventType
 from plugyard.domain.identity import TenantPolicy
 from plugyard.domain.limits import MEGABYTE, WORDS, LimitPolicy
 from plugyard.domain.manifest import Manifest
-from plugyard.http.commands import CallLimits
+from plugyard.domain.tenants import Quota, Quotas
+from plugyard.http.commands import CallLimits, ChangeTenant
 from plugyard.settings import Settings
 from tests.unit.application.test_events import NOT_SENT, a_whole_life
 
@@ -106,6 +108,15 @@ def test_the_documented_words_of_the_limits_are_those_of_manifests_and_calls() -
     assert schemas.keys() == asked.keys()
 
 
+def test_everything_that_an_operator_decides_for_a_tenant_is_documented() -> None:
+    page = rows("docs/tenants.md")
+    named = {row[0].strip("`") for row in page if row[0].startswith("`")}
+    decided = set(msgspec.json.schema(ChangeTenant)["$defs"]["ChangeTenant"]["properties"])
+    assert named == decided | {quota.value for quota in Quota}
+    settings = {row[2].strip("`") for row in page if len(row) == 4 and row[0].strip("`") in set(Quota)}
+    assert settings == {one.name for one in fields(Settings) if one.name.startswith("quota_")}
+
+
 def test_the_documented_defaults_of_the_settings_are_those_of_the_code() -> None:
     documented = {row[2].strip("`"): row[3] for row in rows("docs/settings.md")}
     for one in fields(Settings):
@@ -133,6 +144,7 @@ def test_the_settings_and_the_policies_have_the_same_defaults() -> None:
     assert (settings.default_stack_kb, settings.max_stack_kb) == (limits.default_stack_kb, limits.max_stack_kb)
     assert (settings.default_startup_ms, settings.max_startup_ms) == (limits.default_startup_ms, limits.max_startup_ms)
     assert (settings.suspend_minimum, settings.suspend_ratio) == (rule.minimum, rule.ratio)
+    assert quotas(settings) == Quotas(1_000, 20_480 * MEGABYTE), "what is not decided is documented in docs/tenants.md"
     assert (settings.suspend_window_s, settings.health_window_s) == (rule.window_s, policies.health_window_s)
 
 

@@ -6,7 +6,7 @@ the input is decoded once, and the record's commit is shared with others.
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ import msgspec
 from plugyard.application.observe import watch
 from plugyard.application.platform import Platform, entry, event, plugin_of, require, tenant_of
 from plugyard.application.ports import Invocation, Outcome, StoredLogLine, StoredReply
+from plugyard.application.quotas import know_the_day, quotas_of, refusal
 from plugyard.application.schemas import deeper_than, violations
 from plugyard.application.upload import bundle_key
 from plugyard.domain.configuration import with_defaults
@@ -25,15 +26,18 @@ from plugyard.domain.errors import (
     IdempotencyConflict,
     IdempotencyMismatch,
     InvalidInput,
+    TenantSuspended,
 )
 from plugyard.domain.events import EventType
-from plugyard.domain.execution import Execution, ExecutionStatus
+from plugyard.domain.execution import Execution, ExecutionFailure, ExecutionStatus
 from plugyard.domain.identity import Action, Caller
-from plugyard.domain.limits import EffectiveLimits, RequestedLimits
+from plugyard.domain.limits import NO_CEILINGS, EffectiveLimits, RequestedLimits, is_ceiling
 from plugyard.domain.manifest import Isolation
 from plugyard.domain.modules import ModuleRules
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginVersion, Transition
+from plugyard.domain.tallies import Full
+from plugyard.domain.tenants import Quotas, TenantBounds, TenantState
 
 NO_LIMITS = RequestedLimits()
 _encode = msgspec.json.Encoder().encode
@@ -76,11 +80,13 @@ class _Executable:
     grants: tuple[Permission, ...]
     bundle: Callable[[], Awaitable[bytes]]
     modules: ModuleRules
+    ceilings: RequestedLimits
+    quotas: Quotas
 
 
 async def execute(platform: Platform, caller: Caller, plugin_id: str, call: Call) -> Executed:
-    """Run the function. Raises ``WrongState``, ``FunctionNotFound``, ``InvalidInput``, ``Overloaded``; what the plugin
-    does is in the answer, whatever it is."""
+    """Run the function. Raises ``WrongState``, ``FunctionNotFound``, ``InvalidInput``, ``Overloaded``,
+    ``QuotaExceeded``, ``TenantSuspended``; what the plugin does is in the answer, whatever it is."""
     require(caller, Action.EXECUTE)
     tenant_id = tenant_of(caller)
     executable = await _executable(platform, tenant_id, plugin_id)
@@ -102,17 +108,26 @@ async def _executable(platform: Platform, tenant_id: str, plugin_id: str) -> _Ex
     async with platform.store.for_tenant(tenant_id) as tx:
         view = await plugin_of(tx, plugin_id)
         tenant = await tx.tenant(tenant_id)
+        quotas = quotas_of(platform, tenant)
+        if quotas.executions_per_day is not None:
+            await know_the_day(platform, tx, tenant_id)
+    if tenant is not None and tenant.state is not TenantState.ACTIVE:
+        raise TenantSuspended(tenant.suspended_because)
     plugin, version = view.plugin, view.version
+    bounds = tenant.bounds if tenant is not None else TenantBounds()
     executable = _Executable(
         plugin,
         version,
         frozenset(version.functions),
         with_defaults(version.manifest.configuration, {**plugin.configuration, **plugin.secrets}),
-        platform.policies.limits.effective(version.manifest.limits),
-        plugin.grants,
+        platform.policies.limits.effective(version.manifest.limits, ceilings=bounds.ceilings),
+        # What an operator takes away holds for grants that were given before.
+        tuple(grant for grant in plugin.grants if grant.service in bounds.grantable),
         partial(platform.objects.get, bundle_key(version.digest)),
         # The tenant that executes decides, whoever published the plugin.
         ModuleRules(version.manifest.modules, tenant.modules_denied if tenant is not None else ()),
+        bounds.ceilings,
+        quotas,
     )
     platform.cached[key] = (now + timedelta(seconds=platform.policies.plugin_cache_s), executable)
     return executable
@@ -138,7 +153,7 @@ def _limits(platform: Platform, executable: _Executable, call: Call) -> Effectiv
     if call.timeout_ms is None and call.limits is NO_LIMITS:
         return executable.limits
     asked = executable.version.manifest.limits, call.limits, RequestedLimits(timeout_ms=call.timeout_ms)
-    return platform.policies.limits.effective(*asked)
+    return platform.policies.limits.effective(*asked, ceilings=executable.ceilings)
 
 
 async def _run(platform: Platform, caller: Caller, executable: _Executable, call: Call, execution_id: str) -> Executed:
@@ -185,12 +200,32 @@ async def _run(platform: Platform, caller: Caller, executable: _Executable, call
         call.hops,
         executable.modules,
     )
+    if plugin.tenant_id in platform.halted:
+        # It was suspended while this call was on its way from the look at its plugin.
+        raise TenantSuspended(platform.halted[plugin.tenant_id])
+    try:
+        place = platform.tallies.take(plugin.tenant_id, executable.quotas, began)
+    except Full as full:
+        raise refusal(full, began) from None
+    happened = False
     platform.running[execution_id] = execution
     try:
         outcome = await platform.executor.execute(invocation)
+        happened = True
+        if outcome.error is not None and executable.ceilings is not NO_CEILINGS:
+            outcome = _with_ceiling(executable.ceilings, outcome, outcome.error)
         return await _settle(platform, caller, plugin, execution, outcome)
     finally:
         del platform.running[execution_id]
+        platform.tallies.leave(place, began, happened=happened)
+
+
+def _with_ceiling(ceilings: RequestedLimits, outcome: Outcome, error: ExecutionFailure) -> Outcome:
+    """Say whose limit was met, where it was the tenant's ceiling: asking for more in the manifest would not help."""
+    if not is_ceiling(ceilings, error.code, error.limit):
+        return outcome
+    message = f"{error.message}; this is the tenant's ceiling, which its operator sets"
+    return replace(outcome, error=replace(error, message=message))
 
 
 async def _settle(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
 from plugyard.application.ports import Transaction
 from plugyard.application.resolve import require_dependencies
-from plugyard.domain.errors import FieldError, InvalidInput
+from plugyard.domain.errors import FieldError, InvalidInput, NotGrantable
 from plugyard.domain.identity import Action, Caller, TenantPolicy
 from plugyard.domain.permissions import Permission, Service, missing, narrowed, not_covered
 from plugyard.domain.plugin import Plugin, PluginView, Transition
@@ -35,6 +35,7 @@ async def install_in(
     view.plugin.check(Transition.INSTALL)
     asked = view.version.manifest.permissions
     check_grants(asked, grants)
+    await require_grantable(tx, view.plugin.tenant_id, grants)
     await require_dependencies(platform, tx, view)
     plugin, happened = view.plugin.installed(narrowed(asked, grants), platform.clock())
     await provide_database(platform, plugin)
@@ -62,9 +63,17 @@ def check_grants(asked: tuple[Permission, ...], grants: tuple[Permission, ...]) 
 
 
 async def policy_of(tx: Transaction, tenant_id: str) -> TenantPolicy:
-    """What the tenant grants by itself."""
+    """What the tenant grants by itself, as far as its operator lets it."""
     tenant = await tx.tenant(tenant_id)
-    return tenant.policy if tenant is not None else TenantPolicy()
+    return TenantPolicy(tenant.auto_granted) if tenant is not None else TenantPolicy()
+
+
+async def require_grantable(tx: Transaction, tenant_id: str, grants: tuple[Permission, ...]) -> None:
+    """Raise ``NotGrantable`` for services that no plugin of the tenant may have."""
+    tenant = await tx.tenant(tenant_id)
+    withheld = [one.service.value for one in grants if tenant and one.service not in tenant.bounds.grantable]
+    if withheld:
+        raise NotGrantable(withheld)
 
 
 async def consent_needed(tx: Transaction, view: PluginView) -> tuple[Permission, ...]:

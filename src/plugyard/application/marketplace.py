@@ -11,6 +11,7 @@ from plugyard.application.activate import activate_in
 from plugyard.application.install import install_in
 from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
 from plugyard.application.ports import ListingFilter, Page, PageRequest, Transaction
+from plugyard.application.quotas import add_plugin, add_version
 from plugyard.domain.errors import Conflict, FieldError, Forbidden, InvalidInput, NotFound, WrongState
 from plugyard.domain.events import EventType
 from plugyard.domain.identity import Action, Caller
@@ -143,7 +144,7 @@ async def install_listing(
         )
         # The publisher's tenant had it judged; the same bytes need no second judgement.
         validated, happened = plugin.validated(now)
-        await tx.add_plugin(validated, version)
+        await add_plugin(platform, tx, validated, version)
         data = {"version": version.number, "listingId": found.id}
         await record_change(platform, tx, caller, happened, validated, data)
         asked = version.manifest.permissions if grants is None else tuple(grants)
@@ -174,7 +175,7 @@ async def adopt_version(
     if number is None and Version.parse(found.version) < view.version.manifest.version:
         return None
     version = _copy(platform, found, view.plugin.tenant_id, view.plugin.id)
-    await tx.add_version(version)
+    await add_version(platform, tx, version)
     return version
 
 

@@ -31,6 +31,8 @@ from plugyard.domain.limits import LimitPolicy
 from plugyard.domain.modules import ModuleList
 from plugyard.domain.plugin import Plugin, PluginView
 from plugyard.domain.rules import RuleSettings
+from plugyard.domain.tallies import Tallies
+from plugyard.domain.tenants import Quotas
 from plugyard.domain.versions import Version
 
 
@@ -47,6 +49,7 @@ class Policies:
     modules: ModuleList = field(default_factory=ModuleList)
     platform_version: Version = field(default_factory=lambda: Version.parse("1.0.0"))
     rules: RuleSettings = field(default_factory=RuleSettings)
+    quotas: Quotas = field(default_factory=Quotas)  # of a tenant for which nothing else was decided
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class Platform:
     policies: Policies = field(default_factory=Policies)
     on_execution: Callable[[Execution], None] = lambda execution: None
     running: dict[str, Execution] = field(default_factory=dict)
+    tallies: Tallies = field(default_factory=Tallies)
+    halted: dict[str, str] = field(default_factory=dict)  # tenants that were suspended here, and why
     cached: dict[Any, Any] = field(default_factory=dict)
     watched: dict[str, bool] = field(default_factory=dict)  # plugins under check, and whether one failed meanwhile
     _background: set[asyncio.Task[None]] = field(default_factory=set)

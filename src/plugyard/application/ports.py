@@ -28,6 +28,7 @@ from plugyard.domain.modules import ModuleRules
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
 from plugyard.domain.report import Report
+from plugyard.domain.tenants import TenantBounds, TenantState
 
 T = TypeVar("T")
 
@@ -142,6 +143,17 @@ class ResolvedDependency:
 
 
 @dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a tenant holds of what its quotas count: plugins that are not uninstalled, and the bytes of their packages.
+
+    Versions with the same package hold its bytes once.
+    """
+
+    plugins: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoredReply:
     """What is kept under an idempotency key. ``response`` is ``None`` while the first request is under way."""
 
@@ -198,6 +210,9 @@ class Transaction(Protocol):
 
     # keys, tenants, the trail
     async def tenant(self, tenant_id: str) -> Tenant | None: ...
+    async def holdings(self, *, beside: str = "", lock: bool = False) -> Holdings: ...
+    # holdings: without the bytes of the package of digest ``beside``; with lock, nobody else adds until this ends
+    async def count_executions(self, since: datetime, before: datetime) -> int: ...  # of all plugins of the tenant
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None: ...
     async def key(self, key_id: str) -> ApiKey | None: ...
     async def save_key(self, key: ApiKey) -> None: ...
@@ -223,6 +238,10 @@ class OperatorTransaction(Protocol):
     async def list_tenants(self, page: PageRequest) -> Page[Tenant]: ...
     async def save_policy(self, tenant_id: str, policy: TenantPolicy, at: datetime) -> None: ...
     async def deny_modules(self, tenant_id: str, names: Sequence[str], at: datetime) -> None: ...  # NotFound
+    async def save_bounds(self, tenant_id: str, bounds: TenantBounds, at: datetime) -> None: ...  # NotFound
+    async def save_state(self, tenant_id: str, state: TenantState, reason: str | None, at: datetime) -> None: ...
+    # save_state: NotFound; a tenant that is not active is hidden from the others' marketplace
+    async def tenant_locked(self, tenant_id: str) -> Tenant | None: ...  # nobody else changes it until this ends
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None: ...
     async def audit(self, entry: AuditEntry) -> None: ...
     async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]: ...

@@ -6,7 +6,13 @@ A version that asks for more than was granted waits for an admin's consent, whil
 from collections.abc import Sequence
 
 from plugyard.application.activate import require_configuration
-from plugyard.application.install import check_grants, forget_cached, policy_of, provide_database
+from plugyard.application.install import (
+    check_grants,
+    forget_cached,
+    policy_of,
+    provide_database,
+    require_grantable,
+)
 from plugyard.application.marketplace import adopt_version
 from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
 from plugyard.application.ports import PageRequest, Transaction
@@ -118,6 +124,8 @@ async def point_at(
         check_grants(asked, grants or ())
         named = None if grants is None else {grant.service: grant for grant in narrowed(asked, grants)}
         kept = await _kept_grants(tx, view, asked, named, consents=consents)
+        held = {grant.service for grant in view.plugin.grants}
+        await require_grantable(tx, view.plugin.tenant_id, tuple(one for one in kept if one.service not in held))
     await refuse_if_outgrown(tx, view, version)
     changed = PluginView(view.plugin, version)
     if view.plugin.state is PluginState.ACTIVE:

@@ -10,6 +10,7 @@ from plugyard.application.activate import ConfigurationIncomplete, activate_in
 from plugyard.application.install import consent_needed, forget_cached, install_in
 from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
 from plugyard.application.ports import Transaction
+from plugyard.application.quotas import add_plugin, add_version
 from plugyard.application.upgrade import ConsentRequired, point_at
 from plugyard.application.verify import Verified, verify
 from plugyard.domain.errors import (
@@ -17,6 +18,7 @@ from plugyard.domain.errors import (
     DependencyConflict,
     FieldError,
     NameTaken,
+    NotGrantable,
     VersionExists,
 )
 from plugyard.domain.events import EventType
@@ -63,7 +65,8 @@ def bundle_key(digest: str) -> str:
 async def upload(
     platform: Platform, caller: Caller, package: ReceivedPackage, *, checksum: str | None, activate: bool
 ) -> Uploaded:
-    """Take a package in. Raises ``PackageRefused`` with every finding, ``VersionExists``, ``ChecksumMismatch``."""
+    """Take a package in. Raises ``PackageRefused`` with every finding, ``VersionExists``, ``ChecksumMismatch``,
+    ``QuotaExceeded``."""
     require(caller, Action.UPLOAD)
     tenant_id = tenant_of(caller)
     if checksum is not None and checksum.lower() != f"sha256:{package.digest}":
@@ -113,7 +116,7 @@ async def _write_down(
         version = view.version
     elif existing is None:
         version = _new_version(platform, caller, view.plugin.id, verified)
-        await tx.add_version(version)
+        await add_version(platform, tx, version)
         data = {"version": number, "digest": version.digest}
         await record_change(platform, tx, caller, EventType.PLUGIN_UPLOADED, view.plugin, data)
         await record_change(platform, tx, caller, EventType.PLUGIN_VALIDATED, view.plugin, data)
@@ -124,7 +127,7 @@ async def _write_down(
         version = existing
     try:
         view, needed = await _go_on(platform, tx, caller, view, version, activate=activate)
-    except (DependencyConflict, ConfigurationIncomplete, ConsentRequired) as error:
+    except (DependencyConflict, ConfigurationIncomplete, ConsentRequired, NotGrantable) as error:
         # The upload itself is good and stays; what it waits for is part of the answer.
         asked = error.permissions if isinstance(error, ConsentRequired) else ()
         latest = await plugin_of(tx, view.plugin.id)
@@ -157,7 +160,7 @@ async def _first_version(platform: Platform, tx: Transaction, caller: Caller, ve
         version.plugin_id, tenant_of(caller), verified.manifest.name, PluginState.PENDING, version.id, now, now
     )
     validated, happened = plugin.validated(now)
-    await tx.add_plugin(validated, version)
+    await add_plugin(platform, tx, validated, version)
     data = {"version": version.number, "digest": version.digest}
     await record_change(platform, tx, caller, EventType.PLUGIN_UPLOADED, plugin, data)
     await record_change(platform, tx, caller, happened, validated, data)

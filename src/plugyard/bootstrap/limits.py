@@ -5,6 +5,7 @@ from plugyard.application.platform import Policies
 from plugyard.domain.health import SuspensionRule
 from plugyard.domain.limits import LimitPolicy
 from plugyard.domain.rules import RuleSettings
+from plugyard.domain.tenants import Quotas
 from plugyard.domain.versions import Version
 from plugyard.gate.limits import GateLimits
 from plugyard.gate.rules import RULES
@@ -22,6 +23,18 @@ def policies(settings: Settings) -> Policies:
         modules=module_list(settings.modules_denied),
         platform_version=Version.parse(__version__),
         rules=RuleSettings.of(settings.gate_rules, RULES),
+        quotas=quotas(settings),
+    )
+
+
+def quotas(settings: Settings) -> Quotas:
+    """What a tenant may have, unless an operator decides otherwise for it; 0 is no quota."""
+    return Quotas(
+        settings.quota_plugins or None,
+        settings.quota_storage_mb * MEGABYTE or None,
+        settings.quota_executions_per_minute or None,
+        settings.quota_executions_per_day or None,
+        settings.quota_concurrent_executions or None,
     )
 
 

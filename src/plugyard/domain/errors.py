@@ -9,6 +9,9 @@
  │    └── ``VersionExists``      another content under a version that exists
  ├── ``Unauthenticated``         no key, or one that is not known, has expired or was revoked
  ├── ``Forbidden``               the key's role does not allow it
+ │    ├── ``NotGrantable``       the operator lets no plugin of the tenant have it
+ │    └── ``TenantSuspended``    the operator has suspended the tenant; says why
+ ├── ``QuotaExceeded``           the tenant has as much as it may; says of what, and when that frees
  ├── ``PackageRefused``          the gate found something; carries the report
  ├── ``TooLarge``                more bytes than the limit
  ├── ``NotOffered``              a later version brings it
@@ -135,6 +138,37 @@ class Forbidden(PlugyardError):
     """The key's role does not allow this."""
 
     code = "forbidden"
+
+
+class NotGrantable(Forbidden):
+    """The operator lets no plugin of this tenant have the service."""
+
+    code = "not_grantable"
+
+    def __init__(self, services: Sequence[str]) -> None:
+        super().__init__(
+            f"The operator lets no plugin of this tenant have: {', '.join(services)}. Grant the others by naming them."
+        )
+
+
+class TenantSuspended(Forbidden):
+    """The tenant is suspended."""
+
+    code = "tenant_suspended"
+
+    def __init__(self, reason: str | None) -> None:
+        super().__init__(f"The tenant is suspended: {reason}" if reason else None)
+        self.reason = reason
+
+
+class QuotaExceeded(PlugyardError):
+    """The tenant has as much as its quota allows."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, message: str, *, quota: str, limit: int, used: int, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.quota, self.limit, self.used, self.retry_after_s = quota, limit, used, retry_after_s
 
 
 class TenantRequired(InvalidInput):

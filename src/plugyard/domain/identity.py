@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from plugyard.domain.permissions import Service
+from plugyard.domain.tenants import TenantBounds, TenantState
 
 
 class Role(StrEnum):
@@ -72,7 +73,11 @@ class TenantPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A customer of the platform. ``modules_denied`` are those that an operator denies to all of its plugins."""
+    """A customer of the platform.
+
+    ``policy`` is what its admins decide. What an operator decides are ``bounds``, ``modules_denied`` (to all of its
+    plugins), and how it stands.
+    """
 
     id: str
     slug: str
@@ -80,6 +85,15 @@ class Tenant:
     created_at: datetime
     policy: TenantPolicy = field(default_factory=TenantPolicy)
     modules_denied: tuple[str, ...] = ()
+    bounds: TenantBounds = field(default_factory=TenantBounds)
+    state: TenantState = TenantState.ACTIVE
+    suspended_because: str | None = None
+    suspended_at: datetime | None = None
+
+    @property
+    def auto_granted(self) -> frozenset[Service]:
+        """What its plugins get without an admin's consent: what its policy says, as far as the operator allows it."""
+        return self.policy.auto_grant & self.bounds.auto_grantable & self.bounds.grantable
 
 
 @dataclass(frozen=True, slots=True)

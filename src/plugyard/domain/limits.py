@@ -53,6 +53,9 @@ WORDS = {
 """What authors and callers write, and the field of ``RequestedLimits`` that it becomes."""
 
 
+NO_CEILINGS = RequestedLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class EffectiveLimits:
     """What holds for one execution: bytes, milliseconds, lines, calls, and calls in a second."""
@@ -97,10 +100,15 @@ class LimitPolicy:
         """The stack of who asks for none, which is what waiting environments are made with."""
         return min(self.default_stack_kb, self.max_stack_kb) * KILOBYTE
 
-    def effective(self, *asked: RequestedLimits) -> EffectiveLimits:
-        """The limits for one execution: of all that is asked and the ceiling, the lowest of each kind."""
+    def effective(self, *asked: RequestedLimits, ceilings: RequestedLimits = NO_CEILINGS) -> EffectiveLimits:
+        """The limits for one execution: of all that is asked and of the ceilings, the lowest of each kind.
+
+        ``ceilings`` are the tenant's, beside those of the platform. A default is not raised to them.
+        """
 
         def lowest(name: str, ceiling: int, default: int | None = None, unit: int = 1) -> int:
+            lower = getattr(ceilings, name)
+            ceiling = ceiling if lower is None else min(ceiling, unit * lower)
             given: list[int] = [unit * value for one in asked if (value := getattr(one, name)) is not None]
             return min([*(given or [ceiling if default is None else unit * default]), ceiling])
 
@@ -119,3 +127,23 @@ class LimitPolicy:
             stack_bytes=lowest("stack_kb", self.max_stack_kb * KILOBYTE, self.default_stack_kb, KILOBYTE),
             startup_ms=min(lowest("startup_ms", self.max_startup_ms, self.default_startup_ms), timeout_ms),
         )
+
+
+_MET: dict[str, tuple[str, int]] = {
+    "out_of_memory": ("memory_mb", MEGABYTE),
+    "timed_out": ("timeout_ms", 1),
+    "cpu_exceeded": ("cpu_ms", 1),
+    "startup_exceeded": ("startup_ms", 1),
+    "stack_exceeded": ("stack_kb", KILOBYTE),
+    "output_too_large": ("output_kb", KILOBYTE),
+    "service_calls_exceeded": ("service_calls", 1),
+    "service_bytes_exceeded": ("service_kb", KILOBYTE),
+}
+"""The limit that each code of an execution's error tells of, with the unit that the error counts in."""
+
+
+def is_ceiling(ceilings: RequestedLimits, code: str, limit: int | None) -> bool:
+    """Whether the limit that was met is one of these ceilings."""
+    name, unit = _MET.get(code, ("", 1))
+    ceiling = getattr(ceilings, name) if name else None
+    return ceiling is not None and limit == unit * ceiling

@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from plugyard.application.tenants import Changes
 from plugyard.domain.identity import Role
 from plugyard.domain.limits import RequestedLimits
 from plugyard.domain.permissions import Permission, Service
+from plugyard.domain.tenants import Quota
 from plugyard.http.queries import PLAIN_TEXT
 
 Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=PLAIN_TEXT)]
@@ -128,10 +130,61 @@ class CreateTenant(Command, frozen=True):
     name: Text
 
 
-class ChangeTenant(Command, frozen=True):
-    """The modules that no plugin of the tenant may import, beside those that nobody may."""
+class Ceilings(CallLimits, frozen=True):
+    """Limits that no execution of the tenant goes beyond, in the words and units of manifests."""
 
-    modules_denied: Annotated[list[ModuleName], Meta(max_length=500)]
+
+QuotaSize = Annotated[int, Meta(ge=0, le=2**53 - 1)] | Literal["default"] | None | UnsetType
+
+
+class QuotaSizes(Command, frozen=True):
+    """Quotas of the tenant: a number, null for no quota, or `default` for the platform's. Storage is in bytes."""
+
+    plugins: QuotaSize = UNSET
+    storage_bytes: QuotaSize = UNSET
+    executions_per_minute: QuotaSize = UNSET
+    executions_per_day: QuotaSize = UNSET
+    concurrent_executions: QuotaSize = UNSET
+
+    def named(self) -> dict[Quota, int | str | None]:
+        """Those that are to change."""
+        return {Quota(name): value for name, value in msgspec.to_builtins(self).items()}
+
+
+Services = Annotated[list[Service], Meta(max_length=20)]
+
+
+class ChangeTenant(Command, frozen=True):
+    """What to change of a tenant; what is left out stays as it is.
+
+    `modulesDenied` are those that no plugin of it may import. `ceilings` replace the ones before. `grantable` are the
+    services that a plugin of it may have at all, `autoGrantable` those that its policy may grant without consent.
+    """
+
+    modules_denied: Annotated[list[ModuleName], Meta(max_length=500)] | UnsetType = UNSET
+    ceilings: Ceilings | UnsetType = UNSET
+    grantable: Services | UnsetType = UNSET
+    auto_grantable: Services | UnsetType = UNSET
+    quotas: QuotaSizes | UnsetType = UNSET
+
+    def changes(self) -> Changes:
+        """The use case's value."""
+        quotas = {} if self.quotas is UNSET else self.quotas.named()
+        return Changes(
+            None if self.modules_denied is UNSET else self.modules_denied,
+            None if self.ceilings is UNSET else self.ceilings.requested(),
+            None if self.grantable is UNSET else frozenset(self.grantable),
+            None if self.auto_grantable is UNSET else frozenset(self.auto_grantable),
+            {quota: size for quota, size in quotas.items() if not isinstance(size, str)},
+            frozenset(quota for quota, size in quotas.items() if isinstance(size, str)),
+        )
+
+
+class SuspendTenant(Command, frozen=True):
+    """Why, which the tenant is told; and whether what runs now is cancelled or may finish."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=PLAIN_TEXT)]
+    running: Literal["cancel", "finish"] = "cancel"
 
 
 class SetPolicy(Command, frozen=True):

@@ -10,6 +10,20 @@ TENANT_ID = "019a8f30-0a1b-7c2d-8e3f-4a5b6c7d8e9f"
 DIGEST = "sha256:8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4"
 MOMENT = "2026-01-31T09:30:00Z"
 
+LIMITS: dict[str, Any] = {
+    "memory": None,
+    "timeout": None,
+    "cpu": None,
+    "output": None,
+    "logLines": None,
+    "logSize": None,
+    "serviceCalls": None,
+    "serviceRate": None,
+    "serviceSize": None,
+    "inFlight": None,
+    "stack": None,
+    "startup": None,
+}
 HEALTH = {"status": "healthy", "score": 100, "checkedAt": MOMENT}
 PERMISSION = {
     "service": "network",
@@ -196,6 +210,32 @@ TENANT: dict[str, Any] = {
     "createdAt": MOMENT,
     "policy": {"autoGrant": ["cache"]},
     "modulesDenied": ["pickle"],
+    "bounds": {
+        "ceilings": {**LIMITS, "memory": 256},
+        "grantable": ["cache", "database", "events", "filesystem", "network"],
+        "autoGrantable": ["cache", "events"],
+        "quotas": {
+            "plugins": 1000,
+            "storageBytes": 21474836480,
+            "executionsPerMinute": None,
+            "executionsPerDay": 100000,
+            "concurrentExecutions": 50,
+        },
+    },
+    "state": "active",
+    "suspendedBecause": None,
+    "suspendedAt": None,
+}
+SUSPENDED_TENANT = {**TENANT, "state": "suspended", "suspendedBecause": "The bill is open.", "suspendedAt": MOMENT}
+OWN_TENANT = {
+    **TENANT,
+    "quotas": {
+        "plugins": {"limit": 1000, "used": 12},
+        "storageBytes": {"limit": 21474836480, "used": 5242880},
+        "executionsPerMinute": {"limit": None, "used": 210},
+        "executionsPerDay": {"limit": 100000, "used": 40210},
+        "concurrentExecutions": {"limit": 50, "used": 3},
+    },
 }
 NEW_TENANT = {"tenant": TENANT, "key": {**NEW_KEY, "name": "first admin key", "role": "admin"}}
 ME = {"actor": f"key:{KEY_ID}", "role": "admin", "tenantId": TENANT_ID}

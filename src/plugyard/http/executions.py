@@ -82,6 +82,7 @@ IDEMPOTENCY_KEY = Parameter(
         "idempotency_in_progress",
         "idempotency_mismatch",
         "overloaded",
+        "quota_exceeded",
         "sandbox_unavailable",
     ],
 )

@@ -83,7 +83,15 @@ async def get_listing(exchange: Exchange) -> ASGIApp:
     action=Action.INSTALL,
     body=Body(commands.InstallListing, required=False, examples={"as it asks": {}, "and activate": {"activate": True}}),
     replies=[Reply(201, "The plugin in your tenant.", views.PluginDetail, examples.DETAIL)],
-    problems=["not_found", "conflict", "name_taken", "dependency_conflict", "configuration_incomplete"],
+    problems=[
+        "not_found",
+        "conflict",
+        "name_taken",
+        "dependency_conflict",
+        "configuration_incomplete",
+        "quota_exceeded",
+        "not_grantable",
+    ],
 )
 async def install_listing(exchange: Exchange) -> ASGIApp:
     """Install a listing into your tenant.

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from plugyard.application import observe
 from plugyard.application.ports import LogFilter, StoredLogLine
+from plugyard.application.tenants import require_active
 from plugyard.domain.errors import Overloaded, PlugyardError
 from plugyard.http import examples, present, views
 from plugyard.http.answers import EventStream, encode, json_answer
@@ -146,10 +147,11 @@ class Following:
             pass
 
     async def _still_allowed(self) -> bool:
-        """A key that was revoked since ends its streams too."""
+        """A key that was revoked since, or whose tenant was suspended, ends its streams too."""
         exchange = self._exchange
         try:
-            await caller_of(exchange.platform, exchange.headers, exchange.caller.request_id)
+            caller = await caller_of(exchange.platform, exchange.headers, exchange.caller.request_id)
+            await require_active(exchange.platform, caller)
         except PlugyardError:
             return False
         return True

@@ -36,6 +36,7 @@ _TAGS = {
 _EVERYWHERE = (
     "unauthenticated",
     "forbidden",
+    "tenant_suspended",
     "invalid_input",
     "tenant_required",
     "internal_error",
@@ -226,7 +227,7 @@ def _problem_schema() -> dict[str, Any]:
     return {
         "title": "Problem",
         "description": "A problem document (RFC 9457). Some codes add members: `state` and `allowed`, `available`, "
-        "`explanation`, `permissions`, `findings`.",
+        "`explanation`, `permissions`, `findings`, `reason`, `quota` with `limit` and `used`.",
         "type": "object",
         "required": ["type", "title", "status", "detail", "instance", "code", "errors", "requestId"],
         "properties": {

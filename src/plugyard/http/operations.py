@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plugyard.application.platform import require
+from plugyard.application.tenants import require_active
 from plugyard.domain.identity import Action
 from plugyard.http.answers import EXTENSION, JSON, Answer
 from plugyard.http.auth import caller_of
@@ -166,6 +167,7 @@ class Endpoint:
         # Who may not do it learns nothing of whether the rest of the request is right.
         caller = await caller_of(self._service.platform, headers, state["request_id"])
         state["caller"] = caller
+        await require_active(self._service.platform, caller)
         structlog.contextvars.bind_contextvars(tenantId=caller.tenant_id)
         if one.action is not None:
             require(caller, one.action)

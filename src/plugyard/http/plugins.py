@@ -121,7 +121,7 @@ async def get_report(exchange: Exchange) -> ASGIApp:
         },
     ),
     replies=_CHANGED,
-    problems=["not_found", "wrong_state", "dependency_conflict"],
+    problems=["not_found", "wrong_state", "dependency_conflict", "not_grantable"],
 )
 async def install_plugin(exchange: Exchange) -> ASGIApp:
     """Consent to what a plugin asks for.
@@ -181,6 +181,8 @@ async def deactivate_plugin(exchange: Exchange) -> ASGIApp:
         "consent_required",
         "dependency_conflict",
         "configuration_incomplete",
+        "quota_exceeded",
+        "not_grantable",
     ],
 )
 async def upgrade_plugin(exchange: Exchange) -> ASGIApp:
@@ -208,6 +210,8 @@ async def upgrade_plugin(exchange: Exchange) -> ASGIApp:
         "consent_required",
         "dependency_conflict",
         "configuration_incomplete",
+        "quota_exceeded",
+        "not_grantable",
     ],
 )
 async def rollback_plugin(exchange: Exchange) -> ASGIApp:

@@ -1,11 +1,12 @@
 """Turns the domain's values into the views that answers are made of; the handlers of each resource call it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from plugyard.application.ports import AuditEntry, Metrics, Page, ResolvedDependency, StoredLogLine
+from plugyard.application.tenants import Used
 from plugyard.domain.configuration import masked, with_defaults
 from plugyard.domain.execution import Execution, ExecutionFailure, ExecutionStatus, Usage
 from plugyard.domain.health import Health
@@ -16,8 +17,10 @@ from plugyard.domain.marketplace import Category, Listing, Rating
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import PluginVersion, PluginView, allowed
 from plugyard.domain.report import Finding, Report
+from plugyard.domain.tenants import QUOTA_FIELDS, Quota, Quotas
 from plugyard.http.views import (
     AuditView,
+    BoundsView,
     CategoryView,
     DependencyView,
     EndpointView,
@@ -32,16 +35,20 @@ from plugyard.http.views import (
     LogView,
     MetricsView,
     NewKeyView,
+    OwnTenantView,
     PageView,
     PermissionView,
     PluginDetail,
     PluginSummary,
     PluginWithDependencies,
     PolicyView,
+    QuotasView,
     RatingView,
     ReportView,
     TenantView,
+    UsageOfQuotasView,
     UsageView,
+    UsedView,
     VersionView,
     WallView,
 )
@@ -326,17 +333,36 @@ def new_key(one: ApiKey, secret: str) -> NewKeyView:
     return NewKeyView(**_key(one), secret=secret)
 
 
-def tenant(one: Tenant) -> TenantView:
-    """A tenant."""
-    policy = PolicyView(auto_grant=sorted(one.policy.auto_grant))
-    return TenantView(
-        id=one.id,
-        slug=one.slug,
-        name=one.name,
-        created_at=one.created_at,
-        policy=policy,
-        modules_denied=one.modules_denied,
-    )
+def tenant(one: Tenant, defaults: Quotas) -> TenantView:
+    """A tenant; ``defaults`` are the quotas that hold where an operator decided nothing."""
+    return TenantView(**_tenant(one, defaults))
+
+
+def own_tenant(one: Tenant, defaults: Quotas, used: Mapping[Quota, Used]) -> OwnTenantView:
+    """A tenant with what it uses."""
+    quotas = {QUOTA_FIELDS[quota]: UsedView(limit=each.limit, used=each.used) for quota, each in used.items()}
+    return OwnTenantView(**_tenant(one, defaults), quotas=UsageOfQuotasView(**quotas))
+
+
+def _tenant(one: Tenant, defaults: Quotas) -> dict[str, Any]:
+    quotas = defaults.with_overrides(one.bounds.quotas)
+    return {
+        "id": one.id,
+        "slug": one.slug,
+        "name": one.name,
+        "created_at": one.created_at,
+        "policy": PolicyView(auto_grant=sorted(one.policy.auto_grant)),
+        "modules_denied": one.modules_denied,
+        "bounds": BoundsView(
+            ceilings=limits(one.bounds.ceilings),
+            grantable=sorted(one.bounds.grantable),
+            auto_grantable=sorted(one.bounds.auto_grantable),
+            quotas=QuotasView(**{field: getattr(quotas, field) for field in QUOTA_FIELDS.values()}),
+        ),
+        "state": one.state,
+        "suspended_because": one.suspended_because,
+        "suspended_at": one.suspended_at,
+    }
 
 
 def audit_entry(one: AuditEntry) -> AuditView:

@@ -22,6 +22,8 @@ from plugyard.domain.errors import (
     InvalidInput,
     PackageRefused,
     PlugyardError,
+    QuotaExceeded,
+    TenantSuspended,
     Unavailable,
     WrongState,
 )
@@ -36,6 +38,8 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "malformed_multipart": (400, "The form cannot be read"),
     "unauthenticated": (401, "A valid API key is needed"),
     "forbidden": (403, "The role does not allow this"),
+    "not_grantable": (403, "The operator does not let this be granted"),
+    "tenant_suspended": (403, "The tenant is suspended"),
     "not_found": (404, "There is no such thing"),
     "route_not_found": (404, "There is nothing at this address"),
     "function_not_found": (404, "The plugin has no such function"),
@@ -57,6 +61,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "idempotency_mismatch": (422, "The idempotency key belongs to another request"),
     "package_refused": (422, "The package was refused"),
     "overloaded": (429, "Too much at a time"),
+    "quota_exceeded": (429, "A quota is used up"),
     "internal_error": (500, "Something went wrong inside"),
     "not_offered": (501, "Not offered yet"),
     "unavailable": (503, "A part is away"),
@@ -175,6 +180,10 @@ def _extensions(error: PlugyardError) -> dict[str, Any]:
             return {"explanation": list(error.explanation)}
         case ConsentRequired():
             return {"permissions": [one.to_document() for one in error.permissions]}
+        case QuotaExceeded():
+            return {"quota": error.quota, "limit": error.limit, "used": error.used}
+        case TenantSuspended():
+            return {"reason": error.reason}
         case PackageRefused():
             return {"findings": [_finding(one) for one in error.report.findings]}
     return {}
@@ -196,6 +205,10 @@ def _finding(one: Any) -> Mapping[str, Any]:
 def _headers(error: PlugyardError) -> tuple[tuple[str, str], ...]:
     if error.code == "unauthenticated":
         return (("www-authenticate", 'Bearer realm="plugyard"'),)
+    if isinstance(error, QuotaExceeded):
+        # What frees when somebody makes room has no time.
+        frees = error.retry_after_s
+        return () if frees is None else (("retry-after", str(max(1, math.ceil(frees)))),)
     if isinstance(error, Unavailable):
         return (("retry-after", str(max(1, math.ceil(error.retry_after_s)))),)
     if isinstance(error, IdempotencyConflict):

@@ -1,9 +1,11 @@
 """Tenants over HTTP: made by operators; each tenant's own policy and audit trail."""
 
+from functools import partial
+
 from starlette.types import ASGIApp
 
 from plugyard.application import history, tenants
-from plugyard.domain.identity import Action
+from plugyard.domain.identity import Action, Tenant
 from plugyard.http import commands, examples, present, views
 from plugyard.http.answers import json_answer
 from plugyard.http.exchange import Exchange
@@ -11,6 +13,7 @@ from plugyard.http.operations import Body, Reply, operation
 from plugyard.http.queries import PAGE, page_of
 
 _TAG = "Keys and tenants"
+_ONE = "/api/v1/tenants/{tenantId}"
 
 
 @operation(
@@ -24,7 +27,7 @@ _TAG = "Keys and tenants"
 async def list_tenants(exchange: Exchange) -> ASGIApp:
     """List every tenant."""
     found = await tenants.tenants(exchange.platform, exchange.caller, page_of(exchange.query))
-    return json_answer(present.page(found, present.tenant))
+    return json_answer(present.page(found, partial(present.tenant, defaults=exchange.platform.policies.quotas)))
 
 
 @operation(
@@ -40,41 +43,109 @@ async def create_tenant(exchange: Exchange) -> ASGIApp:
     """Make a tenant and its first admin key."""
     asked = await exchange.body(commands.CreateTenant)
     tenant, key, secret = await tenants.create_tenant(exchange.platform, exchange.caller, asked.slug, asked.name)
-    view = views.NewTenantView(tenant=present.tenant(tenant), key=present.new_key(key, secret))
+    view = views.NewTenantView(tenant=_view(exchange, tenant), key=present.new_key(key, secret))
     return json_answer(view, status=201)
 
 
 @operation(
     "PATCH",
-    "/api/v1/tenants/{tenantId}",
+    _ONE,
     tag=_TAG,
     action=Action.MANAGE_TENANTS,
-    body=Body(commands.ChangeTenant, examples={"two modules": {"modulesDenied": ["pickle", "node:crypto"]}}),
+    body=Body(
+        commands.ChangeTenant,
+        examples={
+            "two modules": {"modulesDenied": ["pickle", "node:crypto"]},
+            "quotas": {"quotas": {"plugins": 50, "executionsPerDay": 100000, "concurrentExecutions": "default"}},
+            "smaller executions": {"ceilings": {"memory": 256, "timeout": 5000}, "grantable": ["cache", "events"]},
+        },
+    ),
     replies=[Reply(200, "The tenant as it is now.", views.TenantView, examples.TENANT)],
     problems=["not_found"],
 )
 async def change_tenant(exchange: Exchange) -> ASGIApp:
-    """Decide which modules no plugin of a tenant may import.
+    """Decide for a tenant what its admins cannot: modules, ceilings, services, quotas.
 
-    It holds for uploads and for executions from now on, for plugins from the marketplace as well; it replaces what was
-    denied before.
+    It holds for uploads and for executions from now on, for plugins that are installed and for those of the marketplace
+    as well. What is left out stays; `modulesDenied`, `ceilings`, `grantable` and `autoGrantable` replace what was there
+    before, and `quotas` change those that they name.
     """
     asked = await exchange.body(commands.ChangeTenant)
     tenant_id = exchange.id("tenantId")
-    changed = await tenants.deny_modules(exchange.platform, exchange.caller, tenant_id, asked.modules_denied)
-    return json_answer(present.tenant(changed))
+    changed = await tenants.change_tenant(exchange.platform, exchange.caller, tenant_id, asked.changes())
+    return json_answer(_view(exchange, changed))
+
+
+@operation(
+    "GET",
+    _ONE,
+    tag=_TAG,
+    action=Action.MANAGE_TENANTS,
+    replies=[Reply(200, "The tenant.", views.TenantView, examples.TENANT)],
+    problems=["not_found"],
+)
+async def get_tenant(exchange: Exchange) -> ASGIApp:
+    """Show one tenant, and how it stands.
+
+    One that is being deleted shows as `deleting`; when nothing of it is left, it is not found.
+    """
+    found = await tenants.tenant(exchange.platform, exchange.caller, exchange.id("tenantId"))
+    return json_answer(_view(exchange, found))
+
+
+@operation(
+    "POST",
+    _ONE + "/suspend",
+    tag=_TAG,
+    action=Action.MANAGE_TENANTS,
+    body=Body(commands.SuspendTenant, examples={"for a reason": {"reason": "The bill is open.", "running": "finish"}}),
+    replies=[Reply(200, "The tenant as it is now.", views.TenantView, examples.SUSPENDED_TENANT)],
+    problems=["not_found", "conflict"],
+)
+async def suspend_tenant(exchange: Exchange) -> ASGIApp:
+    """Stop a tenant, with a reason that it is told.
+
+    Its keys are answered 403 `tenant_suspended` at once, nothing of it executes, and its listings are hidden from the
+    others, whose installed copies go on. What runs at this moment is cancelled, unless `running` lets it finish.
+    """
+    asked = await exchange.body(commands.SuspendTenant)
+    suspended = await tenants.suspend(
+        exchange.platform,
+        exchange.caller,
+        exchange.id("tenantId"),
+        asked.reason,
+        let_finish=asked.running == "finish",
+    )
+    return json_answer(_view(exchange, suspended))
+
+
+@operation(
+    "POST",
+    _ONE + "/resume",
+    tag=_TAG,
+    action=Action.MANAGE_TENANTS,
+    replies=[Reply(200, "The tenant as it is now.", views.TenantView, examples.TENANT)],
+    problems=["not_found", "conflict"],
+)
+async def resume_tenant(exchange: Exchange) -> ASGIApp:
+    """Let a suspended tenant go on as it was."""
+    resumed = await tenants.resume(exchange.platform, exchange.caller, exchange.id("tenantId"))
+    return json_answer(_view(exchange, resumed))
 
 
 @operation(
     "GET",
     "/api/v1/tenant",
     tag=_TAG,
-    replies=[Reply(200, "The tenant.", views.TenantView, examples.TENANT)],
+    replies=[Reply(200, "The tenant.", views.OwnTenantView, examples.OWN_TENANT)],
     problems=["not_found"],
 )
 async def own_tenant(exchange: Exchange) -> ASGIApp:
-    """Show the tenant that the key acts in."""
-    return json_answer(present.tenant(await tenants.own_tenant(exchange.platform, exchange.caller)))
+    """Show the tenant that the key acts in, with its quotas and what is used of them."""
+    platform = exchange.platform
+    found = await tenants.own_tenant(platform, exchange.caller)
+    used = await tenants.usage(platform, exchange.caller)
+    return json_answer(present.own_tenant(found, platform.policies.quotas, used))
 
 
 @operation(
@@ -87,9 +158,13 @@ async def own_tenant(exchange: Exchange) -> ASGIApp:
     problems=["not_found"],
 )
 async def set_policy(exchange: Exchange) -> ASGIApp:
-    """Decide which services every plugin of the tenant gets without an admin's consent."""
+    """Decide which services every plugin of the tenant gets without an admin's consent.
+
+    Those that the operator does not let be granted so are refused by name.
+    """
     asked = await exchange.body(commands.SetPolicy)
-    return json_answer(present.tenant(await tenants.set_policy(exchange.platform, exchange.caller, asked.auto_grant)))
+    changed = await tenants.set_policy(exchange.platform, exchange.caller, asked.auto_grant)
+    return json_answer(_view(exchange, changed))
 
 
 @operation(
@@ -106,4 +181,18 @@ async def list_audit(exchange: Exchange) -> ASGIApp:
     return json_answer(present.page(found, present.audit_entry))
 
 
-OPERATIONS = (list_tenants, create_tenant, change_tenant, own_tenant, set_policy, list_audit)
+def _view(exchange: Exchange, tenant: Tenant) -> views.TenantView:
+    return present.tenant(tenant, exchange.platform.policies.quotas)
+
+
+OPERATIONS = (
+    list_tenants,
+    create_tenant,
+    get_tenant,
+    change_tenant,
+    suspend_tenant,
+    resume_tenant,
+    own_tenant,
+    set_policy,
+    list_audit,
+)

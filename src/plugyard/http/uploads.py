@@ -79,6 +79,7 @@ FORM: dict[str, Any] = {
         "version_exists",
         "name_taken",
         "storage_full",
+        "quota_exceeded",
         "gate_unavailable",
         "sandbox_unavailable",
     ],

@@ -13,6 +13,7 @@ from plugyard.domain.manifest import Effect, Isolation, Runtime
 from plugyard.domain.permissions import Service
 from plugyard.domain.plugin import PluginState
 from plugyard.domain.report import Consequence, Severity
+from plugyard.domain.tenants import TenantState
 
 T = TypeVar("T")
 
@@ -352,6 +353,25 @@ class PolicyView(View, frozen=True):
     auto_grant: list[Service]
 
 
+class QuotasView(View, frozen=True):
+    """How much a tenant may have; null is no quota."""
+
+    plugins: int | None
+    storage_bytes: int | None
+    executions_per_minute: int | None
+    executions_per_day: int | None
+    concurrent_executions: int | None
+
+
+class BoundsView(View, frozen=True):
+    """What an operator decides for a tenant: ceilings of its executions, services, quotas."""
+
+    ceilings: LimitsView
+    grantable: list[Service]
+    auto_grantable: list[Service]
+    quotas: QuotasView
+
+
 class TenantView(View, frozen=True):
     """A customer of the platform."""
 
@@ -361,6 +381,33 @@ class TenantView(View, frozen=True):
     created_at: datetime
     policy: PolicyView
     modules_denied: Sequence[str]
+    bounds: BoundsView
+    state: TenantState
+    suspended_because: str | None
+    suspended_at: datetime | None
+
+
+class UsedView(View, frozen=True):
+    """How much of a quota is used; `limit` is null where there is no quota."""
+
+    limit: int | None
+    used: int
+
+
+class UsageOfQuotasView(View, frozen=True):
+    """Every quota with what is used of it at this moment; minutes and days are those of UTC."""
+
+    plugins: UsedView
+    storage_bytes: UsedView
+    executions_per_minute: UsedView
+    executions_per_day: UsedView
+    concurrent_executions: UsedView
+
+
+class OwnTenantView(TenantView, frozen=True):
+    """A tenant, and what it uses."""
+
+    quotas: UsageOfQuotasView
 
 
 class NewTenantView(View, frozen=True):

@@ -63,6 +63,11 @@ USE_CASES: list[tuple[Action, Any, tuple[Any, ...], dict[str, Any]]] = [
     (Action.MANAGE_KEYS, tenants.set_policy, ([],), {}),
     (Action.MANAGE_TENANTS, tenants.create_tenant, ("acme", "Acme"), {}),
     (Action.MANAGE_TENANTS, tenants.tenants, (PAGE,), {}),
+    (Action.MANAGE_TENANTS, tenants.tenant, (ID,), {}),
+    (Action.MANAGE_TENANTS, tenants.change_tenant, (ID, tenants.Changes()), {}),
+    (Action.MANAGE_TENANTS, tenants.suspend, (ID, "reason"), {}),
+    (Action.MANAGE_TENANTS, tenants.resume, (ID,), {}),
+    (Action.READ, tenants.usage, (), {}),
 ]
 CASES = pytest.mark.parametrize(
     ("action", "use_case", "given", "named"),

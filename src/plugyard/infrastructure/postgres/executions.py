@@ -91,6 +91,11 @@ class ExecutionRows(Session):
         rows = await self._all(_SQL["outcomes since"], {"plugin_id": plugin_id, "since": since})
         return {ExecutionStatus(row["status"]): row["n"] for row in rows}
 
+    async def count_executions(self, since: datetime, before: datetime) -> int:
+        """How many executions of all of the tenant's plugins started from `since` on and before `before`."""
+        row = await self._one(_SQL["count executions"], {"since": since, "before": before})
+        return row["n"] if row else 0
+
 
 def _execution(row: dict[str, Any]) -> Execution:
     usage = error = None

@@ -63,7 +63,9 @@ _LOGS = _table("plugin_logs", f"{_LOG_COLUMNS} tenant_id plugin_id")
 _LISTINGS = _table("marketplace_listings", f"{_LISTING_COLUMNS} category words")
 _RATINGS = _table("plugin_ratings", "tenant_id listing_id stars review created_at updated_at")
 _KEYS = _table("api_keys", "id tenant_id name role created_at expires_at revoked_at last_used_at")
-_TENANTS = _table("tenants", "id slug name policy created_at modules_denied")
+_TENANTS = _table(
+    "tenants", "id slug name policy created_at modules_denied bounds state suspended_because suspended_at"
+)
 _AUDIT = _table("audit_log", "id tenant_id at actor action target detail request_id")
 
 
@@ -251,4 +253,5 @@ def audit(page: PageRequest) -> Query:
 def tenants(page: PageRequest) -> Query:
     """Every tenant, the newest first; the operator's transaction alone sees more than one."""
     table = _TENANTS.c
-    return _query(list(table), [], _Order("tenants", table.created_at, table.id, datetime), page)
+    where = [table.state != "deleted"]
+    return _query(list(table), where, _Order("tenants", table.created_at, table.id, datetime), page)

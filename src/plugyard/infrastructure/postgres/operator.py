@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from plugyard.application.ports import Page, PageRequest
 from plugyard.domain.errors import NameTaken, NotFound
 from plugyard.domain.identity import Tenant, TenantPolicy
+from plugyard.domain.tenants import TenantBounds, TenantState
 from plugyard.infrastructure.postgres.rows import uuid_or_none
 from plugyard.infrastructure.postgres.statements import statements
 from plugyard.infrastructure.postgres.trail import TenantRows, tenant_of
@@ -62,6 +63,25 @@ class PostgresOperatorTransaction(TenantRows):
         row = {"id": tenant_id, "names": list(names), "at": at}
         if uuid_or_none(tenant_id) is None or await self._run(_SQL["deny modules"], row) == 0:
             raise NotFound("There is no tenant of this id.")
+
+    async def save_bounds(self, tenant_id: str, bounds: TenantBounds, at: datetime) -> None:
+        """Writes what an operator decided for a tenant; raises `NotFound` when there is no such tenant."""
+        row = {"id": tenant_id, "bounds": Jsonb(bounds.to_document()), "at": at}
+        if uuid_or_none(tenant_id) is None or await self._run(_SQL["save bounds"], row) == 0:
+            raise NotFound("There is no tenant of this id.")
+
+    async def save_state(self, tenant_id: str, state: TenantState, reason: str | None, at: datetime) -> None:
+        """Writes how a tenant stands; raises `NotFound` when there is no such tenant."""
+        row = {"id": tenant_id, "state": state.value, "reason": reason, "at": at}
+        if uuid_or_none(tenant_id) is None or await self._run(_SQL["save state"], row) == 0:
+            raise NotFound("There is no tenant of this id.")
+
+    async def tenant_locked(self, tenant_id: str) -> Tenant | None:
+        """The tenant, which nobody else changes until this transaction ends."""
+        if uuid_or_none(tenant_id) is None:
+            return None
+        row = await self._one(_SQL["tenant by id, locked"], {"id": tenant_id})
+        return tenant_of(row) if row else None
 
     async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]:
         """Tenant and plugin of active plugins that ran since then, those first whose last check is the longest ago."""

@@ -7,10 +7,11 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from plugyard.application.ports import AuditEntry, Page, PageRequest, StoredReply
+from plugyard.application.ports import AuditEntry, Holdings, Page, PageRequest, StoredReply
 from plugyard.domain.errors import NotFound
 from plugyard.domain.events import Event
 from plugyard.domain.identity import ApiKey, Role, Tenant, TenantPolicy
+from plugyard.domain.tenants import TenantBounds, TenantState
 from plugyard.infrastructure.postgres.rows import Session, uuid_or_none
 from plugyard.infrastructure.postgres.statements import statements
 
@@ -26,6 +27,14 @@ class TenantRows(Session):
             return None
         row = await self._one(_SQL["tenant by id"], {"id": tenant_id})
         return tenant_of(row) if row else None
+
+    async def holdings(self, *, beside: str = "", lock: bool = False) -> Holdings:
+        """What the tenant holds of what its quotas count; with `lock`, nobody adds to it until the transaction ends."""
+        if lock:
+            # References to the row go on meanwhile: they take a weaker lock.
+            await self._one(_SQL["lock the tenant's holdings"], {})
+        row = await self._one(_SQL["holdings"], {"beside": beside})
+        return Holdings(**row) if row else Holdings(0, 0)
 
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None:
         """Adds a key; only the hash of its secret is stored."""
@@ -155,6 +164,10 @@ def tenant_of(row: dict[str, Any]) -> Tenant:
         created_at=row["created_at"],
         policy=TenantPolicy.from_document(row["policy"]),
         modules_denied=tuple(row["modules_denied"]),
+        bounds=TenantBounds.from_document(row["bounds"]),
+        state=TenantState(row["state"]),
+        suspended_because=row["suspended_because"],
+        suspended_at=row["suspended_at"],
     )
 
 

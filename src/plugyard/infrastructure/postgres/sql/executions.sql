@@ -32,6 +32,10 @@ select
   max(peak_memory_bytes) as peak_memory
 from window_rows;
 
+-- # count executions
+select count(*) as n from plugyard.plugin_executions
+where tenant_id = plugyard.current_tenant() and started_at >= %(since)s and started_at < %(before)s;
+
 -- # outcomes since
 select status, count(*) as n from plugyard.plugin_executions
 where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s and started_at >= %(since)s

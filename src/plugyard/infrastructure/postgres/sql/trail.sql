@@ -5,16 +5,44 @@ insert into plugyard.tenants (id, slug, name, policy, created_at, updated_at)
 values (%(id)s, %(slug)s, %(name)s, %(policy)s, %(created_at)s, %(created_at)s);
 
 -- # tenant by id
-select id, slug, name, policy, created_at, modules_denied from plugyard.tenants where id = %(id)s;
+select id, slug, name, policy, created_at, modules_denied, bounds, state, suspended_because, suspended_at
+from plugyard.tenants where id = %(id)s and state <> 'deleted';
+
+-- # tenant by id, locked
+select id, slug, name, policy, created_at, modules_denied, bounds, state, suspended_because, suspended_at
+from plugyard.tenants where id = %(id)s and state <> 'deleted' for update;
 
 -- # tenant by slug
-select id, slug, name, policy, created_at, modules_denied from plugyard.tenants where slug = %(slug)s;
+select id, slug, name, policy, created_at, modules_denied, bounds, state, suspended_because, suspended_at
+from plugyard.tenants where slug = %(slug)s and state <> 'deleted';
 
 -- # save policy
 update plugyard.tenants set policy = %(policy)s, updated_at = %(at)s where id = %(id)s;
 
 -- # deny modules
 update plugyard.tenants set modules_denied = %(names)s, updated_at = %(at)s where id = %(id)s;
+
+-- # save bounds
+update plugyard.tenants set bounds = %(bounds)s, updated_at = %(at)s where id = %(id)s and state <> 'deleted';
+
+-- # save state
+update plugyard.tenants set
+  state = %(state)s, suspended_because = %(reason)s,
+  suspended_at = case when %(state)s = 'active' then null else coalesce(suspended_at, %(at)s) end, updated_at = %(at)s
+where id = %(id)s and state <> 'deleted';
+
+-- # lock the tenant's holdings
+select 1 from plugyard.tenants where id = plugyard.current_tenant() for no key update;
+
+-- # holdings
+select
+  (select count(*) from plugyard.plugins p where p.tenant_id = plugyard.current_tenant() and p.state <> 'uninstalled')
+    as plugins,
+  (select coalesce(sum(one.bytes), 0)::bigint from (
+    select max((v.report ->> 'packed_bytes')::bigint) as bytes
+    from plugyard.plugin_versions v join plugyard.plugins p on p.tenant_id = v.tenant_id and p.id = v.plugin_id
+    where v.tenant_id = plugyard.current_tenant() and p.state <> 'uninstalled' and v.digest <> %(beside)s
+    group by v.digest) as one) as stored_bytes;
 
 -- # add key
 insert into plugyard.api_keys (

@@ -1,0 +1,1 @@
+grant execute on function plugyard.erase_tenant(uuid, integer) to :service;
