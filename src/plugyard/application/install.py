@@ -11,7 +11,7 @@ from plugyard.application.ports import Transaction
 from plugyard.application.resolve import require_dependencies
 from plugyard.domain.errors import FieldError, InvalidInput, NotGrantable
 from plugyard.domain.identity import Action, Caller, TenantPolicy
-from plugyard.domain.permissions import Permission, Service, missing, narrowed, not_covered
+from plugyard.domain.permissions import Permission, Service, malformed_grants, missing, narrowed, not_covered
 from plugyard.domain.plugin import Plugin, PluginView, Transition
 
 
@@ -52,13 +52,15 @@ async def provide_database(platform: Platform, plugin: Plugin) -> None:
 
 
 def check_grants(asked: tuple[Permission, ...], grants: tuple[Permission, ...]) -> None:
-    """Raise ``InvalidInput`` when a service is granted twice or beyond what is asked."""
+    """Raise ``InvalidInput`` when a service is granted twice, beyond what is asked, or in words that allow nothing."""
     problems = not_covered(asked, grants)
     services = [grant.service for grant in grants]
     problems += [f"{one.value} is granted twice" for one in dict.fromkeys(services) if services.count(one) > 1]
+    problems += malformed_grants(asked, grants)
     if problems:
         raise InvalidInput(
-            "The grants go beyond what the plugin asks for.", [FieldError("/grants", problem) for problem in problems]
+            "The grants go beyond what the plugin asks for, or say what no grant can.",
+            [FieldError("/grants", problem) for problem in problems],
         )
 
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from plugyard.domain.covering import common, covered, malformed
+
+NARROWINGS = ("hosts", "methods", "paths", "topics")
+
 
 class Service(StrEnum):
     """The services that need a permission, by the word that a manifest uses."""
@@ -17,6 +21,10 @@ class Service(StrEnum):
     CACHE = "cache"
     EVENTS = "events"
     FILESYSTEM = "filesystem"
+
+
+# By what each service is narrowed; the others are granted whole or not at all.
+NARROWED_BY = {Service.NETWORK: ("hosts", "methods", "paths"), Service.EVENTS: ("topics",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +43,20 @@ class Permission:
         """Read what the manifest's schema has already accepted: a word, or an object with ``service``."""
         if isinstance(document, str):
             return cls(Service(document))
-        narrowing = {key: tuple(document.get(key, ())) for key in ("hosts", "methods", "paths", "topics")}
+        narrowing = {key: tuple(document.get(key, ())) for key in NARROWINGS}
         return cls(Service(document["service"]), reason=document.get("reason", ""), **narrowing)
 
     def to_document(self) -> dict[str, Any]:
         """The object form, without the fields that are empty."""
-        fields = {
-            key: list(getattr(self, key)) for key in ("hosts", "methods", "paths", "topics") if getattr(self, key)
-        }
+        fields = {key: list(getattr(self, key)) for key in NARROWINGS if getattr(self, key)}
         return {"service": self.service.value, **fields, **({"reason": self.reason} if self.reason else {})}
 
 
 def not_covered(asked: tuple[Permission, ...], granted: tuple[Permission, ...]) -> list[str]:
     """Why a proposed grant goes beyond what was asked; an empty list when it does not.
 
-    An admin may leave services out and narrow each, and names the hosts where the author asked for ``network`` alone.
+    An admin may leave services out and narrow each by meaning (``api.acme.com`` out of ``*.acme.com``), and names the
+    hosts where the author asked for ``network`` alone.
     """
     problems = []
     wanted = {permission.service: permission for permission in asked}
@@ -58,11 +65,26 @@ def not_covered(asked: tuple[Permission, ...], granted: tuple[Permission, ...]) 
         if request is None:
             problems.append(f"the plugin does not ask for {grant.service.value}")
             continue
-        for key in ("hosts", "methods", "paths", "topics"):
+        for key in NARROWINGS:
             asked_values = getattr(request, key)
-            beyond = sorted(set(getattr(grant, key)) - set(asked_values))
+            beyond = sorted(one for one in set(getattr(grant, key)) if not covered(key, one, asked_values))
             if asked_values and beyond:
                 problems.append(f"{grant.service.value}: {key} {', '.join(beyond)} are not among those asked for")
+    return problems
+
+
+def malformed_grants(asked: tuple[Permission, ...], granted: tuple[Permission, ...]) -> list[str]:
+    """What an admin wrote into a grant that could never allow anything, or narrows what its service does not have."""
+    problems = []
+    wanted = {permission.service: permission for permission in asked}
+    for grant in granted:
+        for key in NARROWINGS:
+            request = wanted.get(grant.service)
+            written = [one for one in getattr(grant, key) if request is None or one not in getattr(request, key)]
+            if written and key not in NARROWED_BY.get(grant.service, ()):
+                problems.append(f"{grant.service.value} is not narrowed by {key}")
+            else:
+                problems += [f"{grant.service.value}: {wrong}" for one in written if (wrong := malformed(key, one))]
     return problems
 
 
@@ -72,10 +94,7 @@ def narrowed(asked: tuple[Permission, ...], granted: tuple[Permission, ...]) -> 
     return tuple(
         replace(
             grant,
-            **{
-                key: getattr(grant, key) or getattr(wanted[grant.service], key)
-                for key in ("hosts", "methods", "paths", "topics")
-            },
+            **{key: getattr(grant, key) or getattr(wanted[grant.service], key) for key in NARROWINGS},
         )
         for grant in granted
         if grant.service in wanted
@@ -93,14 +112,14 @@ def carried(before: Permission, now: Permission, grant: Permission) -> Permissio
     ``before`` and ``now`` are what the two versions ask for. What the new one no longer asks for leaves the grant.
     """
     values: dict[str, Any] = {}
-    for key in ("hosts", "methods", "paths", "topics"):
+    for key in NARROWINGS:
         was, asked, held = getattr(before, key), getattr(now, key), getattr(grant, key)
         if key == "hosts":
             # Where the author named no host the admin did, and has agreed to those alone.
-            more = not set(asked) <= set(was or held)
+            more = not all(covered(key, one, was or held) for one in asked)
         else:
-            more = bool(was) and not (asked and set(asked) <= set(was))
-        values[key] = tuple(one for one in held if one in asked) if asked and held else asked or held
+            more = bool(was) and not (asked and all(covered(key, one, was) for one in asked))
+        values[key] = common(key, held, asked) if asked and held else asked or held
         # A grant of which nothing is left must not become an empty narrowing, which would allow everything.
         if more or (held and not values[key]):
             return None

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from plugyard.domain.covering import topic_allows
 from plugyard.domain.errors import PlugyardError
 from plugyard.sandbox.services.base import Denied, Scope, ServiceFault
 
@@ -47,7 +48,7 @@ class EventsService:
         topic = arguments.get("topic")
         if not isinstance(topic, str) or len(topic) > MAX_TOPIC or _TOPIC.fullmatch(topic) is None:
             raise ServiceFault("invalid_arguments", "topic must be words joined by dots, as in invoice.created")
-        if scope.grant.topics and not any(covers(pattern, topic) for pattern in scope.grant.topics):
+        if scope.grant.topics and not any(topic_allows(pattern, topic) for pattern in scope.grant.topics):
             raise Denied(f"this plugin was not granted to publish on the topic {topic}")
         payload = arguments.get("payload")
         size = len(msgspec.json.encode(payload))
@@ -67,8 +68,3 @@ class EventsService:
 
     async def close(self) -> None:
         """Nothing is held."""
-
-
-def covers(pattern: str, topic: str) -> bool:
-    """Whether a topic is the pattern's, whose last word may be a star for one or more words."""
-    return topic.startswith(pattern[:-1]) if pattern.endswith(".*") else topic == pattern

@@ -13,6 +13,8 @@ from urllib.parse import unquote_to_bytes
 
 import idna
 
+from plugyard.domain.covering import PATH_BYTES, settled
+
 MAX_URL_CHARACTERS = 8_192
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -22,11 +24,8 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 # What inet_aton(3) and the WHATWG read as a number, and so as an IPv4 address, when it stands last.
 _NUMERIC = re.compile(r"([0-9]+|0x[0-9a-f]*)\Z")
-_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\\ud800-\udfff]|[^\S ]")
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_PATH_BYTES = _UNRESERVED | frozenset(b"!$&'()*+,;=:@/%")
-_QUERY_BYTES = _PATH_BYTES | frozenset(b"?")
+_QUERY_BYTES = PATH_BYTES | frozenset(b"?")
 _STILL_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
@@ -95,7 +94,7 @@ def follow(base: Target, location: str) -> Target:
 def normal_path(path: str) -> str:
     """The path without dot segments, escapes of plain characters undone, all else escaped. Raises TargetError."""
     out: list[str] = []
-    segments = _encoded(path or "/", _PATH_BYTES, "path").split("/")[1:]
+    segments = _encoded(path or "/", PATH_BYTES, "path").split("/")[1:]
     for index, segment in enumerate(segments):
         if segment not in (".", ".."):
             out.append(segment)
@@ -169,12 +168,7 @@ def _host(text: str) -> str:
 
 def _encoded(text: str, allowed: frozenset[int], where: str) -> str:
     """Text with every byte outside of `allowed` escaped, and no escape of a byte that needs none."""
-
-    def judged(match: re.Match[str]) -> str:
-        if match[1] is None:
-            raise TargetError(f"the URL's {where} holds a % that begins no escape; write %25")
-        value = int(match[1], 16)
-        return chr(value) if value in _UNRESERVED else f"%{value:02X}"
-
-    settled = _ESCAPE.sub(judged, text)
-    return "".join(chr(byte) if byte in allowed else f"%{byte:02X}" for byte in settled.encode())
+    form = settled(text, allowed)
+    if form is None:
+        raise TargetError(f"the URL's {where} holds a % that begins no escape; write %25")
+    return form
