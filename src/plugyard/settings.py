@@ -129,6 +129,8 @@ class Settings:
     """DANGER: run plugins without the process jail, on systems that have no seccomp. For development alone."""
     gate_rules: tuple[str, ...] = ()
     """Rules of the gate set otherwise, as RULE=off or RULE=SEVERITY,CONSEQUENCE; a name may end in *."""
+    malware_list: Path | None = None
+    """File of SHA-256 digests and package URLs, one a line, of what is known to be malicious; read when it changes."""
     modules_denied: tuple[str, ...] = ()
     """Modules that no plugin may import here, beside those that are not offered anyway."""
     compile_timeout_s: Seconds = 30.0

@@ -1,6 +1,7 @@
 """The check in its jailed process: what it answers, what it is denied, and that nothing it does reaches the service."""
 
 import asyncio
+import hashlib
 import os
 import signal
 import time
@@ -15,6 +16,7 @@ from plugyard.application.ports import Inspection
 from plugyard.domain.errors import GateUnavailable
 from plugyard.gate.jailed import JailedInspector
 from plugyard.gate.limits import GateLimits
+from plugyard.gate.malware import MalwareFile
 from plugyard.sandbox.outside import zygote_client
 from plugyard.sandbox.outside.zygote_client import Child
 from tests.unit.gate.archive_samples import SAMPLES
@@ -65,6 +67,22 @@ async def test_every_sample_is_judged_in_the_jail_as_outside(inspector: JailedIn
         if case.rule != "manifest.missing":
             package = plain(*(Entry(name.encode()) for name in case.files), text=case.text)
             assert case.rule in _rules(await _inspect(inspector, tmp_path, package)), case
+
+
+async def test_malware_is_found_by_digests_from_the_jail_and_by_a_list_that_changes(tmp_path: Path) -> None:
+    known = tmp_path / "known.txt"
+    known.write_text("# nothing yet\n")
+    package = plain(Entry(b"data/evil.bin", b"evil"))
+    inspector = JailedInspector(malware=MalwareFile(known))
+    try:
+        assert not (await _inspect(inspector, tmp_path, package)).report.refused
+        known.write_text(hashlib.sha256(b"evil").hexdigest() + " Trojan.Sample\n")
+        inspection = await _inspect(inspector, tmp_path, package)
+        assert [(one.rule, one.where) for one in inspection.report.findings] == [("malware.file", "data/evil.bin")]
+        known.write_text(_DIGEST + "\n")
+        assert _rules(await _inspect(inspector, tmp_path, package)) == {"malware.package"}
+    finally:
+        await inspector.close()
 
 
 async def test_packages_are_checked_side_by_side(inspector: JailedInspector, tmp_path: Path) -> None:

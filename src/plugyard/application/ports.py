@@ -300,12 +300,16 @@ class Objects(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What the gate made of a package. Where the report refuses it, the rest may be ``None``."""
+    """What the gate made of a package. Where the report refuses it, the rest may be ``None``.
+
+    ``digests`` are the SHA-256 of its files in hex, by path.
+    """
 
     report: Report
     manifest: dict[str, Any] | None = None
     entry: str | None = None
     bundle: bytes | None = field(default=None, repr=False)  # JSON text {"entry": ..., "files": {path: text}}
+    digests: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
 
 class PackageInspector(Protocol):

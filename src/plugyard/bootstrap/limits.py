@@ -1,17 +1,23 @@
 """The settings as the parts understand them: each part has limits of its own, in its own units."""
 
+import structlog
+
 from plugyard import __version__
 from plugyard.application.platform import Policies
+from plugyard.bootstrap.keys import CannotStart
 from plugyard.domain.health import SuspensionRule
 from plugyard.domain.limits import LimitPolicy
 from plugyard.domain.rules import RuleSettings
 from plugyard.domain.tenants import Quotas
 from plugyard.domain.versions import Version
 from plugyard.gate.limits import GateLimits
+from plugyard.gate.malware import MalwareFile
 from plugyard.gate.rules import RULES
 from plugyard.sandbox.outside.guests import module_list
 from plugyard.sandbox.outside.pool import PoolSettings
 from plugyard.settings import MEGABYTE, Settings
+
+log = structlog.get_logger("plugyard")
 
 
 def policies(settings: Settings) -> Policies:
@@ -58,6 +64,18 @@ def limit_policy(settings: Settings) -> LimitPolicy:
         settings.default_startup_ms,
         settings.max_startup_ms,
     )
+
+
+def malware_file(settings: Settings) -> MalwareFile | None:
+    """The operator's list of malware, read; raises ``CannotStart`` where a list is named that cannot be."""
+    if settings.malware_list is None:
+        return None
+    try:
+        found = MalwareFile(settings.malware_list, lambda sentence: log.warning("malware list", trouble=sentence))
+    except OSError as error:
+        raise CannotStart(f"--malware-list: the file cannot be read: {error}") from error
+    log.info("malware list", entries=found.current().size)
+    return found
 
 
 def gate_limits(settings: Settings) -> GateLimits:

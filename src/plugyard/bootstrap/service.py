@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from plugyard.bootstrap.keys import CannotStart, Keys, write_private
-from plugyard.bootstrap.limits import gate_limits, limit_policy, pool_settings
+from plugyard.bootstrap.limits import gate_limits, limit_policy, malware_file, pool_settings
 from plugyard.domain.errors import PlugyardError
 from plugyard.domain.rules import BadRuleSetting
 from plugyard.gate.jailed import JailedInspector
@@ -79,7 +79,10 @@ class Service:
         await self._look_at_namespaces()
         try:
             inspector = JailedInspector(
-                gate_limits(settings), enforced=not settings.unsafe_no_jail, rules=settings.gate_rules
+                gate_limits(settings),
+                enforced=not settings.unsafe_no_jail,
+                rules=settings.gate_rules,
+                malware=malware_file(settings),
             )
         except BadRuleSetting as error:
             raise CannotStart(f"--gate-rules: {error}") from error

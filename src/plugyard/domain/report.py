@@ -35,8 +35,28 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Component:
+    """A library that was found in a package: a part of its bill of materials.
+
+    ``version`` is ``None`` where nothing says it, ``licences`` are SPDX identifiers or expressions, or the author's
+    words where they are none. ``purl`` is its package URL, empty where the kind of library has none; ``path`` says
+    where it was recognised and ``digest`` is the SHA-256 of that file in hex.
+    """
+
+    name: str
+    version: str | None
+    purl: str
+    licences: tuple[str, ...]
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """All findings on one package, with its measures in bytes and the time that the check took in milliseconds."""
+    """All findings on one package, with its measures in bytes and the time that the check took in milliseconds.
+
+    ``components`` are the libraries that were recognised in it.
+    """
 
     findings: tuple[Finding, ...] = ()
     digest: str = ""
@@ -45,6 +65,7 @@ class Report:
     unpacked_bytes: int = 0
     entries: int = 0
     took_ms: float = field(default=0.0, compare=False)
+    components: tuple[Component, ...] = ()
 
     @property
     def refused(self) -> bool:

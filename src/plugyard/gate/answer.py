@@ -5,26 +5,29 @@ taken for no more than a claim: rules keep the severity and the words of our own
 service's own, and a manifest that is said to be fine is checked once more.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
 
 from plugyard.application.ports import Inspection
 from plugyard.domain.manifest import DEFAULT_ENTRIES, Runtime
-from plugyard.domain.report import Report
+from plugyard.domain.report import Component, Report
 from plugyard.domain.rules import Rule
 from plugyard.gate import component, manifest
 from plugyard.gate.archive.contents import MANIFEST
 from plugyard.gate.findings import Findings
 from plugyard.gate.limits import GateLimits
+from plugyard.gate.malware import NOTHING_KNOWN, MalwareList, report_known
+from plugyard.gate.package import MOST_COMPONENTS
 from plugyard.gate.rules import RULES
 from plugyard.sandbox import wire
 
 _Text = Annotated[str, msgspec.Meta(max_length=2_000)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 48)]
+_File = tuple[_Text, Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]]
 _MAX_JSON_DEPTH = 64
 
 
@@ -38,6 +41,17 @@ class Row(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     line: _Count | None
 
 
+class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One library of the bill of materials."""
+
+    name: _Text
+    version: _Text | None
+    purl: _Text
+    licences: Annotated[tuple[_Text, ...], msgspec.Meta(max_length=20)]
+    path: _Text
+    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
 class InspectionFrame(wire.Frame, frozen=True, tag="inspection"):
     """The whole answer. ``document`` is the manifest as JSON and ``bundle`` the bundle; empty where there is none."""
 
@@ -49,6 +63,8 @@ class InspectionFrame(wire.Frame, frozen=True, tag="inspection"):
     document: bytes
     entry: _Text
     bundle: bytes
+    components: Annotated[tuple[Part, ...], msgspec.Meta(max_length=MOST_COMPONENTS)] = ()
+    files: Annotated[tuple[_File, ...], msgspec.Meta(max_length=20_000)] = ()  # path and SHA-256
 
 
 class _Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,8 +80,8 @@ class UntrueAnswer(Exception):
     """The jailed process answered something that an honest one does not."""
 
 
-def encode(inspection: Inspection) -> InspectionFrame:
-    """The frame that carries an inspection."""
+def encode(inspection: Inspection, *, with_digests: bool = False) -> InspectionFrame:
+    """The frame that carries an inspection, and the digests of all files where the service will compare them."""
     report = inspection.report
     rows = tuple(Row(one.rule, one.where, one.what, one.mend, one.line) for one in report.findings)
     document = b"" if inspection.manifest is None else json.dumps(inspection.manifest).encode()
@@ -78,13 +94,25 @@ def encode(inspection: Inspection) -> InspectionFrame:
         document,
         inspection.entry or "",
         inspection.bundle or b"",
+        tuple(Part(**dataclasses.asdict(one)) for one in report.components),
+        tuple((path, bytes.fromhex(one)) for path, one in inspection.digests.items()) if with_digests else (),
     )
 
 
 def decode(
-    body: bytes, limits: GateLimits, *, digest: str, size: int, rules: Mapping[str, Rule | None] = RULES
+    body: bytes,
+    limits: GateLimits,
+    *,
+    digest: str,
+    size: int,
+    rules: Mapping[str, Rule | None] = RULES,
+    malware: MalwareList = NOTHING_KNOWN,
 ) -> Inspection:
-    """The inspection in a frame's body; raises ``UntrueAnswer``, whatever the bytes are."""
+    """The inspection in a frame's body; raises ``UntrueAnswer``, whatever the bytes are.
+
+    What is in ``malware`` is found here, where the list is: by ``digest``, which is the service's own, and by the
+    digests and libraries that the process claims to have met.
+    """
     try:
         frame = _decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
@@ -94,6 +122,9 @@ def decode(
         if row.rule not in RULES:
             raise UntrueAnswer(f"there is no rule {row.rule!r}")
         findings.add(row.rule, row.where, row.what, mend=row.mend, line=row.line)
+    components = tuple(Component(**msgspec.structs.asdict(part)) for part in frame.components)
+    files = {path: one.hex() for path, one in frame.files}
+    report_known(malware, digest, files, components, findings)
     report = Report(
         findings=findings.all(),
         digest=digest,
@@ -102,6 +133,7 @@ def decode(
         unpacked_bytes=frame.unpacked_bytes,
         entries=frame.entries,
         took_ms=frame.took_ms,
+        components=components,
     )
     if report.refused:
         return Inspection(report, _document(frame.document, limits) if frame.document else None)
@@ -142,7 +174,7 @@ def _files(frame: InspectionFrame, document: dict[str, Any]) -> set[str]:
 
 def _roomier(limits: GateLimits) -> GateLimits:
     """The same limits with room for escapes: a manifest that is written again can be longer than its author's text."""
-    return replace(limits, manifest_bytes=limits.manifest_bytes * 6)
+    return dataclasses.replace(limits, manifest_bytes=limits.manifest_bytes * 6)
 
 
 def _document(data: bytes, limits: GateLimits) -> dict[str, Any]:

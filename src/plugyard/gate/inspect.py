@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from plugyard.application.ports import Inspection
 from plugyard.domain.manifest import Runtime
-from plugyard.domain.report import Report
+from plugyard.domain.report import Component, Report
 from plugyard.domain.rules import Rule
 from plugyard.gate import component, manifest
 from plugyard.gate.archive import open_archive
@@ -21,6 +21,7 @@ from plugyard.gate.archive.contents import MANIFEST, Contents
 from plugyard.gate.checks import CHECKS
 from plugyard.gate.findings import Findings
 from plugyard.gate.limits import GateLimits
+from plugyard.gate.malware import report_known
 from plugyard.gate.package import NOTHING, Knowledge, Package
 from plugyard.gate.rules import RULES
 
@@ -46,11 +47,15 @@ def inspect(
     form = open_archive.read(file, total, contents)
     digest = digest or _digest(file)
     checked, bundle = manifest.Checked(), None
+    components: tuple[Component, ...] = ()
     if form:
         checked = _check_manifest(contents, findings)
         texts = _texts(contents, findings)
-        _run_checks(_package(contents, checked, texts, digest, knowledge), findings)
+        package = _package(contents, checked, texts, digest, knowledge)
+        components = package.components
+        _run_checks(package, findings)
         bundle = _code(contents, checked, texts, findings)
+    report_known(knowledge.malware, digest, contents.digests, components, findings)
     if bundle is None and not findings.refused:
         # A rule that would have said why is off; what cannot be run is not let in all the same.
         what = "there is nothing in it to run, and the rule that says why is off"
@@ -63,10 +68,11 @@ def inspect(
         unpacked_bytes=contents.unpacked,
         entries=contents.entries,
         took_ms=(time.perf_counter() - began) * 1000,
+        components=components,
     )
     if report.refused:
-        return Inspection(report, checked.document)
-    return Inspection(report, checked.document, checked.entry, bundle)
+        return Inspection(report, checked.document, digests=contents.digests)
+    return Inspection(report, checked.document, checked.entry, bundle, contents.digests)
 
 
 def _package(

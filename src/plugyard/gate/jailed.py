@@ -19,6 +19,7 @@ from plugyard.domain.rules import RuleSettings
 from plugyard.gate import answer
 from plugyard.gate.findings import Findings
 from plugyard.gate.limits import GateLimits
+from plugyard.gate.malware import NOTHING_KNOWN, MalwareFile
 from plugyard.gate.rules import RULES, effective
 from plugyard.sandbox import wire
 from plugyard.sandbox.outside.zygote_client import Child, Exit, Zygote, ZygoteError
@@ -30,9 +31,9 @@ _READ = 1 << 18
 class JailedInspector:
     """The port ``PackageInspector`` on a zygote of its own. ``at_once`` bounds how many packages are read together.
 
-    ``rules`` are an operator's settings of
-    rules, as ``RuleSettings.of`` reads them. ``enforced=False`` is the operator's ``--unsafe-no-jail``: the process is
-    the same, the jail stays open.
+    ``rules`` are an operator's settings of rules, as ``RuleSettings.of`` reads them. ``malware`` is the operator's
+    list: it stays with the service, and the process in the jail reports digests. ``enforced=False`` is the operator's
+    ``--unsafe-no-jail``: the process is the same, the jail stays open.
     """
 
     def __init__(
@@ -42,15 +43,18 @@ class JailedInspector:
         enforced: bool = True,
         at_once: int = 2,
         rules: Sequence[str] = (),
+        malware: MalwareFile | None = None,
     ) -> None:
         self.limits = limits or GateLimits()
         self._settings = tuple(rules)
         self._rules = effective(RuleSettings.of(rules, RULES))
         self._enforced = enforced
+        self._malware = malware
         self._zygote = Zygote(_ARGV, namespaces=enforced)
         self._places = asyncio.Semaphore(at_once)
-        # Each file is read once, so the answer holds at most the bundle, escaped, and what surrounds it.
-        self._cap = min(wire.MAX_FRAME_BYTES, 6 * (self.limits.bundle_bytes + self.limits.manifest_bytes) + (1 << 21))
+        # Each file is read once, so the answer holds at most the bundle, escaped, what surrounds it, and the digests.
+        around = (1 << 22) + self.limits.entries * (self.limits.path_bytes + 64)
+        self._cap = min(wire.MAX_FRAME_BYTES, 6 * (self.limits.bundle_bytes + self.limits.manifest_bytes) + around)
 
     async def start(self) -> None:
         """Start the zygote; raises ``GateUnavailable``. Without it the first inspection starts one."""
@@ -85,11 +89,13 @@ class JailedInspector:
             if body is None:
                 return self._refusal("gate.could-not-run", await _end_of(child), digest, size)
         try:
-            return await asyncio.to_thread(
-                answer.decode, body, self.limits, digest=digest, size=size, rules=self._rules
-            )
+            return await asyncio.to_thread(self._read, body, digest, size)
         except answer.UntrueAnswer as error:
             return self._refusal("gate.could-not-run", f"the check answered nonsense: {error}", digest, size)
+
+    def _read(self, body: bytes, digest: str, size: int) -> Inspection:
+        known = self._malware.current() if self._malware else NOTHING_KNOWN
+        return answer.decode(body, self.limits, digest=digest, size=size, rules=self._rules, malware=known)
 
     async def _fork(self, path: Path, digest: str) -> Child:
         params = {
@@ -97,6 +103,7 @@ class JailedInspector:
             "enforced": self._enforced,
             "digest": digest,
             "rules": "\n".join(self._settings),
+            "digests": self._malware is not None,
         }
         try:
             descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -5,16 +5,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plugyard.domain.manifest import Runtime
+from plugyard.domain.report import Component
+from plugyard.gate.malware import NOTHING_KNOWN, MalwareList
+
+MOST_COMPONENTS = 1_000
+"""How many libraries of a package its bill of materials lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
     """What the service knows beyond the package. An author's own machine may know none of it.
 
-    ``malware`` holds SHA-256 digests in hex of files and packages that are known to be malicious.
+    ``malware`` is what is known to be malicious.
     """
 
-    malware: frozenset[str] = frozenset()
+    malware: MalwareList = NOTHING_KNOWN
 
 
 NOTHING = Knowledge()
@@ -26,7 +31,8 @@ class Package:
 
     ``document`` is the manifest where it could be read at all, valid or not; ``runtime`` and ``entry`` are ``None``
     where it does not say them. ``texts`` are the files of the bundle, decoded; ``others`` the first bytes of every
-    other file, up to the cap ``GateLimits.kept_file_bytes`` for each; ``digests`` the SHA-256 of every file in hex.
+    other file, up to the cap ``GateLimits.kept_file_bytes`` for each; ``digests`` the SHA-256 of every file in hex, and
+    ``components`` the libraries that were recognised.
     """
 
     digest: str
@@ -39,3 +45,4 @@ class Package:
     digests: Mapping[str, str]
     component: bytes | None = field(default=None, repr=False)  # of the runtime wasm: the entry
     knowledge: Knowledge = NOTHING
+    components: tuple[Component, ...] = ()

@@ -7,6 +7,7 @@ import pytest
 from plugyard.application.verify import RULES as OF_THE_VERIFICATION
 from plugyard.domain.report import Consequence
 from plugyard.gate.archive.contents import caseless
+from plugyard.gate.checks import malware
 from plugyard.gate.inspect import inspect
 from plugyard.gate.rules import RULES
 from tests.unit.gate.archive_samples import SAMPLES, Sample
@@ -44,7 +45,7 @@ def test_every_rule_has_a_sample() -> None:
     shown = {sample.rule for sample in SAMPLES} | {sample.rule for sample in MANIFEST_SAMPLES}
     shown |= {rule for rule, *_ in COMPONENT_SAMPLES}
     shown |= {sample.rule for sample in FOLDERS} | {rule.id for rule in OF_THE_VERIFICATION}
-    assert set(RULES) - shown == _OF_THE_PROCESS | _OF_MANY
+    assert set(RULES) - shown == _OF_THE_PROCESS | _OF_MANY | {rule.id for rule in malware.CHECK.rules}
 
 
 @pytest.mark.parametrize("form", ["marked", "plain", "marked64", "plain64"])

@@ -9,6 +9,7 @@ from plugyard.gate.checks import (
     component_outline,
     debris,
     gate_itself,
+    malware,
     manifest_files,
     manifest_meaning,
     manifest_shape,
@@ -28,5 +29,6 @@ CHECKS: tuple[Check, ...] = (
     author_schemas.CHECK,
     bundle_text.CHECK,
     component_outline.CHECK,
+    malware.CHECK,
     gate_itself.CHECK,
 )

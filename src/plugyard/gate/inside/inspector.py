@@ -18,7 +18,7 @@ from plugyard.gate.rules import RULES, effective
 from plugyard.sandbox import jail, wire
 from plugyard.sandbox.inside.zygote import Params, Role
 
-_ENFORCED, _DIGEST, _RULES = "enforced", "digest", "rules"
+_ENFORCED, _DIGEST, _DIGESTS, _RULES = "enforced", "digest", "digests", "rules"
 
 
 def prepare() -> Mapping[str, Role]:
@@ -32,6 +32,7 @@ def prepare() -> Mapping[str, Role]:
 def _inspect(channel: socket.socket, descriptors: list[int], params: Params) -> None:
     values = dict(params)
     enforced, digest = bool(values.pop(_ENFORCED)), str(values.pop(_DIGEST))
+    with_digests = bool(values.pop(_DIGESTS))
     rules = effective(RuleSettings.of(str(values.pop(_RULES)).splitlines(), RULES))
     # The service made these values out of a GateLimits.
     limits = GateLimits(**values)  # type: ignore[arg-type]
@@ -46,7 +47,7 @@ def _inspect(channel: socket.socket, descriptors: list[int], params: Params) -> 
         what = f"the check needed more than {limits.memory_bytes} bytes of memory"
         findings.add("gate.could-not-run", "the package", what)
         inspection = Inspection(Report(findings=findings.all()))
-    wire.send(channel, answer.encode(inspection))
+    wire.send(channel, answer.encode(inspection, with_digests=with_digests))
 
 
 def _rehearsals() -> list[bytes]:
