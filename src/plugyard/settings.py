@@ -169,6 +169,8 @@ class Settings:
     files_mb_per_plugin: Count = 100
     """Most that the files of one plugin may have together (MB)."""
 
+    unused_rights_days: Count = 30
+    """Days without a use after which a right of a plugin is listed as unused."""
     retention_days: Count = 30
     """Days that executions and logs are kept."""
     health_interval_s: Seconds = 60.0

@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ import pytest
 from aiohttp import web
 
 from plugyard.domain.permissions import Permission, Service
-from plugyard.sandbox.services.base import Denied, Scope, ServiceFault
+from plugyard.domain.rights import Right
+from plugyard.sandbox.services.base import Denied, Scope, ServiceFault, Uses
 from plugyard.sandbox.services.egress.addresses import Lookup
 from plugyard.sandbox.services.http import EgressSettings, HttpEgress
 
@@ -235,8 +237,12 @@ async def test_a_redirect_is_followed_to_granted_places_alone() -> None:
         within = scope(a, b, f"c.test:{other}", paths=("/end", "/go"))
         answer = await get(service, within, f"http://{a}/go", query={"to": "/end"})
         assert (answer["redirected"], answer["url"]) == (True, f"http://{a}/end")
+        within = replace(within, uses=Uses())
         answer = await get(service, within, f"http://{a}/go", query={"to": f"//{b}/go?to=http://c.test:{other}/end"})
         assert answer["url"] == f"http://c.test:{other}/end"
+        hosts = ("", a, b, f"c.test:{other}")
+        assert within.uses is not None
+        assert within.uses.rights == {Right(Service.NETWORK, host) for host in hosts}
         for place in (
             f"http://d.test:{port}/end",
             "http://169.254.169.254/latest/meta-data/",
@@ -248,6 +254,7 @@ async def test_a_redirect_is_followed_to_granted_places_alone() -> None:
         ):
             with pytest.raises(Denied, match="redirects"):
                 await get(service, within, f"http://{a}/go", query={"to": place})
+        assert len(within.uses.rights) == len(hosts)  # what was denied was not used
         for place in ("file:///etc/passwd", "gopher://a.test/", f"http://user:word@{a}/end", "http://a.test\\@b/"):
             with pytest.raises(ServiceFault) as fault:
                 await get(service, within, f"http://{a}/go", query={"to": place})

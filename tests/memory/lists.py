@@ -18,6 +18,7 @@ from plugyard.application.ports import (
     PageRequest,
     PluginFilter,
     StoredLogLine,
+    UpgradeFilter,
 )
 from plugyard.domain.errors import FieldError, InvalidInput
 from plugyard.domain.execution import Execution
@@ -69,7 +70,9 @@ def _read(name: str, cursor: str) -> Key:
     return tuple(key)
 
 
-def plugins(rows: Iterable[PluginView], filters: PluginFilter, page: PageRequest) -> Page[PluginView]:
+def plugins(
+    rows: Iterable[PluginView], filters: PluginFilter, page: PageRequest, newer: Callable[[PluginView], bool]
+) -> Page[PluginView]:
     """The plugins that pass the filters, in the order asked for."""
     keys: dict[str, Callable[[PluginView], Key]] = {
         "createdAt": lambda view: (moment(view.plugin.created_at), view.plugin.id),
@@ -79,7 +82,7 @@ def plugins(rows: Iterable[PluginView], filters: PluginFilter, page: PageRequest
     key = keys.get(filters.sort.removeprefix("-"))
     if key is None:
         raise InvalidInput("There is no such order.", [FieldError("query/sort", f"one of {', '.join(keys)}")])
-    passing = [view for view in rows if _plugin_passes(view, filters)]
+    passing = [view for view in rows if _plugin_passes(view, filters) and _upgrade_passes(view, filters, newer)]
     return paged(f"plugins {filters.sort}", passing, key, page, descending=filters.sort.startswith("-"))
 
 
@@ -95,6 +98,12 @@ def _plugin_passes(view: PluginView, filters: PluginFilter) -> bool:
             has_words(manifest, filters.q),
         )
     )
+
+
+def _upgrade_passes(view: PluginView, filters: PluginFilter, newer: Callable[[PluginView], bool]) -> bool:
+    if filters.upgrade is UpgradeFilter.WAITING:
+        return view.plugin.waiting is not None and not view.plugin.waiting.declined
+    return filters.upgrade is None or newer(view)
 
 
 def words(text: str) -> list[str]:

@@ -8,18 +8,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from plugyard.application.ports import (
+    MOST_NAMES,
     AuditEntry,
     OperatorTransaction,
     Page,
     PageRequest,
     StoredLogLine,
     Transaction,
+    UsedBy,
 )
 from plugyard.domain.errors import NameTaken, NotFound, StoreUnavailable
 from plugyard.domain.events import Event
 from plugyard.domain.execution import Execution
 from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
 from plugyard.domain.plugin import PluginState
+from plugyard.domain.rights import rights_of
 from plugyard.domain.tenants import TenantBounds, TenantState
 from tests.memory import lists
 from tests.memory.tables import Tables
@@ -135,6 +138,22 @@ class MemoryStore:
             for key_id, at in used.items():
                 if key_id in tables.keys:
                     tables.keys[key_id] = replace(tables.keys[key_id], last_used_at=at)
+
+    async def touch_rights(self, used: Mapping[UsedBy, datetime]) -> None:
+        """Write down when rights were last used."""
+        async with self._committed() as tables:
+            for one, at in sorted(used.items(), key=lambda item: item[0].right):
+                plugin = tables.plugins.get(one.plugin_id)
+                if plugin is None or plugin.tenant_id != one.tenant_id:
+                    continue
+                beside = [
+                    held
+                    for held in tables.used_rights
+                    if held.plugin_id == one.plugin_id and held.right.service is one.right.service
+                ]
+                spelt_out = not one.right.name or one.right in rights_of(plugin.grants)
+                if spelt_out or one in tables.used_rights or len(beside) < MOST_NAMES:
+                    tables.used_rights[one] = max(at, tables.used_rights.get(one, at))
 
     async def ping(self) -> None:
         """Raise ``StoreUnavailable`` where a test has taken the store away."""

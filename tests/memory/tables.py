@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from plugyard.application.ports import AuditEntry, ResolvedDependency, StoredLogLine, StoredReply
+from plugyard.application.ports import AuditEntry, ResolvedDependency, StoredLogLine, StoredReply, UsedBy
 from plugyard.domain.events import Event
 from plugyard.domain.execution import Execution
 from plugyard.domain.identity import ApiKey, Tenant
@@ -26,6 +26,7 @@ class Tables:
     listings: dict[str, Listing] = field(default_factory=dict)
     ratings: dict[tuple[str, str], Rating] = field(default_factory=dict)  # listing, tenant
     replies: dict[tuple[str, str, str], StoredReply] = field(default_factory=dict)  # tenant, plugin, key
+    used_rights: dict[UsedBy, datetime] = field(default_factory=dict)
     audit: list[AuditEntry] = field(default_factory=list)
     outbox: list[Event] = field(default_factory=list)
     policy_changed: dict[str, datetime] = field(default_factory=dict)

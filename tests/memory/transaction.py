@@ -26,6 +26,7 @@ from plugyard.domain.execution import Execution, ExecutionStatus
 from plugyard.domain.identity import ApiKey, Tenant
 from plugyard.domain.marketplace import Category, Listing, Rating
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
+from plugyard.domain.rights import Right
 from plugyard.domain.tenants import TenantState
 from plugyard.domain.versions import Version
 from tests.memory import lists
@@ -73,10 +74,25 @@ class MemoryTransaction:
         return None
 
     async def list_plugins(self, filters: PluginFilter, page: PageRequest) -> Page[PluginView]:
-        return lists.plugins(self._views(), filters, page)
+        return lists.plugins(self._views(), filters, page, self._newer)
 
     async def installed_plugins(self) -> Sequence[PluginView]:
         return [view for view in self._views() if view.plugin.state in IN_USE]
+
+    def _newer(self, view: PluginView) -> bool:
+        """Whether there is a version higher than the one in use, of the plugin's own or on offer."""
+        offered = self._tables.listings.get(view.plugin.origin_listing_id or "")
+        others = [one.manifest.version for one in self._versions_of(view.plugin.id)]
+        if offered is not None and offered.withdrawn_at is None:
+            others.append(offered.manifest.version)
+        return any(one > view.version.manifest.version for one in others)
+
+    async def used_rights(self, plugin_ids: Sequence[str]) -> Mapping[str, Mapping[Right, datetime]]:
+        found: dict[str, dict[Right, datetime]] = {}
+        for one, at in self._tables.used_rights.items():
+            if one.tenant_id == self._tenant_id and one.plugin_id in plugin_ids:
+                found.setdefault(one.plugin_id, {})[one.right] = at
+        return found
 
     def _view(self, plugin: Plugin) -> PluginView:
         return PluginView(plugin, self._tables.versions[plugin.version_id])

@@ -248,6 +248,8 @@ async def _settle(
     logs = [StoredLogLine(platform.ids(), ended.id, line) for line in outcome.logs]
     await platform.recorder.record(ended, logs, events, trail)
     platform.on_execution(ended)
+    if outcome.used:
+        platform.uses.note(plugin, outcome.used, ended.started_at)
     if not succeeded:
         watch(platform, plugin.tenant_id, plugin.id)
     return Executed(ended, outcome.output)

@@ -9,19 +9,28 @@ from collections.abc import Sequence
 from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
 from plugyard.application.ports import Transaction
 from plugyard.application.resolve import require_dependencies
-from plugyard.domain.errors import FieldError, InvalidInput, NotGrantable
+from plugyard.domain.errors import Conflict, FieldError, InvalidInput, NotGrantable
 from plugyard.domain.identity import Action, Caller, TenantPolicy
 from plugyard.domain.permissions import Permission, Service, malformed_grants, missing, narrowed, not_covered
 from plugyard.domain.plugin import Plugin, PluginView, Transition
 
 
 async def install(
-    platform: Platform, caller: Caller, plugin_id: str, grants: Sequence[Permission] | None
+    platform: Platform,
+    caller: Caller,
+    plugin_id: str,
+    grants: Sequence[Permission] | None,
+    number: str | None = None,
 ) -> PluginView:
-    """Consent to the grants, or with ``None`` to all that the manifest asks. Again later, to change them."""
+    """Consent to the grants, or with ``None`` to all that the manifest asks. Again later, to change them.
+
+    ``number`` is the version whose requests were shown; raises ``Conflict`` where the plugin is at another one by now.
+    """
     require(caller, Action.INSTALL)
     async with platform.store.for_tenant(tenant_of(caller)) as tx:
         view = await plugin_of(tx, plugin_id, lock=True)
+        if number is not None and number != view.version.number:
+            raise Conflict(f"The plugin is at version {view.version.number} by now; look at what that asks for.")
         asked = view.version.manifest.permissions
         view = await install_in(platform, tx, caller, view, asked if grants is None else tuple(grants))
     forget_cached(platform, plugin_id)

@@ -138,7 +138,7 @@ async def install_listing(
             raise Conflict("The listing is your own tenant's; its plugin is there already.")
         now = platform.clock()
         plugin_id = platform.ids()
-        version = _copy(platform, found, tenant_id, plugin_id)
+        version = copy_of(platform, found, tenant_id, plugin_id)
         plugin = Plugin(
             plugin_id, tenant_id, found.name, PluginState.PENDING, version.id, now, now, origin_listing_id=found.id
         )
@@ -155,11 +155,21 @@ async def install_listing(
     return view
 
 
-def _copy(platform: Platform, found: Listing, tenant_id: str, plugin_id: str) -> PluginVersion:
+def copy_of(platform: Platform, found: Listing, tenant_id: str, plugin_id: str) -> PluginVersion:
+    """The listing's version as the tenant's own, not stored yet."""
     report = Report(digest=found.digest, packed_bytes=found.packed_bytes)
     return PluginVersion(
         platform.ids(), tenant_id, plugin_id, found.manifest, found.digest, report, found.exports, platform.clock()
     )
+
+
+async def offered_copy(platform: Platform, tx: Transaction, view: PluginView) -> PluginVersion | None:
+    """The version that the plugin's listing offers now: the copy that is here already, or one that is not stored."""
+    found = await tx.listing(view.plugin.origin_listing_id or "")
+    if found is None:
+        return None
+    held = await tx.version_numbered(view.plugin.id, found.version)
+    return held or copy_of(platform, found, view.plugin.tenant_id, view.plugin.id)
 
 
 async def adopt_version(
@@ -174,7 +184,7 @@ async def adopt_version(
         return held
     if number is None and Version.parse(found.version) < view.version.manifest.version:
         return None
-    version = _copy(platform, found, view.plugin.tenant_id, view.plugin.id)
+    version = copy_of(platform, found, view.plugin.tenant_id, view.plugin.id)
     await add_version(platform, tx, version)
     return version
 

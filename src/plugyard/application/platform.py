@@ -22,6 +22,7 @@ from plugyard.application.ports import (
     Store,
     Transaction,
 )
+from plugyard.application.uses import UseBook
 from plugyard.domain.errors import Forbidden, NotFound, TenantRequired
 from plugyard.domain.events import Event, EventType
 from plugyard.domain.execution import Execution
@@ -49,6 +50,7 @@ class Policies:
     modules: ModuleList = field(default_factory=ModuleList)
     platform_version: Version = field(default_factory=lambda: Version.parse("1.0.0"))
     rules: RuleSettings = field(default_factory=RuleSettings)
+    unused_rights_days: int = 30
     quotas: Quotas = field(default_factory=Quotas)  # of a tenant for which nothing else was decided
 
 
@@ -72,6 +74,7 @@ class Platform:
     halted: dict[str, str] = field(default_factory=dict)  # tenants that were suspended here, and why
     cached: dict[Any, Any] = field(default_factory=dict)
     watched: dict[str, bool] = field(default_factory=dict)  # plugins under check, and whether one failed meanwhile
+    uses: UseBook = field(default_factory=UseBook)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -28,6 +29,7 @@ from plugyard.domain.modules import ModuleRules
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
 from plugyard.domain.report import Report
+from plugyard.domain.rights import Right
 from plugyard.domain.tenants import TenantBounds, TenantState
 
 T = TypeVar("T")
@@ -51,6 +53,13 @@ class Page(Generic[T]):
     next_cursor: str | None = None
 
 
+class UpgradeFilter(StrEnum):
+    """Plugins that have an upgrade waiting for an admin's consent, or a version higher than the one in use."""
+
+    WAITING = "waiting"
+    AVAILABLE = "available"
+
+
 @dataclass(frozen=True, slots=True)
 class PluginFilter:
     """Filters of the plugin list; ``None`` filters nothing. ``sort`` is a field, descending with ``-`` before it."""
@@ -62,6 +71,7 @@ class PluginFilter:
     author: str | None = None
     q: str | None = None
     sort: str = "-createdAt"  # createdAt, updatedAt, name
+    upgrade: UpgradeFilter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +163,19 @@ class Holdings:
     stored_bytes: int
 
 
+MOST_NAMES = 200
+"""How many hosts or topics of one service are kept for a plugin; a wide grant would let it use names without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsedBy:
+    """A right, and the plugin that used it."""
+
+    tenant_id: str
+    plugin_id: str
+    right: Right
+
+
 @dataclass(frozen=True, slots=True)
 class StoredReply:
     """What is kept under an idempotency key. ``response`` is ``None`` while the first request is under way."""
@@ -186,6 +209,10 @@ class Transaction(Protocol):
     async def versions(self, plugin_id: str, page: PageRequest) -> Page[PluginVersion]: ...  # highest first
     async def save_dependencies(self, version_id: str, resolved: Sequence[ResolvedDependency]) -> None: ...
     async def dependencies(self, version_id: str) -> Sequence[ResolvedDependency]: ...
+
+    async def used_rights(self, plugin_ids: Sequence[str]) -> Mapping[str, Mapping[Right, datetime]]: ...
+
+    # used_rights: when each plugin last used what, by plugin id; plugins that used nothing are left out
 
     # executions, logs, metrics
     async def execution(self, execution_id: str) -> Execution | None: ...
@@ -258,6 +285,8 @@ class Store(Protocol):
     def for_operator(self) -> AbstractAsyncContextManager[OperatorTransaction]: ...
     async def key_by_hash(self, secret_hash: bytes) -> ApiKey | None: ...
     async def touch_keys(self, used: Mapping[str, datetime]) -> None: ...  # last use, by key id
+    async def touch_rights(self, used: Mapping[UsedBy, datetime]) -> None: ...
+    # touch_rights: last use; a later moment that is noted already stays, and a plugin has MOST_NAMES of a service
     async def ping(self) -> None: ...
 
 
@@ -355,6 +384,7 @@ class Outcome:
     usage: Usage
     logs: tuple[LogLine, ...] = ()
     violations: tuple[Violation, ...] = ()
+    used: frozenset[Right] = frozenset()  # the rights that were used, each once
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ A version that asks for more than was granted waits for an admin's consent, whil
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from plugyard.application.activate import require_configuration
 from plugyard.application.install import (
@@ -17,9 +18,11 @@ from plugyard.application.marketplace import adopt_version
 from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
 from plugyard.application.ports import PageRequest, Transaction
 from plugyard.application.resolve import refuse_if_outgrown, require_dependencies
+from plugyard.application.waiting import still_waiting, wait_for_consent
+from plugyard.domain.consent import WaitingUpgrade, weigh
 from plugyard.domain.errors import Conflict, NotFound
 from plugyard.domain.identity import Action, Caller
-from plugyard.domain.permissions import Permission, Service, carried, narrowed
+from plugyard.domain.permissions import Permission, narrowed
 from plugyard.domain.plugin import PluginState, PluginVersion, PluginView, Transition
 
 
@@ -28,12 +31,15 @@ class ConsentRequired(Conflict):
 
     code = "consent_required"
 
-    def __init__(self, permissions: tuple[Permission, ...]) -> None:
+    def __init__(self, permissions: tuple[Permission, ...], waiting: WaitingUpgrade | None = None) -> None:
         words = ", ".join(permission.service.value for permission in permissions)
-        super().__init__(
-            f"The version asks for more than was granted: {words}. "
-            "An admin consents by sending grants with this request."
-        )
+        if waiting is None:
+            became = "An admin consents by sending grants with this request."
+        elif waiting.declined:
+            became = f"An admin declined version {waiting.version}: {waiting.declined_because}"
+        else:
+            became = f"Version {waiting.version} waits for an admin's consent, and the present one goes on."
+        super().__init__(f"The version asks for more than was granted: {words}. {became}")
         self.permissions = permissions
 
 
@@ -48,9 +54,17 @@ async def upgrade(
         version = await _wanted(platform, tx, view, number)
         if version.id == view.version.id:
             raise Conflict(f"The plugin is at version {version.number} already; there is nothing to upgrade to.")
-        view = await point_at(
-            platform, tx, caller, view, version, Transition.UPGRADE, None if grants is None else tuple(grants)
-        )
+        refused: ConsentRequired | None = None
+        try:
+            view = await point_at(
+                platform, tx, caller, view, version, Transition.UPGRADE, None if grants is None else tuple(grants)
+            )
+        except ConsentRequired as error:
+            # That somebody asked is kept, so that an admin finds it; the version in use goes on.
+            waiting = await wait_for_consent(platform, tx, caller, view, version, error.permissions)
+            refused = ConsentRequired(error.permissions, waiting)
+    if refused is not None:
+        raise refused
     forget_cached(platform, plugin_id)
     await platform.executor.forget(plugin_id)
     return view
@@ -122,7 +136,7 @@ async def point_at(
         kept: tuple[Permission, ...] = ()  # consent comes with the install
     else:
         check_grants(asked, grants or ())
-        named = None if grants is None else {grant.service: grant for grant in narrowed(asked, grants)}
+        named = None if grants is None else narrowed(asked, grants)
         kept = await _kept_grants(tx, view, asked, named, consents=consents)
         held = {grant.service for grant in view.plugin.grants}
         await require_grantable(tx, view.plugin.tenant_id, tuple(one for one in kept if one.service not in held))
@@ -134,8 +148,13 @@ async def point_at(
     move = view.plugin.upgraded if transition is Transition.UPGRADE else view.plugin.rolled_back
     plugin, happened = move(version.id, kept, platform.clock())
     await provide_database(platform, plugin)
+    plugin = replace(plugin, waiting=await still_waiting(tx, view.plugin.waiting, PluginView(plugin, version)))
     await tx.save_plugin(plugin)
-    data = {"version": version.number, "previousVersion": view.version.number}
+    data = {
+        "version": version.number,
+        "previousVersion": view.version.number,
+        "grants": [grant.to_document() for grant in plugin.grants],
+    }
     await record_change(platform, tx, caller, happened, plugin, data)
     return PluginView(plugin, version)
 
@@ -144,30 +163,14 @@ async def _kept_grants(
     tx: Transaction,
     view: PluginView,
     asked: tuple[Permission, ...],
-    named: dict[Service, Permission] | None,
+    named: tuple[Permission, ...] | None,
     *,
     consents: bool,
 ) -> tuple[Permission, ...]:
     """The grants as they hold for a version that asks for ``asked``; raises ``ConsentRequired`` with what is new."""
-    held = {grant.service: grant for grant in view.plugin.grants}
-    before = {permission.service: permission for permission in view.version.manifest.permissions}
+    before = view.version.manifest.permissions
     automatic = (await policy_of(tx, view.plugin.tenant_id)).auto_grant
-    kept: list[Permission] = []
-    wanted: list[Permission] = []
-    for permission in asked:
-        service = permission.service
-        if named is not None and service in named:
-            kept.append(named[service])
-            continue
-        if service in before and service not in held:
-            continue  # an admin left it out, and that decision stands
-        grant = carried(before[service], permission, held[service]) if service in before else None
-        if grant is not None:
-            kept.append(grant)
-        elif consents or service in automatic:
-            kept.append(permission)
-        elif named is None:
-            wanted.append(permission)
-    if wanted:
-        raise ConsentRequired(tuple(wanted))
-    return tuple(kept)
+    weighed = weigh(asked, before, view.plugin.grants, automatic, named, consents=consents)
+    if weighed.beyond:
+        raise ConsentRequired(weighed.beyond)
+    return weighed.kept

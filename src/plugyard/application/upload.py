@@ -13,6 +13,7 @@ from plugyard.application.ports import Transaction
 from plugyard.application.quotas import add_plugin, add_version
 from plugyard.application.upgrade import ConsentRequired, point_at
 from plugyard.application.verify import Verified, verify
+from plugyard.application.waiting import wait_for_consent
 from plugyard.domain.errors import (
     ChecksumMismatch,
     DependencyConflict,
@@ -130,6 +131,8 @@ async def _write_down(
     except (DependencyConflict, ConfigurationIncomplete, ConsentRequired, NotGrantable) as error:
         # The upload itself is good and stays; what it waits for is part of the answer.
         asked = error.permissions if isinstance(error, ConsentRequired) else ()
+        if isinstance(error, ConsentRequired):
+            error = ConsentRequired(asked, await wait_for_consent(platform, tx, caller, view, version, asked))
         latest = await plugin_of(tx, view.plugin.id)
         return Uploaded(latest, version, verified.report, existing is None, asked, error.message)
     return Uploaded(view, version, verified.report, existing is None, needed, None)

@@ -3,6 +3,7 @@
 ``service.py`` imports it while PostgreSQL and the zygotes start: most of a start's time is the loading of libraries.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ from plugyard.application.observe import check_all_health
 from plugyard.application.platform import Platform
 from plugyard.application.publish import Published, publish
 from plugyard.application.tenants import ensure_key, ensure_tenant
+from plugyard.application.uses import write_uses
 from plugyard.bootstrap.keys import Keys
 from plugyard.bootstrap.limits import policies
+from plugyard.domain.errors import PlugyardError
 from plugyard.domain.identity import Role
 from plugyard.gate.jailed import JailedInspector
 from plugyard.http.app import Application, create_app
@@ -73,6 +76,10 @@ class Assembled:
         for execution_id in list(self.platform.running):
             self.platform.executor.cancel(execution_id)
 
+    async def write_uses(self) -> None:
+        """Write down which rights were used since the last time."""
+        await write_uses(self.platform)
+
     async def judge_health(self, since: datetime) -> None:
         """Judge the health of every plugin that ran since then."""
         await check_all_health(self.platform, ran_since=since)
@@ -109,6 +116,7 @@ async def assemble(
         policies(settings),
         telemetry.execution,
     )
+    parts.push_async_callback(_write_last_uses, platform)
     parts.push_async_callback(platform.settle)
     egress = Later(frozenset({"request"}), partial(_make_egress, settings))
     offer_services(processes.services, platform, databases, egress, settings)
@@ -122,6 +130,11 @@ async def assemble(
         version=__version__,
     )
     return Assembled(platform, store, app, Server(app), egress)
+
+
+async def _write_last_uses(platform: Platform) -> None:
+    with contextlib.suppress(PlugyardError):
+        await write_uses(platform)
 
 
 async def tidy(assembled: Assembled, settings: Settings) -> None:

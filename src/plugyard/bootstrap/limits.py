@@ -29,6 +29,7 @@ def policies(settings: Settings) -> Policies:
         modules=module_list(settings.modules_denied),
         platform_version=Version.parse(__version__),
         rules=RuleSettings.of(settings.gate_rules, RULES),
+        unused_rights_days=settings.unused_rights_days,
         quotas=quotas(settings),
     )
 

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 SERVICE_FILE = "service.json"
 DRAIN_S, CUT_S = 10.0, 3.0
+# What a kill loses at most of the uses of rights, which are counted in days.
+USES_WRITTEN_EVERY_S = 60.0
 Progress = Callable[[str, float | None], None]
 log = structlog.get_logger("plugyard")
 
@@ -105,7 +107,12 @@ class Service:
 
         assembled = await assembly.assemble(settings, keys, processes, ready, self._parts)
         await self._serve(assembled, listener)
-        for work in (self._watch(postgres), self._judge_health(assembled), self._tidy(assembly, assembled)):
+        for work in (
+            self._watch(postgres),
+            self._judge_health(assembled),
+            self._write_uses(assembled),
+            self._tidy(assembly, assembled),
+        ):
             self._run_beside(work)
         write_private(settings.data / SERVICE_FILE, json.dumps({"url": self.url, "pid": os.getpid()}))
         self._parts.callback(lambda: (settings.data / SERVICE_FILE).unlink(missing_ok=True))
@@ -243,6 +250,12 @@ class Service:
             await asyncio.sleep(every)
             with _logged("judging health"):
                 await assembled.judge_health(since)
+
+    async def _write_uses(self, assembled: "Assembled") -> None:
+        while True:
+            await asyncio.sleep(USES_WRITTEN_EVERY_S)
+            with _logged("writing down which rights were used"):
+                await assembled.write_uses()
 
     async def _tidy(self, assembly: Any, assembled: "Assembled") -> None:
         while True:

@@ -9,12 +9,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from plugyard.domain.consent import WaitingUpgrade
 from plugyard.domain.errors import WrongState
 from plugyard.domain.events import EventType
 from plugyard.domain.health import Health
 from plugyard.domain.manifest import Manifest
 from plugyard.domain.permissions import Permission
 from plugyard.domain.report import Report
+from plugyard.domain.rights import dated
 
 
 class PluginState(StrEnum):
@@ -129,7 +131,7 @@ class PluginVersion:
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A plugin of one tenant, pointing at one version."""
+    """A plugin of one tenant, pointing at one version. ``granted_at`` says when each right was given, by its key."""
 
     id: str
     tenant_id: str
@@ -147,6 +149,8 @@ class Plugin:
     activated_at: datetime | None = None
     suspended_because: str | None = None
     health: Health = field(default_factory=Health)
+    waiting: WaitingUpgrade | None = None
+    granted_at: dict[str, datetime] = field(default_factory=dict)
 
     def _moved(self, transition: Transition, at: datetime, **changes: Any) -> "Plugin":
         return replace(self, state=after(self.state, transition), updated_at=at, **changes)
@@ -165,7 +169,10 @@ class Plugin:
 
     def installed(self, grants: tuple[Permission, ...], at: datetime) -> tuple["Plugin", EventType]:
         """The tenant consented to these grants; again later, to change them."""
-        moved = self._moved(Transition.INSTALL, at, grants=grants, installed_at=self.installed_at or at)
+        times = self._dated(grants, at)
+        moved = self._moved(
+            Transition.INSTALL, at, grants=grants, granted_at=times, installed_at=self.installed_at or at
+        )
         return moved, EVENT_OF[Transition.INSTALL]
 
     def activated(self, at: datetime) -> tuple["Plugin", EventType]:
@@ -184,7 +191,9 @@ class Plugin:
 
     def uninstalled(self, at: datetime) -> tuple["Plugin", EventType]:
         """It is gone for its tenant; the rows and the package stay for the audit, its secrets do not."""
-        return self._moved(Transition.UNINSTALL, at, grants=(), secrets={}), EVENT_OF[Transition.UNINSTALL]
+        return self._moved(Transition.UNINSTALL, at, grants=(), secrets={}, waiting=None), EVENT_OF[
+            Transition.UNINSTALL
+        ]
 
     def upgraded(self, version_id: str, grants: tuple[Permission, ...], at: datetime) -> tuple["Plugin", EventType]:
         """It points at another version and remembers the one before."""
@@ -197,8 +206,38 @@ class Plugin:
     def _pointed(
         self, transition: Transition, version_id: str, grants: tuple[Permission, ...], at: datetime
     ) -> tuple["Plugin", EventType]:
-        moved = self._moved(transition, at, version_id=version_id, previous_version_id=self.version_id, grants=grants)
+        moved = self._moved(
+            transition,
+            at,
+            version_id=version_id,
+            previous_version_id=self.version_id,
+            grants=grants,
+            granted_at=self._dated(grants, at),
+            waiting=None,
+        )
         return moved, EVENT_OF[transition]
+
+    def _dated(self, grants: tuple[Permission, ...], at: datetime) -> dict[str, datetime]:
+        # What was granted before times were kept was granted when the plugin was installed.
+        known = {**dated(self.grants, {}, self.installed_at or at), **self.granted_at}
+        return dated(grants, known, at)
+
+    def dropped(self, grants: tuple[Permission, ...], at: datetime) -> tuple["Plugin", EventType]:
+        """An admin took rights away; ``grants`` is what is left."""
+        self.check(Transition.INSTALL)
+        left = replace(self, grants=grants, granted_at=self._dated(grants, at), updated_at=at)
+        return left, EventType.PLUGIN_RIGHTS_DROPPED
+
+    def awaiting(self, upgrade: WaitingUpgrade) -> tuple["Plugin", EventType]:
+        """An upgrade waits for an admin's consent; one that waited before makes way."""
+        return replace(self, waiting=upgrade, updated_at=upgrade.since), EventType.PLUGIN_UPGRADE_WAITING
+
+    def declined(self, because: str, by: str, at: datetime) -> tuple["Plugin", EventType]:
+        """An admin declined the upgrade that waits; the version in use goes on."""
+        if self.waiting is None:
+            raise ValueError("no upgrade waits")
+        answered = replace(self.waiting, declined_because=because, decided_by=by, decided_at=at)
+        return replace(self, waiting=answered, updated_at=at), EventType.PLUGIN_UPGRADE_DECLINED
 
     def configured(
         self, configuration: dict[str, Any], secrets: dict[str, Any], at: datetime

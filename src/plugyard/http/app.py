@@ -11,7 +11,18 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plugyard.application.platform import Platform
-from plugyard.http import executions, health, keys, marketplace, observability, openapi, plugins, tenants, uploads
+from plugyard.http import (
+    consent,
+    executions,
+    health,
+    keys,
+    marketplace,
+    observability,
+    openapi,
+    plugins,
+    tenants,
+    uploads,
+)
 from plugyard.http.answers import Answer, encode
 from plugyard.http.exchange import Draining, Service
 from plugyard.http.health import Ready
@@ -23,6 +34,7 @@ from plugyard.http.telemetry import Telemetry
 OPERATIONS: tuple[Operation, ...] = (
     *uploads.OPERATIONS,
     *plugins.OPERATIONS,
+    *consent.OPERATIONS,
     *executions.OPERATIONS,
     *observability.OPERATIONS,
     *marketplace.OPERATIONS,

@@ -52,9 +52,24 @@ def permissions(grants: list[Grant] | None) -> tuple[Permission, ...] | None:
 
 
 class InstallPlugin(Command, frozen=True):
-    """Which permissions to grant: null grants all that the manifest asks, an empty list none."""
+    """Which permissions to grant: null grants all that the manifest asks, an empty list none; and of which version."""
 
     grants: Grants | None = None
+    version: VersionText | None = None
+
+
+class ConsentToUpgrade(Command, frozen=True):
+    """The version that was shown; grants answer what it asks beyond the present ones, null consents to all of that."""
+
+    version: VersionText
+    grants: Grants | None = None
+
+
+class DeclineUpgrade(Command, frozen=True):
+    """The version that was shown, and why it is not wanted."""
+
+    version: VersionText
+    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=PLAIN_TEXT)]
 
 
 class UpgradePlugin(Command, frozen=True):
@@ -68,6 +83,20 @@ class NamedVersion(Command, frozen=True):
     """A version of the plugin, or null for the default."""
 
     version: VersionText | None = None
+
+
+class NamedRight(Command, frozen=True):
+    """A right as the list of rights names it: a service, or one host or topic of it."""
+
+    service: Service
+    name: Text | None = None
+
+
+class DropRights(Command, frozen=True):
+    """The rights to take away, or with `unused` all that went unused."""
+
+    rights: Annotated[list[NamedRight], Meta(max_length=100)] = []
+    unused: bool = False
 
 
 class InstallListing(Command, frozen=True):

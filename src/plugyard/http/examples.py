@@ -33,6 +33,26 @@ PERMISSION = {
     "topics": [],
     "reason": "creates invoices",
 }
+ASK = {**PERMISSION, "status": "granted", "grant": PERMISSION, "byPolicy": False}
+WAITING = {
+    "version": "1.1.0",
+    "asks": [{"service": "database", "hosts": [], "methods": [], "paths": [], "topics": [], "reason": "keeps notes"}],
+    "since": MOMENT,
+    "requestedBy": f"key:{KEY_ID}",
+    "declined": False,
+    "declinedBecause": None,
+    "decidedBy": None,
+    "decidedAt": None,
+}
+RIGHT: dict[str, Any] = {
+    "service": "network",
+    "name": "*.acme.com",
+    "grantedAt": MOMENT,
+    "lastUsedAt": MOMENT,
+    "unused": False,
+    "seen": [{"name": "api.acme.com", "lastUsedAt": MOMENT}],
+}
+AVAILABLE = {"version": "1.1.0", "fromMarketplace": False, "asks": WAITING["asks"]}
 FUNCTION = {
     "name": "total",
     "description": "Adds up an invoice",
@@ -50,6 +70,7 @@ SUMMARY: dict[str, Any] = {
     "author": "Ada Lovelace",
     "category": "finance",
     "health": HEALTH,
+    "waitingVersion": "1.1.0",
     "createdAt": MOMENT,
     "updatedAt": MOMENT,
 }
@@ -62,6 +83,9 @@ DETAIL: dict[str, Any] = {
     "endpoints": [],
     "permissions": [PERMISSION],
     "grants": [PERMISSION],
+    "asks": [ASK],
+    "waiting": WAITING,
+    "available": AVAILABLE,
     "limits": {
         "memory": 128,
         "timeout": 30000,
@@ -183,6 +207,7 @@ LISTING = {
     "homepage": None,
     "functions": [FUNCTION],
     "permissions": [PERMISSION],
+    "asks": [{**ASK, "status": "waiting", "grant": None}],
     "packedBytes": 4096,
     "publishedAt": MOMENT,
     "withdrawnAt": None,

@@ -7,6 +7,7 @@ from plugyard.application.ports import ListingFilter
 from plugyard.domain.identity import Action
 from plugyard.http import commands, examples, present, views
 from plugyard.http.answers import json_answer
+from plugyard.http.detailed import detail_of, listing_of, listings_of
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import Body, Reply, operation
 from plugyard.http.queries import PAGE, page_of, text, whole
@@ -32,7 +33,7 @@ async def search_marketplace(exchange: Exchange) -> ASGIApp:
     asked = exchange.query
     filters = ListingFilter(asked["category"], asked["q"])
     found = await marketplace.search(exchange.platform, exchange.caller, filters, page_of(asked))
-    return json_answer(present.page(found, present.listing))
+    return json_answer(views.PageView(items=await listings_of(exchange, found.items), next_cursor=found.next_cursor))
 
 
 @operation(
@@ -48,7 +49,7 @@ async def featured_listings(exchange: Exchange) -> ASGIApp:
     By a score from 0 to 1: half by rating, three tenths by installations, two tenths by health.
     """
     found = await marketplace.featured(exchange.platform, exchange.caller, exchange.query["limit"])
-    return json_answer(views.FeaturedView(items=[present.listing(one) for one in found]))
+    return json_answer(views.FeaturedView(items=await listings_of(exchange, found)))
 
 
 @operation(
@@ -73,7 +74,7 @@ async def marketplace_categories(exchange: Exchange) -> ASGIApp:
 async def get_listing(exchange: Exchange) -> ASGIApp:
     """Show one listing."""
     found = await marketplace.listing(exchange.platform, exchange.caller, exchange.id("listingId"))
-    return json_answer(present.listing(found))
+    return json_answer(await listing_of(exchange, found))
 
 
 @operation(
@@ -107,7 +108,7 @@ async def install_listing(exchange: Exchange) -> ASGIApp:
         activate=asked.activate,
     )
     return json_answer(
-        present.plugin_detail(view), status=201, headers=(("location", f"/api/v1/plugins/{view.plugin.id}"),)
+        await detail_of(exchange, view), status=201, headers=(("location", f"/api/v1/plugins/{view.plugin.id}"),)
     )
 
 

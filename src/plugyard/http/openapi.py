@@ -27,6 +27,7 @@ stores it, installs it, runs it in a sandbox, and shows how it fares.
 """
 _TAGS = {
     "Plugins": "From a package to a plugin that executes, and back.",
+    "Consent": "What plugins ask for, what was granted, and what of it is used.",
     "Executions": "Running functions, and what came of it.",
     "Logs and metrics": "What a plugin says and how it fares.",
     "Marketplace": "What tenants offer to each other.",

@@ -5,7 +5,8 @@ from starlette.types import ASGIApp
 from plugyard.application import activate as activation
 from plugyard.application import configure as configuration
 from plugyard.application import history, install, marketplace, uninstall, upgrade
-from plugyard.application.ports import PluginFilter
+from plugyard.application.consent import standing
+from plugyard.application.ports import PluginFilter, UpgradeFilter
 from plugyard.domain.identity import Action
 from plugyard.domain.manifest import Runtime
 from plugyard.domain.permissions import Service
@@ -13,6 +14,7 @@ from plugyard.domain.plugin import PluginState
 from plugyard.http import commands, examples, present, views
 from plugyard.http.answers import json_answer
 from plugyard.http.bodies import JSON_TYPE, MERGE_PATCH_TYPE
+from plugyard.http.detailed import detail_of, listing_of
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import Body, Reply, operation
 from plugyard.http.queries import PAGE, choice, choice_of, page_of, text
@@ -39,6 +41,7 @@ _TAG = "Plugins"
             ["createdAt", "-createdAt", "updatedAt", "-updatedAt", "name", "-name"],
             default="-createdAt",
         ),
+        choice_of("upgrade", "Only plugins with an upgrade that waits for consent, or is available.", UpgradeFilter),
         *PAGE,
     ),
     replies=[
@@ -56,6 +59,7 @@ async def list_plugins(exchange: Exchange) -> ASGIApp:
         asked["author"],
         asked["q"],
         asked["sort"],
+        asked["upgrade"],
     )
     found = await history.plugins(exchange.platform, exchange.caller, filters, page_of(asked))
     return json_answer(present.page(found, present.plugin_summary))
@@ -74,7 +78,8 @@ async def get_plugin(exchange: Exchange) -> ASGIApp:
     With what its version's dependencies were resolved to. `allowed` names what its state allows.
     """
     view, resolved = await history.plugin(exchange.platform, exchange.caller, exchange.id("pluginId"))
-    return json_answer(present.plugin_with_dependencies(view, resolved))
+    stands = await standing(exchange.platform, exchange.caller, view)
+    return json_answer(present.plugin_with_dependencies(view, stands, resolved))
 
 
 @operation(
@@ -117,22 +122,23 @@ async def get_report(exchange: Exchange) -> ASGIApp:
         required=False,
         examples={
             "everything": {"grants": None},
-            "narrowed": {"grants": [{"service": "network", "hosts": ["api.acme.com"]}]},
+            "narrowed": {"grants": [{"service": "network", "hosts": ["api.acme.com"]}], "version": "1.0.0"},
         },
     ),
     replies=_CHANGED,
-    problems=["not_found", "wrong_state", "dependency_conflict", "not_grantable"],
+    problems=["not_found", "wrong_state", "conflict", "dependency_conflict", "not_grantable"],
 )
 async def install_plugin(exchange: Exchange) -> ASGIApp:
     """Consent to what a plugin asks for.
 
-    Again later, to change the grants. Grants never go beyond what the manifest asks; where it asks for plain
-    `network`, the grant names the hosts.
+    Again later, to change the grants. Grants never go beyond what the manifest asks and may narrow it by meaning
+    (`api.acme.com` out of `*.acme.com`); where it asks for plain `network`, the grant names the hosts. With `version`,
+    a plugin that is at another version by now is left alone (409).
     """
     asked = await exchange.optional_body(commands.InstallPlugin)
     grants = commands.permissions(asked.grants)
-    view = await install.install(exchange.platform, exchange.caller, exchange.id("pluginId"), grants)
-    return json_answer(present.plugin_detail(view))
+    view = await install.install(exchange.platform, exchange.caller, exchange.id("pluginId"), grants, asked.version)
+    return json_answer(await detail_of(exchange, view))
 
 
 @operation(
@@ -146,7 +152,7 @@ async def install_plugin(exchange: Exchange) -> ASGIApp:
 async def activate_plugin(exchange: Exchange) -> ASGIApp:
     """Let a plugin execute from now on."""
     view = await activation.activate(exchange.platform, exchange.caller, exchange.id("pluginId"))
-    return json_answer(present.plugin_detail(view))
+    return json_answer(await detail_of(exchange, view))
 
 
 @operation(
@@ -160,7 +166,7 @@ async def activate_plugin(exchange: Exchange) -> ASGIApp:
 async def deactivate_plugin(exchange: Exchange) -> ASGIApp:
     """Stop a plugin from executing; what runs now may end."""
     view = await activation.deactivate(exchange.platform, exchange.caller, exchange.id("pluginId"))
-    return json_answer(present.plugin_detail(view))
+    return json_answer(await detail_of(exchange, view))
 
 
 @operation(
@@ -188,12 +194,13 @@ async def deactivate_plugin(exchange: Exchange) -> ASGIApp:
 async def upgrade_plugin(exchange: Exchange) -> ASGIApp:
     """Use another version, by default the highest.
 
-    A version that asks for more than was granted needs `grants`, which take the role admin.
+    A version that asks for more than was granted needs `grants`, which take the role admin. Without them it waits for
+    an admin's consent (409, and `waiting` of the plugin), while the present version goes on running.
     """
     asked = await exchange.optional_body(commands.UpgradePlugin)
     grants = commands.permissions(asked.grants)
     view = await upgrade.upgrade(exchange.platform, exchange.caller, exchange.id("pluginId"), asked.version, grants)
-    return json_answer(present.plugin_detail(view))
+    return json_answer(await detail_of(exchange, view))
 
 
 @operation(
@@ -201,7 +208,11 @@ async def upgrade_plugin(exchange: Exchange) -> ASGIApp:
     _ONE + "/rollback",
     tag=_TAG,
     action=Action.ACTIVATE,
-    body=Body(commands.NamedVersion, required=False, examples={"before": {}, "named": {"version": "1.0.0"}}),
+    body=Body(
+        commands.UpgradePlugin,
+        required=False,
+        examples={"before": {}, "named": {"version": "1.0.0"}, "consenting": {"grants": [{"service": "cache"}]}},
+    ),
     replies=_CHANGED,
     problems=[
         "not_found",
@@ -215,10 +226,14 @@ async def upgrade_plugin(exchange: Exchange) -> ASGIApp:
     ],
 )
 async def rollback_plugin(exchange: Exchange) -> ASGIApp:
-    """Go back to an earlier version, by default the one before the last change."""
-    asked = await exchange.optional_body(commands.NamedVersion)
-    view = await upgrade.rollback(exchange.platform, exchange.caller, exchange.id("pluginId"), asked.version)
-    return json_answer(present.plugin_detail(view))
+    """Go back to an earlier version, by default the one before the last change.
+
+    One that asks for what is no longer granted needs `grants`, which take the role admin.
+    """
+    asked = await exchange.optional_body(commands.UpgradePlugin)
+    grants = commands.permissions(asked.grants)
+    view = await upgrade.rollback(exchange.platform, exchange.caller, exchange.id("pluginId"), asked.version, grants)
+    return json_answer(await detail_of(exchange, view))
 
 
 @operation(
@@ -245,7 +260,7 @@ async def configure_plugin(exchange: Exchange) -> ASGIApp:
     """
     patch = await exchange.merge_patch()
     view = await configuration.configure(exchange.platform, exchange.caller, exchange.id("pluginId"), patch)
-    return json_answer(present.plugin_detail(view))
+    return json_answer(await detail_of(exchange, view))
 
 
 @operation(
@@ -263,7 +278,7 @@ async def uninstall_plugin(exchange: Exchange) -> ASGIApp:
     can be read under its id.
     """
     view = await uninstall.uninstall(exchange.platform, exchange.caller, exchange.id("pluginId"))
-    return json_answer(present.plugin_detail(view))
+    return json_answer(await detail_of(exchange, view))
 
 
 @operation(
@@ -282,7 +297,7 @@ async def publish_plugin(exchange: Exchange) -> ASGIApp:
     """
     asked = await exchange.optional_body(commands.NamedVersion)
     found = await marketplace.publish(exchange.platform, exchange.caller, exchange.id("pluginId"), asked.version)
-    return json_answer(present.listing(found))
+    return json_answer(await listing_of(exchange, found))
 
 
 @operation(
@@ -303,7 +318,7 @@ async def publish_plugin(exchange: Exchange) -> ASGIApp:
 async def withdraw_plugin(exchange: Exchange) -> ASGIApp:
     """Take a plugin's listing back; who installed it keeps it."""
     found = await marketplace.withdraw(exchange.platform, exchange.caller, exchange.id("pluginId"))
-    return json_answer(present.listing(found))
+    return json_answer(await listing_of(exchange, found))
 
 
 OPERATIONS = (

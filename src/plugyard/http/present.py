@@ -5,9 +5,12 @@ from typing import Any
 
 import msgspec
 
+from plugyard.application.consent import Standing
 from plugyard.application.ports import AuditEntry, Metrics, Page, ResolvedDependency, StoredLogLine
 from plugyard.application.tenants import Used
+from plugyard.application.waiting import Available
 from plugyard.domain.configuration import masked, with_defaults
+from plugyard.domain.consent import Ask, WaitingUpgrade
 from plugyard.domain.execution import Execution, ExecutionFailure, ExecutionStatus, Usage
 from plugyard.domain.health import Health
 from plugyard.domain.identity import ApiKey, Tenant
@@ -19,7 +22,9 @@ from plugyard.domain.plugin import PluginVersion, PluginView, allowed
 from plugyard.domain.report import Finding, Report
 from plugyard.domain.tenants import QUOTA_FIELDS, Quota, Quotas
 from plugyard.http.views import (
+    AskView,
     AuditView,
+    AvailableUpgradeView,
     BoundsView,
     CategoryView,
     DependencyView,
@@ -50,6 +55,7 @@ from plugyard.http.views import (
     UsageView,
     UsedView,
     VersionView,
+    WaitingUpgradeView,
     WallView,
 )
 
@@ -68,6 +74,47 @@ def permission(one: Permission) -> PermissionView:
     """A permission, all of its fields."""
     return PermissionView(
         service=one.service, hosts=one.hosts, methods=one.methods, paths=one.paths, topics=one.topics, reason=one.reason
+    )
+
+
+def ask(one: Ask) -> AskView:
+    """A request and how it stands."""
+    asked = one.permission
+    return AskView(
+        service=asked.service,
+        hosts=asked.hosts,
+        methods=asked.methods,
+        paths=asked.paths,
+        topics=asked.topics,
+        reason=asked.reason,
+        status=one.status,
+        grant=permission(one.grant) if one.grant is not None else None,
+        by_policy=one.by_policy,
+    )
+
+
+def _waiting(one: WaitingUpgrade | None) -> WaitingUpgradeView | None:
+    if one is None:
+        return None
+    return WaitingUpgradeView(
+        version=one.version,
+        asks=[permission(each) for each in one.asks],
+        since=one.since,
+        requested_by=one.requested_by,
+        declined=one.declined,
+        declined_because=one.declined_because,
+        decided_by=one.decided_by,
+        decided_at=one.decided_at,
+    )
+
+
+def _available(one: Available | None) -> AvailableUpgradeView | None:
+    if one is None:
+        return None
+    return AvailableUpgradeView(
+        version=one.version.number,
+        from_marketplace=one.from_marketplace,
+        asks=[permission(each) for each in one.asks],
     )
 
 
@@ -109,12 +156,13 @@ def _summary(view: PluginView) -> dict[str, Any]:
         "author": manifest.author,
         "category": manifest.category,
         "health": health(plugin.health),
+        "waiting_version": plugin.waiting.version if plugin.waiting and not plugin.waiting.declined else None,
         "created_at": plugin.created_at,
         "updated_at": plugin.updated_at,
     }
 
 
-def _detail(view: PluginView) -> dict[str, Any]:
+def _detail(view: PluginView, standing: Standing) -> dict[str, Any]:
     plugin, version, manifest = view.plugin, view.version, view.version.manifest
     return {
         **_summary(view),
@@ -125,6 +173,9 @@ def _detail(view: PluginView) -> dict[str, Any]:
         "endpoints": [EndpointView(method=o.method, path=o.path, handler=o.handler) for o in manifest.endpoints],
         "permissions": [permission(one) for one in manifest.permissions],
         "grants": [permission(one) for one in plugin.grants],
+        "asks": [ask(one) for one in standing.asks],
+        "waiting": _waiting(standing.waiting),
+        "available": _available(standing.available),
         "limits": limits(manifest.limits),
         "isolation": manifest.isolation,
         "modules": manifest.modules,
@@ -138,18 +189,20 @@ def _detail(view: PluginView) -> dict[str, Any]:
     }
 
 
-def plugin_detail(view: PluginView) -> PluginDetail:
+def plugin_detail(view: PluginView, standing: Standing) -> PluginDetail:
     """A plugin with everything."""
-    return PluginDetail(**_detail(view))
+    return PluginDetail(**_detail(view, standing))
 
 
-def plugin_with_dependencies(view: PluginView, resolved: Sequence[ResolvedDependency]) -> PluginWithDependencies:
+def plugin_with_dependencies(
+    view: PluginView, standing: Standing, resolved: Sequence[ResolvedDependency]
+) -> PluginWithDependencies:
     """A plugin with everything, and its dependencies."""
     found = [
         DependencyView(name=one.name, range=one.range, version=one.resolved_version, plugin_id=one.resolved_plugin_id)
         for one in resolved
     ]
-    return PluginWithDependencies(**_detail(view), dependencies=found)
+    return PluginWithDependencies(**_detail(view, standing), dependencies=found)
 
 
 def finding(one: Finding) -> FindingView:
@@ -267,8 +320,8 @@ def metrics(found: Metrics, judged: Health) -> MetricsView:
     )
 
 
-def listing(one: Listing) -> ListingView:
-    """A listing."""
+def listing(one: Listing, asked: Sequence[Ask]) -> ListingView:
+    """A listing, with how its requests stand for whoever looks."""
     manifest, words = one.manifest, one.manifest.document.get("metadata", {})
     return ListingView(
         id=one.id,
@@ -284,6 +337,7 @@ def listing(one: Listing) -> ListingView:
         homepage=words.get("homepage"),
         functions=_functions(manifest, one.exports),
         permissions=[permission(each) for each in manifest.permissions],
+        asks=[ask(each) for each in asked],
         packed_bytes=one.packed_bytes,
         published_at=one.published_at,
         withdrawn_at=one.withdrawn_at,

@@ -22,6 +22,7 @@ from plugyard.domain.identity import Action
 from plugyard.http import examples, present, views
 from plugyard.http.answers import json_answer
 from plugyard.http.bodies import next_message
+from plugyard.http.detailed import detail_of
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import Body, Reply, operation
 from plugyard.http.problems import MalformedMultipart, StorageFull, UnsupportedMediaType
@@ -109,7 +110,7 @@ async def upload_package(exchange: Exchange) -> ASGIApp:
     finally:
         exchange.service.telemetry.upload(outcome, time.perf_counter() - began)
     view = views.UploadedView(
-        plugin=present.plugin_detail(uploaded.view),
+        plugin=await detail_of(exchange, uploaded.view),
         version=uploaded.version.number,
         created=uploaded.created,
         report=present.report(uploaded.report, uploaded.version.number),

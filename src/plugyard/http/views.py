@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from plugyard.domain.consent import AskStatus
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.health import HealthStatus
 from plugyard.domain.identity import Role
@@ -38,6 +39,71 @@ class PermissionView(View, frozen=True):
     paths: Sequence[str]
     topics: Sequence[str]
     reason: str
+
+
+class AskView(PermissionView, frozen=True):
+    """What a version asks for and why, how that stands, what was granted of it, and whether the policy would grant it.
+
+    `waiting`: an admin has to answer; `policy`: the tenant's policy gives it at install; `granted`, `narrowed` and
+    `declined`: as an admin or the policy decided.
+    """
+
+    status: AskStatus
+    grant: PermissionView | None
+    by_policy: bool
+
+
+class WaitingUpgradeView(View, frozen=True):
+    """An upgrade that waits for an admin's consent, or that one declined; `asks` is what goes beyond the grant."""
+
+    version: str
+    asks: list[PermissionView]
+    since: datetime
+    requested_by: str
+    declined: bool
+    declined_because: str | None
+    decided_by: str | None
+    decided_at: datetime | None
+
+
+class AvailableUpgradeView(View, frozen=True):
+    """A version higher than the one in use, and what it asks for beyond the grant; nothing asked needs no consent."""
+
+    version: str
+    from_marketplace: bool
+    asks: list[PermissionView]
+
+
+class SeenView(View, frozen=True):
+    """A host or topic that was used under a wider entry of the grant."""
+
+    name: str
+    last_used_at: datetime
+
+
+class RightView(View, frozen=True):
+    """A right that a plugin holds: a service (`name` is null), or one host or topic of it, and its last use."""
+
+    service: Service
+    name: str | None
+    granted_at: datetime
+    last_used_at: datetime | None
+    unused: bool
+    seen: list[SeenView]
+
+
+class PluginRightView(RightView, frozen=True):
+    """A right with the plugin that holds it."""
+
+    plugin_id: str
+    plugin: str
+
+
+class RightsView(View, frozen=True):
+    """Every right of a plugin. `unused` ones were neither used nor granted for so many days."""
+
+    unused_after_days: int
+    items: list[RightView]
 
 
 class FunctionView(View, frozen=True):
@@ -84,7 +150,7 @@ class HealthView(View, frozen=True):
 
 
 class PluginSummary(View, frozen=True):
-    """A plugin as lists show it."""
+    """A plugin as lists show it; `waitingVersion` is the version that waits for an admin's consent."""
 
     id: str
     name: str
@@ -95,6 +161,7 @@ class PluginSummary(View, frozen=True):
     author: str
     category: str
     health: HealthView
+    waiting_version: str | None
     created_at: datetime
     updated_at: datetime
 
@@ -109,6 +176,9 @@ class PluginDetail(PluginSummary, frozen=True):
     endpoints: list[EndpointView]
     permissions: list[PermissionView]
     grants: list[PermissionView]
+    asks: list[AskView]
+    waiting: WaitingUpgradeView | None
+    available: AvailableUpgradeView | None
     limits: LimitsView
     isolation: Isolation
     modules: Sequence[str] | None
@@ -290,6 +360,7 @@ class ListingView(View, frozen=True):
     homepage: str | None
     functions: list[FunctionView]
     permissions: list[PermissionView]
+    asks: list[AskView]
     packed_bytes: int
     published_at: datetime
     withdrawn_at: datetime | None

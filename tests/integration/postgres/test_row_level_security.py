@@ -7,6 +7,8 @@ import pytest
 from psycopg import sql
 
 from plugyard.domain.events import EventType
+from plugyard.domain.permissions import Service
+from plugyard.domain.rights import Right
 from tests.contract.given import (
     NOW,
     a_key,
@@ -34,6 +36,7 @@ TENANT_TABLES = [
     "plugin_ratings",
     "plugin_versions",
     "plugins",
+    "used_rights",
 ]
 SHARED = {"marketplace_listings", "plugin_ratings"}
 """Other tenants' rows are read here, where they are published; nowhere are they written."""
@@ -41,7 +44,7 @@ SHARED = {"marketplace_listings", "plugin_ratings"}
 
 async def _furnished(database: Database) -> str:
     """A tenant with a row in every table."""
-    from plugyard.application.ports import ResolvedDependency, StoredReply
+    from plugyard.application.ports import ResolvedDependency, StoredReply, UsedBy
 
     listing = await a_stored_listing(database.store)
     tenant_id = listing.tenant_id
@@ -55,6 +58,7 @@ async def _furnished(database: Database) -> str:
         await tx.rate(a_rating(tenant_id, listing.id, 5))
     execution = an_execution(view.plugin)
     event = an_event(view.plugin, EventType.EXECUTION_COMPLETED)
+    await database.store.touch_rights({UsedBy(tenant_id, view.plugin.id, Right(Service.DATABASE)): NOW})
     await database.recorder.record(execution, [a_log_line(execution)], [event], [])
     return tenant_id
 
@@ -134,6 +138,8 @@ async def test_no_row_is_inserted_for_another_tenant(database: Database, table: 
         )
         owner.execute(copied)
         owner.execute("grant select on public.theirs to plugyard_service")
+        # The service writes some tables by functions alone; the policies hold even where it might insert by itself.
+        owner.execute(sql.SQL("grant insert on {} to plugyard_service").format(sql.Identifier(table)))
     try:
         with database.as_service() as connection:
             _bound_to(connection, mine)
@@ -145,6 +151,7 @@ async def test_no_row_is_inserted_for_another_tenant(database: Database, table: 
     finally:
         with database.as_owner() as owner:
             owner.execute("drop table public.theirs")
+            owner.execute("revoke insert on used_rights from plugyard_service")
 
 
 async def test_every_table_with_a_tenant_forces_row_level_security(database: Database) -> None:

@@ -6,17 +6,21 @@ import pytest
 
 from plugyard.application.activate import activate, deactivate
 from plugyard.application.configure import configure
+from plugyard.application.consent import consent, decline
 from plugyard.application.marketplace import install_listing, publish, rate, withdraw
 from plugyard.application.observe import check_health
 from plugyard.application.platform import Policies
 from plugyard.application.publish import Published
 from plugyard.application.publish import publish as publish_event
+from plugyard.application.rights import drop_rights
 from plugyard.application.uninstall import uninstall
-from plugyard.application.upgrade import rollback, upgrade
+from plugyard.application.upgrade import ConsentRequired, rollback, upgrade
 from plugyard.domain.events import EventType
 from plugyard.domain.execution import Violation
 from plugyard.domain.health import SuspensionRule
+from plugyard.domain.permissions import Service
 from plugyard.domain.plugin import Plugin, PluginState
+from plugyard.domain.rights import Right
 from tests.memory.chance import START
 from tests.memory.sandbox import failed, succeeded
 from tests.memory.transaction import MemoryTransaction
@@ -38,6 +42,13 @@ async def a_whole_life(folder: Path) -> World:
     await configure(platform, admin, plugin_id, {"a": 1})
     await world.upload(admin, manifest(version="1.1.0"))
     await upgrade(platform, admin, plugin_id, None, None)
+    await rollback(platform, admin, plugin_id, None)
+    await world.upload(admin, manifest(version="1.2.0", security={"permissions": ["database", "events"]}))
+    with pytest.raises(ConsentRequired):
+        await upgrade(platform, admin, plugin_id, "1.2.0", None)
+    await decline(platform, admin, plugin_id, "1.2.0", "not needed")
+    await consent(platform, admin, plugin_id, "1.2.0", None)
+    await drop_rights(platform, admin, plugin_id, [Right(Service.EVENTS)])
     await rollback(platform, admin, plugin_id, None)
     listing = await publish(platform, admin, plugin_id, None)
     await install_listing(platform, guest, listing.id, None, activate=True)

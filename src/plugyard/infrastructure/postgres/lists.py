@@ -17,7 +17,14 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import NullType
 
-from plugyard.application.ports import ExecutionFilter, ListingFilter, LogFilter, PageRequest, PluginFilter
+from plugyard.application.ports import (
+    ExecutionFilter,
+    ListingFilter,
+    LogFilter,
+    PageRequest,
+    PluginFilter,
+    UpgradeFilter,
+)
 from plugyard.domain.errors import FieldError, InvalidInput
 from plugyard.infrastructure.postgres import cursors
 from plugyard.infrastructure.postgres.rows import uuid_or_none
@@ -44,7 +51,8 @@ def _type(column: str) -> Any:
 # What a plugin's, an execution's and a listing's row has to hold; the rest of a table is for filters and orders.
 _PLUGIN_COLUMNS = (
     "id tenant_id name state version_id previous_version_id origin_listing_id configuration secrets grants "
-    "installed_at activated_at suspended_because health_status health_score health_checked_at created_at updated_at"
+    "installed_at activated_at suspended_because health_status health_score health_checked_at created_at updated_at "
+    "waiting grant_times"
 )
 _VERSION_COLUMNS = "id tenant_id plugin_id digest entry manifest report exports created_at"
 _EXECUTION_COLUMNS = (
@@ -60,7 +68,7 @@ _PLUGINS = _table("plugins", _PLUGIN_COLUMNS)
 _VERSIONS = _table("plugin_versions", f"{_VERSION_COLUMNS} precedence runtime category author permissions words")
 _EXECUTIONS = _table("plugin_executions", _EXECUTION_COLUMNS)
 _LOGS = _table("plugin_logs", f"{_LOG_COLUMNS} tenant_id plugin_id")
-_LISTINGS = _table("marketplace_listings", f"{_LISTING_COLUMNS} category words")
+_LISTINGS = _table("marketplace_listings", f"{_LISTING_COLUMNS} category words precedence")
 _RATINGS = _table("plugin_ratings", "tenant_id listing_id stars review created_at updated_at")
 _KEYS = _table("api_keys", "id tenant_id name role created_at expires_at revoked_at last_used_at")
 _TENANTS = _table(
@@ -156,8 +164,27 @@ def plugins(filters: PluginFilter, page: PageRequest) -> Query:
     asked = word_query(filters.q or "")
     if asked is not None:
         where.append(_VERSIONS.c.words.op("@@")(sa.cast(asked, postgresql.TSQUERY)))
+    if filters.upgrade is UpgradeFilter.WAITING:
+        where.append(_PLUGINS.c.waiting.is_not(None))
+        where.append(sa.literal_column("plugins.waiting ->> 'decided_at'").is_(None))
+    elif filters.upgrade is UpgradeFilter.AVAILABLE:
+        where.append(_newer_version())
     joined = _PLUGINS.join(_VERSIONS, _VERSIONS.c.id == _PLUGINS.c.version_id)
     return _query(_columns(_PLUGINS, _PLUGIN_COLUMNS), where, order, page, joined)
+
+
+def _newer_version() -> ColumnElement[bool]:
+    """Whether the plugin has a version higher than the one in use, or its listing offers one."""
+    newer, listing = _VERSIONS.alias("newer"), _LISTINGS.alias("listing")
+    own = sa.exists().where(
+        newer.c.tenant_id == _HERE, newer.c.plugin_id == _PLUGINS.c.id, newer.c.precedence > _VERSIONS.c.precedence
+    )
+    offered = sa.exists().where(
+        listing.c.id == _PLUGINS.c.origin_listing_id,
+        listing.c.withdrawn_at.is_(None),
+        listing.c.precedence > _VERSIONS.c.precedence,
+    )
+    return sa.or_(own, offered)
 
 
 def versions(plugin_id: str, page: PageRequest) -> Query:

@@ -13,6 +13,7 @@ from plugyard.application.ports import ListingFilter, Page, PageRequest
 from plugyard.domain.errors import NameTaken, NotFound
 from plugyard.domain.manifest import Manifest
 from plugyard.domain.marketplace import Category, Listing, Rating
+from plugyard.infrastructure.postgres.precedence import precedence_key
 from plugyard.infrastructure.postgres.rows import Session, uuid_or_none
 from plugyard.infrastructure.postgres.statements import statements
 from plugyard.infrastructure.postgres.words import manifest_words
@@ -116,6 +117,7 @@ def _listing_row(listing: Listing) -> dict[str, Any]:
         "published_at": listing.published_at,
         "withdrawn_at": listing.withdrawn_at,
         "health_score": listing.health_score,
+        "precedence": precedence_key(listing.manifest.version),
     }
 
 

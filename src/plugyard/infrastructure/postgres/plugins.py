@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -10,12 +12,14 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from plugyard.application.ports import Page, PageRequest, PluginFilter, ResolvedDependency
+from plugyard.domain.consent import WaitingUpgrade
 from plugyard.domain.errors import NameTaken, NotFound, VersionExists
 from plugyard.domain.health import Health, HealthStatus
 from plugyard.domain.manifest import Manifest
-from plugyard.domain.permissions import Permission
+from plugyard.domain.permissions import Permission, Service
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
 from plugyard.domain.report import Report
+from plugyard.domain.rights import Right
 from plugyard.infrastructure.postgres.precedence import precedence_key
 from plugyard.infrastructure.postgres.rows import Session, uuid_or_none
 from plugyard.infrastructure.postgres.statements import statements
@@ -108,6 +112,14 @@ class PluginRows(Session):
             return ()
         return [ResolvedDependency(**row) for row in await self._all(_SQL["dependencies"], {"version_id": version_id})]
 
+    async def used_rights(self, plugin_ids: Sequence[str]) -> Mapping[str, Mapping[Right, datetime]]:
+        """When the plugins last used what."""
+        known = [one for one in plugin_ids if uuid_or_none(one) is not None]
+        found: dict[str, dict[Right, datetime]] = {}
+        for row in await self._all(_SQL["used rights"], {"ids": known}) if known else ():
+            found.setdefault(row["plugin_id"], {})[Right(Service(row["service"]), row["name"])] = row["last_used_at"]
+        return found
+
     async def _views(self, rows: Iterable[dict[str, Any]]) -> list[PluginView]:
         found = list(rows)
         versions = await self._versions_by_id([row["version_id"] for row in found])
@@ -145,7 +157,23 @@ def _plugin_row(plugin: Plugin) -> dict[str, Any]:
         "health_checked_at": plugin.health.checked_at,
         "created_at": plugin.created_at,
         "updated_at": plugin.updated_at,
+        "waiting": _waiting_row(plugin.waiting),
+        "grant_times": Jsonb({key: at.isoformat() for key, at in plugin.granted_at.items()}),
     }
+
+
+def _waiting_row(waiting: WaitingUpgrade | None) -> Jsonb | None:
+    if waiting is None:
+        return None
+    asks = [permission.to_document() for permission in waiting.asks]
+    return Jsonb({**msgspec.to_builtins(waiting), "asks": asks})
+
+
+def _waiting(row: dict[str, Any] | None) -> WaitingUpgrade | None:
+    if row is None:
+        return None
+    asks = tuple(Permission.from_document(document) for document in row["asks"])
+    return replace(msgspec.convert({**row, "asks": ()}, WaitingUpgrade), asks=asks)
 
 
 def _plugin(row: dict[str, Any]) -> Plugin:
@@ -166,6 +194,8 @@ def _plugin(row: dict[str, Any]) -> Plugin:
         activated_at=row["activated_at"],
         suspended_because=row["suspended_because"],
         health=Health(HealthStatus(row["health_status"]), row["health_score"], row["health_checked_at"]),
+        waiting=_waiting(row["waiting"]),
+        granted_at={key: datetime.fromisoformat(at) for key, at in row["grant_times"].items()},
     )
 
 

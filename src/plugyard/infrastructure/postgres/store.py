@@ -17,11 +17,11 @@ from typing import Any
 import msgspec
 import psycopg
 from psycopg.rows import DictRow, dict_row
-from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg.types.json import Jsonb, set_json_dumps, set_json_loads
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool
 
-from plugyard.application.ports import OperatorTransaction, Transaction
+from plugyard.application.ports import MOST_NAMES, OperatorTransaction, Transaction, UsedBy
 from plugyard.domain.identity import ApiKey
 from plugyard.infrastructure.postgres.errors import translated
 from plugyard.infrastructure.postgres.executions import ExecutionRows
@@ -33,6 +33,7 @@ from plugyard.infrastructure.postgres.statements import statements
 from plugyard.infrastructure.postgres.trail import TrailRows, key_of
 
 _SQL = statements("trail")
+_PLUGINS = statements("plugins")
 _OPTIONS = "-c search_path=plugyard -c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s"
 _NOWHERE = ""
 """The tenant of a transaction for an id that is none: no row is its."""
@@ -155,6 +156,21 @@ class PostgresStore:
         """Notes when keys were last used; a later moment that is noted already stays."""
         if used:
             await self._statement(_SQL["touch keys"], {"ids": list(used), "moments": list(used.values())})
+
+    async def touch_rights(self, used: Mapping[UsedBy, datetime]) -> None:
+        """Notes when rights were last used; a later moment that is noted already stays."""
+        if used:
+            uses = [
+                {
+                    "tenant_id": one.tenant_id,
+                    "plugin_id": one.plugin_id,
+                    "service": one.right.service.value,
+                    "name": one.right.name,
+                    "at": at.isoformat(),
+                }
+                for one, at in used.items()
+            ]
+            await self._statement(_PLUGINS["touch rights"], {"uses": Jsonb(uses), "at_most": MOST_NAMES})
 
     async def ping(self) -> None:
         """Asks the database for a sign of life; raises `StoreUnavailable` without one."""

@@ -18,8 +18,9 @@ import structlog
 from plugyard.domain.execution import ExecutionFailure, Violation
 from plugyard.domain.limits import EffectiveLimits
 from plugyard.domain.permissions import Permission
+from plugyard.domain.rights import TOLD_BY, Right
 from plugyard.sandbox import wire
-from plugyard.sandbox.services.base import Denied, Scope, Service, ServiceFault
+from plugyard.sandbox.services.base import Denied, Scope, Service, ServiceFault, Uses
 from plugyard.sandbox.services.registry import Pace, Services
 
 MAX_IN_FLIGHT = 16
@@ -28,6 +29,7 @@ MAX_ARGUMENT_VALUES = 50_000
 _MAX_VIOLATIONS = 20
 _MAX_DETAIL = 200
 _CLOSES_WITHIN_S = 5.0
+_NO_RIGHTS: frozenset[Right] = frozenset()
 
 _arguments = msgspec.json.Decoder(dict[str, Any])
 _encode = msgspec.json.Encoder().encode
@@ -68,6 +70,7 @@ class Calls:
         "bytes",
         "count",
         "failure",
+        "uses",
         "violations",
     )
 
@@ -83,8 +86,14 @@ class Calls:
         self._touched: dict[int, Service] = {}
         self.count = 0
         self.bytes = 0
+        self.uses: Uses | None = None
         self.failure: ExecutionFailure | None = None
         self.violations: list[Violation] = []
+
+    @property
+    def used_rights(self) -> frozenset[Right]:
+        """The rights that were used so far."""
+        return frozenset(self.uses.rights) if self.uses is not None else _NO_RIGHTS
 
     @property
     def used(self) -> bool:
@@ -104,7 +113,14 @@ class Calls:
             return
         self._touched[id(service)] = service
         holder = self._holder
-        scope = Scope(holder.tenant_id, holder.plugin_id, holder.execution_id, grant, self._deadline, holder.hops)
+        if self.uses is None:
+            self.uses = Uses()
+        if grant.service not in TOLD_BY:
+            # The others are judged further by their services, which note what they allow.
+            self.uses.note(grant.service)
+        scope = Scope(
+            holder.tenant_id, holder.plugin_id, holder.execution_id, grant, self._deadline, holder.hops, self.uses
+        )
 
         def start() -> None:
             work = self._serve(call.ticket, partial(service.call, scope, call.method, arguments), channel)

@@ -280,6 +280,7 @@ class Sandbox:
             ),
             logs=environment.logs.lines,
             violations=(*environment.violations, *calls.violations),
+            used=calls.used_rights,
         )
 
     def _calls(self, invocation: Invocation, timeout_s: float) -> Calls:

@@ -8,6 +8,30 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from plugyard.domain.permissions import Permission
+from plugyard.domain.permissions import Service as Word
+from plugyard.domain.rights import Right
+
+# How many names that no grant spells out one execution may leave.
+_MOST_NAMES = 16
+
+
+class Uses:
+    """The rights that one execution used, each once. A call that was denied is not noted."""
+
+    __slots__ = ("_names", "rights")
+
+    def __init__(self) -> None:
+        self.rights: set[Right] = set()
+        self._names = 0
+
+    def note(self, service: Word, entry: str = "", name: str = "") -> None:
+        """The service was used: by the entry of the grant that allowed it, and by the name that was asked for."""
+        self.rights.add(Right(service))
+        if entry:
+            self.rights.add(Right(service, entry))
+        if name and name != entry and self._names < _MOST_NAMES and Right(service, name) not in self.rights:
+            self._names += 1
+            self.rights.add(Right(service, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +47,7 @@ class Scope:
     grant: Permission
     deadline: float
     hops: int = 0
+    uses: Uses | None = None  # where a service that is narrowed notes what it allowed
 
 
 class ServiceFault(Exception):

@@ -48,8 +48,11 @@ class EventsService:
         topic = arguments.get("topic")
         if not isinstance(topic, str) or len(topic) > MAX_TOPIC or _TOPIC.fullmatch(topic) is None:
             raise ServiceFault("invalid_arguments", "topic must be words joined by dots, as in invoice.created")
-        if scope.grant.topics and not any(topic_allows(pattern, topic) for pattern in scope.grant.topics):
+        entry = next((pattern for pattern in scope.grant.topics if topic_allows(pattern, topic)), "")
+        if scope.grant.topics and not entry:
             raise Denied(f"this plugin was not granted to publish on the topic {topic}")
+        if scope.uses is not None:
+            scope.uses.note(scope.grant.service, entry, topic)
         payload = arguments.get("payload")
         size = len(msgspec.json.encode(payload))
         if size > MAX_PAYLOAD_BYTES:

@@ -31,7 +31,7 @@ from plugyard.sandbox.services.egress.addresses import (
     guarded_socket,
 )
 from plugyard.sandbox.services.egress.request import Request, read
-from plugyard.sandbox.services.egress.target import TargetError, follow
+from plugyard.sandbox.services.egress.target import Target, TargetError, follow
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _AGENT = "Plugyard"
@@ -95,7 +95,7 @@ class HttpEgress(Service):
         if self._closed:
             raise ServiceFault("service_unavailable", "the http service has ended")
         request = read(arguments, self._settings.request_bytes)
-        fence.judge(scope.grant, request.method, request.target)
+        _judge(scope, request.method, request.target)
         loop = asyncio.get_running_loop()
         allowed = min(self._settings.timeout_s, request.timeout_s or self._settings.timeout_s)
         end = min(loop.time() + allowed, scope.deadline)
@@ -140,7 +140,7 @@ class HttpEgress(Service):
             raise Denied(f"{request.target.host} redirects from https to http, which is not followed")
         further = request.redirected(status, target)
         try:
-            fence.judge(scope.grant, further.method, target)
+            _judge(scope, further.method, target)
         except Denied as denied:
             raise Denied(f"{request.target.host} redirects: {denied.message}") from denied
         return further
@@ -226,6 +226,13 @@ class HttpEgress(Service):
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_timeout_s),
             max_headers=settings.response_headers,
         )
+
+
+def _judge(scope: Scope, method: str, target: Target) -> None:
+    """Ask the fence, and note what it allowed. Raises Denied."""
+    entry = fence.judge(scope.grant, method, target)
+    if scope.uses is not None:
+        scope.uses.note(scope.grant.service, entry, fence.named(target))
 
 
 def _stream(content: bytes | None) -> bytes | io.BytesIO | None:

@@ -10,16 +10,17 @@ select 1 from plugyard.listing_names where name = %(name)s and tenant_id = plugy
 -- # save listing
 insert into plugyard.marketplace_listings (
   id, tenant_id, plugin_id, version_id, name, version, digest, entry, manifest, exports, packed_bytes, category, words,
-  published_at, withdrawn_at, health_score)
+  published_at, withdrawn_at, health_score, precedence)
 values (
   %(id)s, %(tenant_id)s, %(plugin_id)s, %(version_id)s, %(name)s, %(version)s, %(digest)s, %(entry)s, %(manifest)s,
   %(exports)s, %(packed_bytes)s, %(category)s, array_to_tsvector(%(words)s::text[]), %(published_at)s,
-  %(withdrawn_at)s, %(health_score)s)
+  %(withdrawn_at)s, %(health_score)s, %(precedence)s)
 on conflict (id) do update set
   version_id = excluded.version_id, name = excluded.name, version = excluded.version, digest = excluded.digest,
   entry = excluded.entry, manifest = excluded.manifest, exports = excluded.exports,
   packed_bytes = excluded.packed_bytes, category = excluded.category, words = excluded.words,
-  published_at = excluded.published_at, withdrawn_at = excluded.withdrawn_at, health_score = excluded.health_score;
+  published_at = excluded.published_at, withdrawn_at = excluded.withdrawn_at, health_score = excluded.health_score,
+  precedence = excluded.precedence;
 
 -- # listing by id
 select

@@ -4,11 +4,13 @@
 -- # add plugin
 insert into plugyard.plugins (
   id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
-  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at)
+  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at,
+  waiting, grant_times)
 values (
   %(id)s, %(tenant_id)s, %(name)s, %(state)s, %(version_id)s, %(previous_version_id)s, %(origin_listing_id)s,
   %(configuration)s, %(secrets)s, %(grants)s, %(installed_at)s, %(activated_at)s, %(suspended_because)s,
-  %(health_status)s, %(health_score)s, %(health_checked_at)s, %(created_at)s, %(updated_at)s);
+  %(health_status)s, %(health_score)s, %(health_checked_at)s, %(created_at)s, %(updated_at)s,
+  %(waiting)s, %(grant_times)s);
 
 -- # save plugin
 update plugyard.plugins set
@@ -16,39 +18,45 @@ update plugyard.plugins set
   origin_listing_id = %(origin_listing_id)s, configuration = %(configuration)s, secrets = %(secrets)s,
   grants = %(grants)s, installed_at = %(installed_at)s, activated_at = %(activated_at)s,
   suspended_because = %(suspended_because)s, health_status = %(health_status)s, health_score = %(health_score)s,
-  health_checked_at = %(health_checked_at)s, updated_at = %(updated_at)s
+  health_checked_at = %(health_checked_at)s, updated_at = %(updated_at)s, waiting = %(waiting)s,
+  grant_times = %(grant_times)s
 where id = %(id)s and tenant_id = %(tenant_id)s;
 
 -- # plugin by id
 select
   id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
-  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at
+  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at,
+  waiting, grant_times
 from plugyard.plugins where id = %(id)s;
 
 -- # plugin by id, locked
 select
   id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
-  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at
+  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at,
+  waiting, grant_times
 from plugyard.plugins where id = %(id)s for update;
 
 -- # plugin by name
 select
   id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
-  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at
+  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at,
+  waiting, grant_times
 from plugyard.plugins
 where tenant_id = plugyard.current_tenant() and name = %(name)s and state <> 'uninstalled';
 
 -- # plugin by name, locked
 select
   id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
-  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at
+  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at,
+  waiting, grant_times
 from plugyard.plugins
 where tenant_id = plugyard.current_tenant() and name = %(name)s and state <> 'uninstalled' for update;
 
 -- # installed plugins
 select
   id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
-  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at
+  installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at,
+  waiting, grant_times
 from plugyard.plugins
 where tenant_id = plugyard.current_tenant() and state in ('installed', 'active', 'inactive', 'suspended')
 order by name;
@@ -80,3 +88,10 @@ values (plugyard.current_tenant(), %(version_id)s, %(name)s, %(range)s, %(resolv
 -- # dependencies
 select name, range, resolved_version, resolved_plugin_id
 from plugyard.plugin_dependencies where version_id = %(version_id)s order by name;
+
+-- # used rights
+select plugin_id, service, name, last_used_at from plugyard.used_rights
+where tenant_id = plugyard.current_tenant() and plugin_id = any(%(ids)s::uuid[]);
+
+-- # touch rights
+select plugyard.touch_rights(%(uses)s, %(at_most)s);

@@ -11,20 +11,22 @@ from plugyard.sandbox.services.egress.target import DEFAULT_PORTS, Target, ambig
 HOW = 'an admin names it under "hosts" of the permission "network" at POST /api/v1/plugins/{id}/install'
 
 
-def judge(grant: Permission, method: str, target: Target) -> None:
-    """Raise Denied unless the grant covers this request."""
+def judge(grant: Permission, method: str, target: Target) -> str:
+    """The entry of the grant's hosts that allows this request; raises Denied unless the grant covers it."""
     if target.is_address:
         raise Denied("an address is never granted: name a host")
     if not grant.hosts:
         raise Denied(f"no host is granted yet, so {target.host} cannot be called: {HOW}")
     usual = _usual_port(target)
-    if not any(host_allows(entry, target.host, target.port, usual=usual) for entry in grant.hosts):
-        where = target.host if usual else f"{target.host}:{target.port}"
-        raise Denied(f"the host {where} is not granted: {HOW}")
+    entries = (entry for entry in grant.hosts if host_allows(entry, target.host, target.port, usual=usual))
+    allowing = next(entries, None)
+    if allowing is None:
+        raise Denied(f"the host {named(target)} is not granted: {HOW}")
     if grant.methods and method not in grant.methods:
         raise Denied(f"the method {method} is not granted; granted: {', '.join(grant.methods)}")
     if grant.paths:
         _judge_path(grant.paths, target.path)
+    return allowing
 
 
 def _judge_path(granted: tuple[str, ...], path: str) -> None:
@@ -33,6 +35,11 @@ def _judge_path(granted: tuple[str, ...], path: str) -> None:
         raise Denied(f"the path could be read in more than one way ({doubt}), and the grant names paths")
     if not any(path_allows(pattern, path) for pattern in granted):
         raise Denied(f"the path {path[:200]} is not granted; granted: {', '.join(granted)}")
+
+
+def named(target: Target) -> str:
+    """The host as a grant would name it: with its port where that is not the scheme's own."""
+    return target.host if _usual_port(target) else f"{target.host}:{target.port}"
 
 
 def _usual_port(target: Target) -> bool:

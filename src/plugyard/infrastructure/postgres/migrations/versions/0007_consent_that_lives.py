@@ -5,6 +5,8 @@ Before code.
 Revision ID: 0007
 """
 
+from alembic import op
+
 from plugyard.infrastructure.postgres.migrations.scripts import run_scripts
 
 revision = "0007"
@@ -19,4 +21,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """There is nothing to take away yet."""
+    """Takes it away again; upgrades that wait are forgotten."""
+    for statement in (
+        "drop function plugyard.touch_rights(jsonb, integer)",
+        "drop table plugyard.used_rights",
+        "alter table plugyard.marketplace_listings drop column precedence",
+        "drop index plugyard.plugins_waiting",
+        "alter table plugyard.plugins drop column waiting, drop column grant_times",
+    ):
+        op.execute(statement)
