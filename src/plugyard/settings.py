@@ -151,6 +151,27 @@ class Settings:
     quota_concurrent_executions: CountOrNone = 0
     """Most executions of it at a time, those that wait for an environment included."""
 
+    rate_reads_per_key: CountOrNone = 6_000
+    """Requests of one key that only read, within a minute; 0 is no limit, here and below."""
+    rate_reads_per_tenant: CountOrNone = 12_000
+    """The same for all keys of a tenant together."""
+    rate_writes_per_key: CountOrNone = 3_000
+    """Requests of one key that change something, within a minute."""
+    rate_writes_per_tenant: CountOrNone = 6_000
+    """The same for all keys of a tenant together."""
+    rate_executions_per_key: CountOrNone = 120_000
+    """Executions that one key asks for within a minute."""
+    rate_executions_per_tenant: CountOrNone = 240_000
+    """The same for all keys of a tenant together."""
+    rate_uploads_per_key: CountOrNone = 300
+    """Uploads and exports of one key within a minute."""
+    rate_uploads_per_tenant: CountOrNone = 600
+    """The same for all keys of a tenant together."""
+    rate_failed_authentications: CountOrNone = 60
+    """Requests with wrong credentials from one address within a minute; then none of it are looked at for a while."""
+    proxies_trusted: tuple[Network, ...] = ()
+    """Networks (CIDR) of proxies before the service, whose X-Forwarded-For says which address a client has."""
+
     network_allowed: tuple[Network, ...] = ()
     """Private networks (CIDR) that plugins may reach where a host is granted, as for services of the operator's own."""
 

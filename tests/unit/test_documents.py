@@ -23,6 +23,7 @@ from plugyard.domain.limits import MEGABYTE, WORDS, LimitPolicy
 from plugyard.domain.manifest import Manifest
 from plugyard.domain.tenants import Quota, Quotas
 from plugyard.http.commands import CallLimits, ChangeTenant
+from plugyard.http.rates import RateClass
 from plugyard.settings import Settings
 from tests.unit.application.test_events import NOT_SENT, a_whole_life
 
@@ -112,7 +113,9 @@ def test_everything_that_an_operator_decides_for_a_tenant_is_documented() -> Non
     page = rows("docs/tenants.md")
     named = {row[0].strip("`") for row in page if row[0].startswith("`")}
     decided = set(msgspec.json.schema(ChangeTenant)["$defs"]["ChangeTenant"]["properties"])
-    assert named == decided | {quota.value for quota in Quota}
+    assert named == decided | {quota.value for quota in Quota} | {kind.value for kind in RateClass}
+    limited = {cell.strip("`") for row in page if row[0].strip("`") in set(RateClass) for cell in row[2:]}
+    assert limited == {one.name for one in fields(Settings) if one.name.startswith("rate_") and "_per_" in one.name}
     settings = {row[2].strip("`") for row in page if len(row) == 4 and row[0].strip("`") in set(Quota)}
     assert settings == {one.name for one in fields(Settings) if one.name.startswith("quota_")}
 

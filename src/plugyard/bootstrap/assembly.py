@@ -23,7 +23,7 @@ from plugyard.application.publish import Published, publish
 from plugyard.application.tenants import ensure_key, ensure_tenant
 from plugyard.application.uses import write_uses
 from plugyard.bootstrap.keys import Keys
-from plugyard.bootstrap.limits import policies
+from plugyard.bootstrap.limits import policies, rate_limits
 from plugyard.domain.errors import PlugyardError
 from plugyard.domain.identity import Role
 from plugyard.gate.jailed import JailedInspector
@@ -36,6 +36,7 @@ from plugyard.infrastructure.postgres.migrations import migrate
 from plugyard.infrastructure.postgres.plugin_databases import PostgresPluginDatabases
 from plugyard.infrastructure.postgres.recorder import PostgresRecorder
 from plugyard.infrastructure.postgres.store import PostgresStore
+from plugyard.infrastructure.rates import LimitedRates
 from plugyard.infrastructure.telemetry import Telemetry
 from plugyard.sandbox.outside.executor import Sandbox
 from plugyard.sandbox.services.base import Scope, Service
@@ -70,6 +71,7 @@ class Assembled:
     app: Application
     server: Server
     egress: Later
+    rates: LimitedRates
 
     def cut_executions(self) -> None:
         """End what still executes; each is recorded as cancelled."""
@@ -121,6 +123,8 @@ async def assemble(
     egress = Later(frozenset({"request"}), partial(_make_egress, settings))
     offer_services(processes.services, platform, databases, egress, settings)
     await _make_keys_known(platform, keys, settings.tenant)
+    rates = LimitedRates()
+    parts.push_async_callback(rates.close)
     app = create_app(
         platform,
         telemetry=telemetry,
@@ -128,8 +132,9 @@ async def assemble(
         upload_folder=settings.data / "uploads",
         max_upload_bytes=settings.max_package_mb * MEGABYTE,
         version=__version__,
+        limits=rate_limits(settings, rates),
     )
-    return Assembled(platform, store, app, Server(app), egress)
+    return Assembled(platform, store, app, Server(app), egress, rates)
 
 
 async def _write_last_uses(platform: Platform) -> None:

@@ -1,5 +1,7 @@
 """The settings as the parts understand them: each part has limits of its own, in its own units."""
 
+from ipaddress import ip_network
+
 import structlog
 
 from plugyard import __version__
@@ -13,6 +15,7 @@ from plugyard.domain.versions import Version
 from plugyard.gate.limits import GateLimits
 from plugyard.gate.malware import MalwareFile
 from plugyard.gate.rules import RULES
+from plugyard.http.rates import RateClass, RateLimits, Rates
 from plugyard.sandbox.outside.guests import module_list
 from plugyard.sandbox.outside.pool import PoolSettings
 from plugyard.settings import MEGABYTE, Settings
@@ -77,6 +80,27 @@ def malware_file(settings: Settings) -> MalwareFile | None:
         raise CannotStart(f"--malware-list: the file cannot be read: {error}") from error
     log.info("malware list", entries=found.current().size)
     return found
+
+
+def rate_limits(settings: Settings, rates: Rates) -> RateLimits:
+    """How many requests of which kind may come within a minute."""
+    return RateLimits(
+        rates,
+        per_key={
+            RateClass.READ: settings.rate_reads_per_key,
+            RateClass.WRITE: settings.rate_writes_per_key,
+            RateClass.EXECUTE: settings.rate_executions_per_key,
+            RateClass.UPLOAD: settings.rate_uploads_per_key,
+        },
+        per_tenant={
+            RateClass.READ: settings.rate_reads_per_tenant,
+            RateClass.WRITE: settings.rate_writes_per_tenant,
+            RateClass.EXECUTE: settings.rate_executions_per_tenant,
+            RateClass.UPLOAD: settings.rate_uploads_per_tenant,
+        },
+        failures=settings.rate_failed_authentications,
+        trusted=tuple(map(ip_network, settings.proxies_trusted)),
+    )
 
 
 def gate_limits(settings: Settings) -> GateLimits:

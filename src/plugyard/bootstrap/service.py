@@ -121,6 +121,7 @@ class Service:
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
         assembled.egress.load()
+        assembled.rates.load()
         log.info("ready", url=self.url, jail=not settings.unsafe_no_jail)
         if settings.unsafe_no_jail:
             log.warning("plugins run without the process jail (--unsafe-no-jail): WebAssembly alone holds them")

@@ -29,6 +29,7 @@ from plugyard.http.health import Ready
 from plugyard.http.middleware import Around
 from plugyard.http.operations import Methods, Operation, routes_of
 from plugyard.http.problems import RouteNotFound
+from plugyard.http.rates import RateLimits
 from plugyard.http.telemetry import Telemetry
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -51,10 +52,11 @@ def create_app(
     upload_folder: Path,
     max_upload_bytes: int,
     version: str,
+    limits: RateLimits | None = None,
 ) -> "Application":
     """The ASGI application. Uploads wait in ``upload_folder``, which is the service's own and swept here."""
     uploads.sweep(upload_folder)
-    service = Service(platform, telemetry, upload_folder, max_upload_bytes, Draining())
+    service = Service(platform, telemetry, upload_folder, max_upload_bytes, Draining(), limits)
     router = Router(
         [
             *routes_of((*OPERATIONS, *executions.UNLISTED), service),

@@ -22,6 +22,7 @@ from plugyard.http.bodies import (
     read_body,
 )
 from plugyard.http.commands import CONFIGURATION_PATCH
+from plugyard.http.rates import RateLimits
 from plugyard.http.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class Service:
     upload_folder: Path
     max_upload_bytes: int
     draining: "Draining"
+    limits: RateLimits | None = None  # without them, requests are not counted
     streams: Counter[str] = field(default_factory=Counter)  # how many logs each tenant follows at this moment
 
 

@@ -23,6 +23,7 @@ from plugyard.http.bodies import decode
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import EXECUTE, Body, Reply, operation
 from plugyard.http.queries import PAGE, Parameter, choice_of, moment, page_of, text
+from plugyard.http.rates import RateClass
 
 MAX_INPUT_BYTES = 5_000_000
 _TAG = "Executions"
@@ -54,6 +55,7 @@ IDEMPOTENCY_KEY = Parameter(
     EXECUTE,
     tag=_TAG,
     action=Action.EXECUTE,
+    rate=RateClass.EXECUTE,
     query=(IDEMPOTENCY_KEY,),
     body=Body(
         commands.ExecuteFunction,
@@ -200,6 +202,7 @@ def _any_http(method: str) -> Any:
         action=Action.EXECUTE,
         replies=[Reply(200, "Nothing yet.")],
         listed=False,
+        rate=RateClass.EXECUTE,
     )
     async def call_endpoint(exchange: Exchange) -> ASGIApp:
         """Call one of the plugin's own endpoints; a later version brings it."""

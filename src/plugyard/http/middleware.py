@@ -66,7 +66,7 @@ class Around:
             kind = message["type"]
             if kind in (WHOLE, "http.response.start"):
                 status = message["status"]
-                own = [*message["headers"], (b"x-request-id", request_id.encode("ascii"))]
+                own = [*message["headers"], (b"x-request-id", request_id.encode("ascii")), *state.get("rate", ())]
                 names = {name for name, _ in own}
                 message["headers"] = own + [pair for pair in _COMMON if pair[0] not in names]
             await (_send_whole(scope, send, message) if kind == WHOLE else send(message))

@@ -38,12 +38,17 @@ _EVERYWHERE = (
     "unauthenticated",
     "forbidden",
     "tenant_suspended",
+    "rate_limited",
     "invalid_input",
     "tenant_required",
     "internal_error",
     "store_unavailable",
 )
 _JWT = ("not_offered",)
+_RATE_HEADERS = {
+    "RateLimit-Policy": "How many requests of this kind the key and its tenant may send: `q` within `w` seconds.",
+    "RateLimit": "How many of them are left (`r`), and the seconds until there are more (`t`).",
+}
 _WITH_BODY = ("malformed_request", "request_timeout", "too_large", "unsupported_media_type")
 
 
@@ -180,7 +185,7 @@ def _of_body(body: Body | None) -> tuple[str, ...]:
 
 
 def _headers(reply: Reply) -> dict[str, Any]:
-    headers = {"X-Request-Id": "This request's id.", **reply.headers}
+    headers = {"X-Request-Id": "This request's id.", **_RATE_HEADERS, **reply.headers}
     return {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
 
 
@@ -228,7 +233,8 @@ def _problem_schema() -> dict[str, Any]:
     return {
         "title": "Problem",
         "description": "A problem document (RFC 9457). Some codes add members: `state` and `allowed`, `available`, "
-        "`explanation`, `permissions`, `findings`, `reason`, `quota` with `limit` and `used`.",
+        "`explanation`, `permissions`, `findings`, `reason`, `quota` with `limit` and `used`, "
+        "`policy` with `limit` and `windowSeconds`.",
         "type": "object",
         "required": ["type", "title", "status", "detail", "instance", "code", "errors", "requestId"],
         "properties": {

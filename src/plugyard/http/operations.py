@@ -18,12 +18,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plugyard.application.platform import require
 from plugyard.application.tenants import require_active
-from plugyard.domain.identity import Action
+from plugyard.domain.errors import Unauthenticated
+from plugyard.domain.identity import Action, Caller
 from plugyard.http.answers import EXTENSION, JSON, Answer
 from plugyard.http.auth import caller_of
 from plugyard.http.exchange import Exchange, Service
 from plugyard.http.problems import MethodNotAllowed
 from plugyard.http.queries import Parameter, read_headers, read_query
+from plugyard.http.rates import RateClass
 
 EXECUTE = "/api/v1/plugins/{pluginId}/execute"
 Handler = Callable[[Exchange], Awaitable[ASGIApp]]
@@ -67,6 +69,7 @@ class Operation:
     query: tuple[Parameter, ...]
     body: Body | None
     listed: bool
+    rate: RateClass
 
     @property
     def id(self) -> str:
@@ -102,11 +105,18 @@ def operation(
     query: Sequence[Parameter] = (),
     body: Body | None = None,
     listed: bool = True,
+    rate: RateClass | None = None,
 ) -> Callable[[Handler], Operation]:
-    """Declare a handler's operation. ``action`` decides the role that is needed; ``None`` is any key."""
+    """Declare a handler's operation. ``action`` decides the role that is needed; ``None`` is any key.
+
+    ``rate`` is the class of the requests; by default those that change nothing read, and the others write.
+    """
+    kind = rate or (RateClass.READ if method == "GET" else RateClass.WRITE)
 
     def declared(run: Handler) -> Operation:
-        return Operation(method, path, tag, run, action, tuple(replies), tuple(problems), tuple(query), body, listed)
+        return Operation(
+            method, path, tag, run, action, tuple(replies), tuple(problems), tuple(query), body, listed, kind
+        )
 
     return declared
 
@@ -165,8 +175,11 @@ class Endpoint:
         one, state = self._operation, scope["state"]
         headers = headers_of(scope)
         # Who may not do it learns nothing of whether the rest of the request is right.
-        caller = await caller_of(self._service.platform, headers, state["request_id"])
+        caller = await self._caller(scope, headers, state["request_id"])
         state["caller"] = caller
+        limits = self._service.limits
+        if limits is not None:
+            await limits.admit(one.rate, caller, state)
         await require_active(self._service.platform, caller)
         structlog.contextvars.bind_contextvars(tenantId=caller.tenant_id)
         if one.action is not None:
@@ -184,3 +197,18 @@ class Endpoint:
         )
         answer = await one.run(exchange)
         await answer(scope, receive, send)
+
+    async def _caller(self, scope: Scope, headers: Mapping[str, str], request_id: str) -> Caller:
+        """Who asks; wrong credentials are counted, and from where too many came none are looked at."""
+        platform, limits = self._service.platform, self._service.limits
+        if limits is None:
+            return await caller_of(platform, headers, request_id)
+        limits.check_address(scope, headers)
+        try:
+            caller = await caller_of(platform, headers, request_id)
+        except Unauthenticated:
+            if "authorization" in headers:
+                await limits.count_failure(scope, headers)
+            raise
+        limits.recognise(headers)
+        return caller

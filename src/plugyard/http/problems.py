@@ -28,6 +28,7 @@ from plugyard.domain.errors import (
     WrongState,
 )
 from plugyard.domain.report import Consequence
+from plugyard.http.rates import RateLimited
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -62,6 +63,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "package_refused": (422, "The package was refused"),
     "overloaded": (429, "Too much at a time"),
     "quota_exceeded": (429, "A quota is used up"),
+    "rate_limited": (429, "Too many requests"),
     "internal_error": (500, "Something went wrong inside"),
     "not_offered": (501, "Not offered yet"),
     "unavailable": (503, "A part is away"),
@@ -182,6 +184,8 @@ def _extensions(error: PlugyardError) -> dict[str, Any]:
             return {"permissions": [one.to_document() for one in error.permissions]}
         case QuotaExceeded():
             return {"quota": error.quota, "limit": error.limit, "used": error.used}
+        case RateLimited():
+            return {"policy": error.policy.name, "limit": error.policy.limit, "windowSeconds": error.policy.window_s}
         case TenantSuspended():
             return {"reason": error.reason}
         case PackageRefused():
@@ -209,7 +213,7 @@ def _headers(error: PlugyardError) -> tuple[tuple[str, str], ...]:
         # What frees when somebody makes room has no time.
         frees = error.retry_after_s
         return () if frees is None else (("retry-after", str(max(1, math.ceil(frees)))),)
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | RateLimited):
         return (("retry-after", str(max(1, math.ceil(error.retry_after_s)))),)
     if isinstance(error, IdempotencyConflict):
         return (("retry-after", "1"),)

@@ -26,6 +26,7 @@ from plugyard.http.detailed import detail_of
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import Body, Reply, operation
 from plugyard.http.problems import MalformedMultipart, StorageFull, UnsupportedMediaType
+from plugyard.http.rates import RateClass
 
 MULTIPART = "multipart/form-data"
 PREFIX = "plugyard-upload-"
@@ -62,6 +63,7 @@ FORM: dict[str, Any] = {
     "/api/v1/plugins/upload",
     tag="Plugins",
     action=Action.UPLOAD,
+    rate=RateClass.UPLOAD,
     body=Body(schema=FORM, media_types=(MULTIPART,)),
     replies=[
         Reply(

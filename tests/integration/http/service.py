@@ -14,6 +14,7 @@ import httpx
 from plugyard.application.tenants import ensure_key
 from plugyard.domain.identity import Role, Tenant
 from plugyard.http.app import Application, create_app
+from plugyard.http.rates import RateLimits
 from plugyard.http.server import Server
 from plugyard.infrastructure.telemetry import Telemetry
 from tests.memory.world import World, manifest
@@ -31,6 +32,7 @@ class Http:
     world: World = field(init=False)
     telemetry: Telemetry = field(init=False)
     app: Application = field(init=False)
+    limits: RateLimits | None = None
     parts: dict[str, str] = field(default_factory=lambda: {"database": "ok"})
 
     def __post_init__(self) -> None:
@@ -50,6 +52,7 @@ class Http:
             upload_folder=self.uploads,
             max_upload_bytes=MAX_UPLOAD,
             version="1.0.0",
+            limits=self.limits,
         )
 
     async def tenant(self, slug: str = "acme") -> Tenant:
