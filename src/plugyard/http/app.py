@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from plugyard.application.platform import Platform
 from plugyard.http import (
     consent,
+    difference,
     executions,
     health,
     keys,
@@ -36,6 +37,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *uploads.OPERATIONS,
     *plugins.OPERATIONS,
     *consent.OPERATIONS,
+    *difference.OPERATIONS,
     *executions.OPERATIONS,
     *observability.OPERATIONS,
     *marketplace.OPERATIONS,

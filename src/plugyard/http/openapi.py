@@ -10,7 +10,7 @@ from plugyard.domain.identity import LOWEST_ROLE, Action
 from plugyard.http.commands import CONFIGURATION_VALUE
 from plugyard.http.operations import Body, Operation, Reply
 from plugyard.http.problems import MEDIA_TYPE, PROBLEMS
-from plugyard.http.queries import Parameter
+from plugyard.http.queries import PLAIN_TEXT, Parameter
 
 _REFS = "#/components/schemas/{name}"
 _ABOUT = """\
@@ -120,6 +120,15 @@ def _role(action: Action | None) -> str:
 
 def _path_parameter(name: str) -> dict[str, Any]:
     thing = name.removesuffix("Id")
+    if thing == name:
+        return {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": "The number of a version.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 100, "pattern": PLAIN_TEXT},
+            "example": "1.0.0",
+        }
     return {
         "name": name,
         "in": "path",

@@ -107,3 +107,25 @@ async def test_unused_rights_are_listed_and_dropped(http: Http, admin: Any) -> N
     left = (await admin.post(one + "/rights/drop", json={"unused": True})).json()
     assert [grant["service"] for grant in left["grants"]] == ["network"]
     assert {ask["service"]: ask["status"] for ask in left["asks"]} == {"network": "granted", "database": "declined"}
+
+
+async def test_the_difference_between_two_versions_is_shown(http: Http, admin: Any) -> None:
+    plugin_id = await http.plugin(admin, fields={"functions": {"greet": {"input": {"type": "object"}}}})
+    tight = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    fields = {"functions": {"greet": {"input": tight}}, "security": {"permissions": [NETWORK]}}
+    await upload(http, admin, "1.1.0-rc.1+build", fields=fields)
+    one = f"/api/v1/plugins/{plugin_id}/versions"
+    found = (await admin.get(f"{one}/1.0.0/diff/1.1.0-rc.1+build")).json()
+    assert (found["before"], found["after"], found["breaking"]) == ("1.0.0", "1.1.0-rc.1+build", True)
+    (permission,) = found["permissions"]
+    assert (permission["change"], permission["after"]["reason"]) == ("added", "asks for rates")
+    (function,) = found["functions"]
+    assert {name: value for name, value in function["input"][-1].items() if name != "what"} == {
+        "pointer": "/properties/name",
+        "keyword": "required",
+        "change": "narrowed",
+        "breaking": True,
+    }
+    assert found["findings"] == {"appeared": [], "gone": []}
+    problem(await admin.get(f"{one}/1.0.0/diff/2.0.0"), 404, "not_found")
+    problem(await admin.get(f"{one}/%00/diff/%ff"), 404, "not_found")

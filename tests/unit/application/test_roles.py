@@ -6,6 +6,7 @@ import pytest
 
 from plugyard.application import (
     activate,
+    compare,
     configure,
     consent,
     execute,
@@ -48,6 +49,7 @@ USE_CASES: list[tuple[Action, Any, tuple[Any, ...], dict[str, Any]]] = [
     (Action.READ, history.plugins, (PluginFilter(), PAGE), {}),
     (Action.READ, history.versions, (ID, PAGE), {}),
     (Action.READ, history.version, (ID, None), {}),
+    (Action.READ, compare.difference, (ID, "1.0.0", "1.1.0"), {}),
     (Action.READ, history.executions, (ID, ExecutionFilter(), PAGE), {}),
     (Action.READ, history.execution, (ID,), {}),
     (Action.MANAGE_KEYS, history.audit, (PAGE,), {}),
