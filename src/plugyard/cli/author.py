@@ -153,8 +153,7 @@ def upload(
     """
     from plugyard.cli.client import Client
 
-    client = Client.find(url, key, data)
-    with tempfile.TemporaryDirectory() as folder:
+    with Client.find(url, key, data) as client, tempfile.TemporaryDirectory() as folder:
         answer = client.upload(packed_in(package, folder), activate=activate)
     if as_json:
         _print_json(answer)
@@ -163,7 +162,9 @@ def upload(
     print(f"{plugin['name']} {answer['version']} is {plugin['status']}  (id {plugin['id']})")
     for permission in answer.get("consentNeeded") or []:
         print(f"  waits for an admin's consent to: {permission['service']}  {permission.get('reason', '')}")
-    if answer.get("notActivated"):
+    if answer.get("consentNeeded"):
+        print(f"Next, as an admin: plugyard install {plugin['name']}")
+    elif answer.get("notActivated"):
         print(f"  not active yet: {answer['notActivated']}")
     elif plugin["functions"]:
         print(f"Next: plugyard execute {plugin['name']} {plugin['functions'][0]['name']} --input '{{...}}'")

@@ -26,6 +26,12 @@ class Client:
         """The service named, or else the one that runs on this data folder, with the admin key that it keeps there."""
         return cls(url or running_url(data) or _nothing_runs(data), key or _kept_key(data))
 
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
     def call(self, method: str, path: str, **options: Any) -> Any:
         """Send a request and decode the answer; options are httpx's."""
         try:

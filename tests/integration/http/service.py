@@ -80,9 +80,11 @@ class Http:
         server = Server(self.app)
         serving = asyncio.ensure_future(server.serve([listener]))
         await server.listening.wait()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.stop()
-        await serving
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.stop()
+            await serving
 
     def package(self, name: str = "greeter", version: str = "1.0.0", **how: Any) -> bytes:
         """The bytes of a package that the scripted gate lets in."""
