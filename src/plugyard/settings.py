@@ -131,6 +131,8 @@ class Settings:
     """Rules of the gate set otherwise, as RULE=off or RULE=SEVERITY,CONSEQUENCE; a name may end in *."""
     malware_list: Path | None = None
     """File of SHA-256 digests and package URLs, one a line, of what is known to be malicious; read when it changes."""
+    rehearsal_ms: CountOrNone = 3_000
+    """Longest that the examples of one package may run at its upload, all together; 0 runs none."""
     modules_denied: tuple[str, ...] = ()
     """Modules that no plugin may import here, beside those that are not offered anyway."""
     compile_timeout_s: Seconds = 30.0

@@ -1,9 +1,9 @@
 """A gate and a sandbox that follow a script: the test writes what a package holds and what its functions do."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from plugyard.application.ports import Inspection, Invocation, LoadProbe, Outcome
+from plugyard.application.ports import Inspection, Invocation, LoadProbe, Outcome, Rehearsal, Rehearsed
 from plugyard.domain.execution import ExecutionFailure, ExecutionStatus, LogLine, Usage, Violation
 from plugyard.domain.limits import EffectiveLimits
 from plugyard.domain.manifest import Runtime
@@ -50,6 +50,8 @@ class ScriptedExecutor:
         self.probes: dict[str, LoadProbe] = {}
         self.probed: list[tuple[EffectiveLimits | None, ModuleRules | None]] = []
         self.scripts: dict[str, Script] = {}
+        self.rehearsed: dict[str, Rehearsed] = {}  # what comes of each example of a function
+        self.rehearsals: list[Rehearsal] = []
         self.failing: Exception | None = None
         self.invocations: list[Invocation] = []
         self.forgotten: list[str] = []
@@ -85,6 +87,13 @@ class ScriptedExecutor:
             raise self.failing
         self.probed.append((limits, modules))
         return self.probes.get(digest, LoadProbe())
+
+    async def rehearse(self, rehearsal: Rehearsal) -> Sequence[Rehearsed]:
+        """What the test wrote of each function's examples; without a script they go well."""
+        if self.failing is not None:
+            raise self.failing
+        self.rehearsals.append(rehearsal)
+        return [self.rehearsed.get(run.function, Rehearsed(succeeded())) for run in rehearsal.runs]
 
     def cancel(self, execution_id: str) -> bool:
         """Whether the test said that it runs."""

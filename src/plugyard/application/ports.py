@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from plugyard.domain.behaviour import ServiceUse
 from plugyard.domain.events import Event
 from plugyard.domain.execution import (
     Execution,
@@ -395,6 +396,44 @@ class LoadProbe:
     error: ExecutionFailure | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ExampleRun:
+    """A function with an example of its input; ``input`` is JSON, ``context`` a JSON object as executions have it."""
+
+    execution_id: str
+    tenant_id: str
+    plugin_id: str
+    function: str
+    input: bytes
+    context: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """Examples of one package, to be run one after another where no service is real, all within ``within_ms``.
+
+    ``queue`` is whose turn it takes (a tenant's id); the ids that the runs name belong to nobody.
+    """
+
+    queue: str
+    digest: str
+    version: str
+    runtime: Runtime
+    bundle: bytes
+    runs: tuple[ExampleRun, ...]
+    limits: EffectiveLimits
+    within_ms: int
+    modules: ModuleRules = field(default_factory=ModuleRules)
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What came of one run, and what it asked of services. ``outcome`` is ``None`` where no time was left for it."""
+
+    outcome: Outcome | None
+    uses: tuple[ServiceUse, ...] = ()
+
+
 class Executor(Protocol):
     """The sandbox. Raises ``Overloaded`` and ``SandboxUnavailable``; whatever the plugin does is an ``Outcome``."""
 
@@ -407,6 +446,7 @@ class Executor(Protocol):
         limits: EffectiveLimits | None = None,
         modules: ModuleRules | None = None,
     ) -> LoadProbe: ...
+    async def rehearse(self, rehearsal: Rehearsal) -> Sequence[Rehearsed]: ...  # one for each run, in their order
     def cancel(self, execution_id: str) -> bool: ...  # whether it was running or waiting
     async def forget(self, plugin_id: str) -> None: ...  # end the plugin's idle environments
 

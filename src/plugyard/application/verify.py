@@ -1,14 +1,17 @@
 """Step two: the service judges a package.
 
-It is inspected in a jailed process, its dependencies are resolved, and its code is loaded once in the sandbox.
+It is inspected in a jailed process, its dependencies are resolved, its code is loaded once in the sandbox, and its
+examples are rehearsed there.
 
-``upload.py`` calls ``verify``; the findings of all three come together in one report.
+``upload.py`` calls ``verify``; the findings of all four come together in one report.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plugyard.application.platform import Platform
+from plugyard.application.rehearse import RULES as OF_THE_REHEARSAL
+from plugyard.application.rehearse import Loaded, rehearse
 from plugyard.application.resolve import resolve_dependencies
 from plugyard.domain.dependencies import Unresolvable
 from plugyard.domain.errors import PackageRefused
@@ -50,7 +53,7 @@ _FUNCTION_MISSING = Rule(
     "Callers would get an error from a function that the manifest promises.",
     "Export the function under this name, or correct the name in the manifest.",
 )
-RULES = (_UNRESOLVABLE, _MODULE_REFUSED, _DOES_NOT_LOAD, _FUNCTION_MISSING)
+RULES = (_UNRESOLVABLE, _MODULE_REFUSED, _DOES_NOT_LOAD, _FUNCTION_MISSING, *OF_THE_REHEARSAL)
 """What this step can find broken; the gate's table shows them beside its own."""
 
 
@@ -87,6 +90,10 @@ async def verify(platform: Platform, tenant_id: str, path: Path, *, digest: str,
             _function_missing(manifest, name, probe.exports) for name in manifest.absent_functions(probe.exports)
         ]
     report = inspection.report.with_findings(*platform.policies.rules.apply(findings))
+    if not report.refused:
+        loaded = Loaded(manifest, digest, inspection.bundle, platform.policies.limits.effective(manifest.limits), rules)
+        behaviour, found = await rehearse(platform, tenant_id, loaded)
+        report = replace(report.with_findings(*platform.policies.rules.apply(found)), behaviour=behaviour)
     if report.refused:
         raise PackageRefused(report)
     return Verified(report, manifest, inspection.bundle, probe.exports)

@@ -8,6 +8,7 @@ nothing in common or one covers the other, which is what makes ``common`` exact.
 import re
 from collections.abc import Callable, Iterable
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 PATH_BYTES = UNRESERVED | frozenset(b"!$&'()*+,;=:@/%")

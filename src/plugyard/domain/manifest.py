@@ -49,13 +49,14 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class FunctionSpec:
-    """What a manifest says of one function; the schemas are JSON Schema 2020-12 objects."""
+    """What a manifest says of one function; the schemas are JSON Schema 2020-12 objects, ``examples`` are inputs."""
 
     name: str
     description: str = ""
     input: dict[str, Any] | bool | None = None
     output: dict[str, Any] | bool | None = None
     effect: Effect = Effect.WRITE
+    examples: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class Manifest:
                     spec.get("input"),
                     spec.get("output"),
                     Effect(spec.get("effect", "write")),
+                    tuple(spec.get("examples", ())),
                 )
                 for name, spec in document.get("functions", {}).items()
             },

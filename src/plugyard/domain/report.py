@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from plugyard.domain.behaviour import Behaviour
+
 
 class Severity(StrEnum):
     """How much a finding weighs for whoever reads it. What comes of it is its ``Consequence``."""
@@ -55,7 +57,8 @@ class Component:
 class Report:
     """All findings on one package, with its measures in bytes and the time that the check took in milliseconds.
 
-    ``components`` are the libraries that were recognised in it.
+    ``components`` are the libraries that were recognised in it; ``behaviour`` is what its examples did, where it has
+    some and they were run. That is measured, so that two reports on the same package may differ in it.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -66,6 +69,7 @@ class Report:
     entries: int = 0
     took_ms: float = field(default=0.0, compare=False)
     components: tuple[Component, ...] = ()
+    behaviour: Behaviour | None = field(default=None, compare=False)
 
     @property
     def refused(self) -> bool:

@@ -4,6 +4,7 @@
 fetched, patterns take linear time, and references cannot make a small schema cost an endless check.
 """
 
+import json
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
@@ -18,6 +19,8 @@ from plugyard.gate.findings import ENOUGH, Findings
 from plugyard.gate.strictjson import Document, child
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+MAX_EXAMPLES = 5
+MAX_EXAMPLE_BYTES = 32 * 1024
 _DATA_KEYWORDS = frozenset({"const", "enum", "default", "examples"})
 _REFERENCES = frozenset({"$ref", "$dynamicRef"})
 
@@ -109,6 +112,29 @@ def check_defaults(schema: dict[str, Any], pointer: str, document: Document, fin
         place = pointer + "".join(f"/properties{child('', part)}" for part in path)
         what = f"the default does not satisfy the schema: {error.message}"
         findings.add("manifest.default", document.where(place), what, line=document.line(place))
+
+
+def check_examples(
+    schema: dict[str, Any] | bool, examples: list[Any], pointer: str, document: Document, findings: Findings
+) -> None:
+    """Report each example of a function that its input schema refuses, or that is too large.
+
+    The schema itself must have passed; ``pointer`` is the function's place. How many there may be is the manifest's
+    schema's to say.
+    """
+    for index, example in enumerate(examples[:MAX_EXAMPLES]):
+        place = child(child(pointer, "examples"), index)
+        size = len(json.dumps(example, ensure_ascii=False, separators=(",", ":")).encode())
+        if size > MAX_EXAMPLE_BYTES:
+            what = f"the example has {size} bytes as JSON; at most {MAX_EXAMPLE_BYTES} are allowed"
+        else:
+            errors = schemas.compiled(schema).iter_errors(example)
+            error = next(iter(errors), None)
+            if error is None:
+                continue
+            within = pointer_of(list(error.instance_path))
+            what = f"the example does not satisfy the input schema{within and f' at {within}'}: {error.message}"
+        findings.add("manifest.example", document.where(place), what, line=document.line(place))
 
 
 def _defaults(schema: dict[str, Any]) -> dict[str, Any]:

@@ -63,9 +63,13 @@ def check_schemas(document: Document, findings: Findings) -> None:
         else:
             authorschemas.check_defaults(configuration, "/configuration", document, findings)
     for name, spec in _dict(root.get("functions")).items():
-        for key in ("input", "output"):
-            pointer = child(child("/functions", name), key)
-            authorschemas.check(_dict(spec).get(key), pointer, document, findings, budget)
+        function = child("/functions", name)
+        sound = {
+            key: authorschemas.check(_dict(spec).get(key), child(function, key), document, findings, budget)
+            for key in ("input", "output")
+        }
+        schema: dict[str, Any] | bool = _dict(spec)["input"] if sound["input"] else True
+        authorschemas.check_examples(schema, _list(_dict(spec).get("examples")), function, document, findings)
 
 
 _Problems = Iterator[tuple[str, str, str]]

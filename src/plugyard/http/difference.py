@@ -14,7 +14,8 @@ from plugyard.http import examples, present
 from plugyard.http.answers import json_answer
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import Reply, operation
-from plugyard.http.views import FindingView, PermissionView, View
+from plugyard.http.view import View
+from plugyard.http.views import FindingView, PermissionView
 
 
 class PermissionChangeView(View, frozen=True):

@@ -124,6 +124,38 @@ FINDING = {
     "why": "A misspelt field is silently without effect.",
     "mend": "Write 'license'.",
 }
+BEHAVIOUR: dict[str, Any] = {
+    "examples": [
+        {
+            "function": "total",
+            "example": 0,
+            "status": "succeeded",
+            "code": None,
+            "message": None,
+            "skipped": None,
+            "wallMs": 9.4,
+            "cpuMs": 7.1,
+            "peakMemoryBytes": 6291456,
+            "serviceCalls": 1,
+            "permissions": ["network"],
+            "uses": [
+                {
+                    "service": "http",
+                    "method": "request",
+                    "target": "GET https://api.acme.com/v1/rates",
+                    "refused": None,
+                    "count": 1,
+                }
+            ],
+            "moreUses": 0,
+        }
+    ],
+    "used": ["network"],
+    "unused": [],
+    "undeclared": [],
+    "hosts": [{"host": "api.acme.com", "declared": True, "private": False}],
+    "tookMs": 14.2,
+}
 REPORT: dict[str, Any] = {
     "version": "1.0.0",
     "digest": DIGEST,
@@ -133,6 +165,7 @@ REPORT: dict[str, Any] = {
     "entries": 7,
     "tookMs": 12.5,
     "findings": [FINDING],
+    "behaviour": BEHAVIOUR,
 }
 UPLOADED = {
     "plugin": DETAIL,

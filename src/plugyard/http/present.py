@@ -21,6 +21,7 @@ from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import PluginVersion, PluginView, allowed
 from plugyard.domain.report import Finding, Report
 from plugyard.domain.tenants import QUOTA_FIELDS, Quota, Quotas
+from plugyard.http.behaviour import behaviour
 from plugyard.http.views import (
     AskView,
     AuditView,
@@ -230,6 +231,7 @@ def report(one: Report, version: str) -> ReportView:
         entries=one.entries,
         took_ms=round(one.took_ms, 3),
         findings=[finding(each) for each in one.findings],
+        behaviour=behaviour(one.behaviour),
     )
 
 

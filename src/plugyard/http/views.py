@@ -15,12 +15,10 @@ from plugyard.domain.permissions import Service
 from plugyard.domain.plugin import PluginState
 from plugyard.domain.report import Consequence, Severity
 from plugyard.domain.tenants import TenantState
+from plugyard.http.behaviour import BehaviourView
+from plugyard.http.view import View
 
 T = TypeVar("T")
-
-
-class View(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """The base of all views."""
 
 
 class PageView(View, Generic[T], frozen=True):
@@ -220,7 +218,7 @@ class FindingView(View, frozen=True):
 
 
 class ReportView(View, frozen=True):
-    """What the gate says of a package; sizes in bytes, time in milliseconds."""
+    """What the gate says of a package; sizes in bytes, time in milliseconds. Without examples there is no behaviour."""
 
     version: str
     digest: str
@@ -230,6 +228,7 @@ class ReportView(View, frozen=True):
     entries: int
     took_ms: float
     findings: list[FindingView]
+    behaviour: BehaviourView | None
 
 
 class UploadedView(View, frozen=True):

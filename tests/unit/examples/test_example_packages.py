@@ -91,6 +91,26 @@ def test_the_example_input_and_its_output_fit_the_declared_schemas(name: str, ru
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_the_example_input_is_the_first_example_of_its_function_in_the_manifest(name: str) -> None:
+    call = example_input(name)
+    assert manifest_of(name)["functions"][call["function"]]["examples"][0] == call["input"]
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_every_function_runs_on_its_examples_and_keeps_to_its_output_schema(name: str, run: Run) -> None:
+    manifest = manifest_of(name)
+    calls = [
+        (function, example, defaults_of(manifest))
+        for function, declared in manifest["functions"].items()
+        for example in declared["examples"]
+    ]
+    assert {function for function, _, _ in calls} == set(manifest["functions"])
+    for (function, _, _), outcome in zip(calls, run(name, *calls), strict=True):
+        assert "error" not in outcome, outcome
+        jsonschema_rs.Draft202012Validator(manifest["functions"][function]["output"]).validate(outcome["output"])
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
 def test_the_code_falls_back_to_the_defaults_that_the_manifest_names(name: str, run: Run) -> None:
     call = example_input(name)
     bare, configured = run(

@@ -41,6 +41,15 @@ _RULES = (
         "Change the default or the schema.",
         fixed=True,
     ),
+    Rule(
+        "manifest.example",
+        Severity.ERROR,
+        Consequence.BLOCK,
+        "an example does not satisfy its function's input schema, or is too large",
+        "The function is run with its examples, and whoever reads them takes them for input that is accepted.",
+        "Change the example or the schema.",
+        fixed=True,
+    ),
 )
 
 CHECK = Check(

@@ -12,7 +12,7 @@ from functools import partial
 
 import msgspec
 
-from plugyard.application.ports import Invocation, LoadProbe, Outcome
+from plugyard.application.ports import Invocation, LoadProbe, Outcome, Rehearsal, Rehearsed
 from plugyard.domain.execution import ExecutionFailure, ExecutionStatus, Usage
 from plugyard.domain.limits import DEFAULT_STACK_KB, KILOBYTE, MEGABYTE, EffectiveLimits, LimitPolicy
 from plugyard.domain.manifest import Runtime
@@ -26,6 +26,7 @@ from plugyard.sandbox.outside.components import CompiledFolder, Components
 from plugyard.sandbox.outside.guests import Guests
 from plugyard.sandbox.outside.pool import Key, Pool, PoolSettings
 from plugyard.sandbox.outside.preparation import Fetch, Preparation, PreparedFolder
+from plugyard.sandbox.outside.rehearsal import Stage
 from plugyard.sandbox.outside.zygote_client import Zygote
 from plugyard.sandbox.services.registry import Services
 
@@ -81,6 +82,7 @@ class Sandbox:
         self._running: dict[str, _Running] = {}
         self._probes = asyncio.Semaphore(2)
         self._stack_bytes = stack_bytes
+        self._stage = Stage(self._pool, self._execute_in, stack_bytes)
         self._renewing: set[asyncio.Task[None]] = set()
 
     @property
@@ -181,6 +183,15 @@ class Sandbox:
             return LoadProbe(error=_deep(limits.stack_bytes))
         return LoadProbe(error=error.to_failure()) if error else LoadProbe(exports=environment.exports)
 
+    async def rehearse(self, rehearsal: Rehearsal) -> Sequence[Rehearsed]:
+        """Run a package's examples where no service is real. Raises Overloaded and SandboxUnavailable."""
+        async with self._stage.turn(rehearsal.queue):
+            try:
+                bundle = await self._prepare(rehearsal.runtime, rehearsal.digest, partial(_given, rehearsal.bundle))
+            except CannotCompile:
+                return ()
+            return await self._stage.rehearse(rehearsal, bundle)
+
     def cancel(self, execution_id: str) -> bool:
         """Stop an execution that runs or waits; whether there was one."""
         running = self._running.get(execution_id)
@@ -222,13 +233,21 @@ class Sandbox:
         # A bundle is the JSON of an object with fields, and of two equal names in it the later one counts.
         return bundle[:-1] + b',"modules":' + msgspec.json.encode(policy) + b"}"
 
-    async def _execute_in(self, environment: Environment, start: str, invocation: Invocation, bundle: bytes) -> Outcome:
+    async def _execute_in(
+        self,
+        environment: Environment,
+        start: str,
+        invocation: Invocation,
+        bundle: bytes,
+        services: Services | None = None,
+    ) -> Outcome:
+        """Run it; afterwards the environment is given back, unless other `services` than this server's were lent."""
         limits = invocation.limits
         # Not the loop's clock, which counts in whole milliseconds.
         began, cpu_before = time.perf_counter(), environment.cpu_s()
         frame = max(limits.output_bytes, wire.MAX_ARGUMENT_BYTES) + _FRAME_ROOM
         allowance = Allowance(limits.timeout_ms / 1000, limits.cpu_ms / 1000, frame)
-        calls = self._calls(invocation, allowance.timeout_s)
+        calls = self._calls(invocation, allowance.timeout_s, services or self._services)
         reusable, peak = False, -1
         try:
             verdict = None
@@ -261,7 +280,10 @@ class Sandbox:
             wall, cpu = time.perf_counter() - began, environment.cpu_s() - cpu_before
             if peak < 0:
                 peak = environment.memory_used()
-            await self._give_back(environment, calls, reusable=reusable, fresh=invocation.fresh)
+            if services is None:
+                await self._give_back(environment, calls, reusable=reusable, fresh=invocation.fresh)
+            else:
+                await _stay(environment, calls, reusable=reusable)
         status, failure, output = verdict
         if failure is not None and status in (ExecutionStatus.TIMED_OUT, ExecutionStatus.CPU_EXCEEDED):
             spent = wall if status is ExecutionStatus.TIMED_OUT else cpu
@@ -283,12 +305,12 @@ class Sandbox:
             used=calls.used_rights,
         )
 
-    def _calls(self, invocation: Invocation, timeout_s: float) -> Calls:
+    def _calls(self, invocation: Invocation, timeout_s: float, services: Services) -> Calls:
         holder = Holder(
             invocation.execution_id, invocation.tenant_id, invocation.plugin_id, invocation.grants, invocation.hops
         )
         deadline = asyncio.get_running_loop().time() + timeout_s
-        return Calls(self._services, holder, invocation.limits, deadline)
+        return Calls(services, holder, invocation.limits, deadline)
 
     async def _give_back(self, environment: Environment, calls: Calls, *, reusable: bool, fresh: bool) -> None:
         """Close the calls, then the environment may serve again: nothing of this execution reaches the next."""
@@ -350,6 +372,17 @@ class Sandbox:
         if error.code == "out_of_memory":
             return (*_full(environment.memory_used(), memory), None)
         return ExecutionStatus.FAILED, error.to_failure(), None
+
+
+async def _stay(environment: Environment, calls: Calls, *, reusable: bool) -> None:
+    """Close the calls and leave the environment to whoever holds it; one that must not go on is ended."""
+    if not reusable:
+        environment.end(End.CLOSED)
+    try:
+        await calls.close()
+    except BaseException:
+        environment.end(End.CLOSED)
+        raise
 
 
 async def _given(bundle: bytes) -> bytes:

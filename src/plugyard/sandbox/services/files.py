@@ -11,9 +11,9 @@ import re
 import time
 import unicodedata
 from collections import OrderedDict
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
 
-from plugyard.application.ports import Objects
 from plugyard.domain.errors import NotFound, PlugyardError
 from plugyard.sandbox.services.base import Scope, ServiceFault
 
@@ -26,6 +26,15 @@ _ESCAPE = re.compile(r"=([0-9A-F]{2})")
 # Another process may write too, so the sums are taken anew now and then.
 _RECOUNT_S = 60.0
 _REMEMBERED = 1_000
+
+
+class FileStore(Protocol):
+    """What this service needs of the object store, with the same words and errors (``application/ports.py``)."""
+
+    async def get(self, key: str) -> bytes: ...
+    async def replace(self, key: str, data: bytes) -> None: ...
+    async def delete(self, key: str) -> None: ...
+    def sizes(self, prefix: str) -> AsyncIterator[tuple[str, int]]: ...
 
 
 class _Folder:
@@ -44,7 +53,7 @@ class FilesService:
 
     methods = frozenset({"read", "write", "list", "delete"})
 
-    def __init__(self, objects: Objects, *, plugin_bytes: int = 100 * 1024 * 1024, plugin_files: int = 2_000) -> None:
+    def __init__(self, objects: FileStore, *, plugin_bytes: int = 100 * 1024 * 1024, plugin_files: int = 2_000) -> None:
         self._objects = objects
         self._plugin_bytes = plugin_bytes
         self._plugin_files = plugin_files

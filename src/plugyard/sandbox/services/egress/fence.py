@@ -3,10 +3,10 @@
 A refusal tells the author what was refused and the admin what to grant, and names nothing that they do not know.
 """
 
-from plugyard.domain.covering import host_allows, path_allows
+from plugyard.domain.covering import DEFAULT_PORTS, host_allows, path_allows
 from plugyard.domain.permissions import Permission
 from plugyard.sandbox.services.base import Denied
-from plugyard.sandbox.services.egress.target import DEFAULT_PORTS, Target, ambiguity
+from plugyard.sandbox.services.egress.target import Target, ambiguity
 
 HOW = 'an admin names it under "hosts" of the permission "network" at POST /api/v1/plugins/{id}/install'
 

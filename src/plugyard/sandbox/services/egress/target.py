@@ -13,10 +13,9 @@ from urllib.parse import unquote_to_bytes
 
 import idna
 
-from plugyard.domain.covering import PATH_BYTES, settled
+from plugyard.domain.covering import DEFAULT_PORTS, PATH_BYTES, settled
 
 MAX_URL_CHARACTERS = 8_192
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _URL = re.compile(r"(?s)(https?)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?\Z", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?s)(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?\Z")
