@@ -53,13 +53,16 @@ async def test_plugins_are_found_by_what_waits(stored: Stored) -> None:
 async def test_plugins_are_found_by_a_higher_version_of_their_own_or_on_offer(stored: Stored) -> None:
     tenant = await a_tenant(stored.store)
     own = await a_stored_plugin(stored.store, tenant.id, "own", state=PluginState.ACTIVE)
-    await a_stored_plugin(stored.store, tenant.id, "same")
+    await a_stored_plugin(stored.store, tenant.id, "same", state=PluginState.ACTIVE)
     higher = await a_stored_listing(stored.store, manifest=a_manifest("listed", version="1.10.0"))
-    await a_stored_plugin(stored.store, tenant.id, "offered", origin_listing_id=higher.id)
+    await a_stored_plugin(stored.store, tenant.id, "offered", origin_listing_id=higher.id, state=PluginState.INACTIVE)
+    await a_stored_plugin(stored.store, tenant.id, "asked", origin_listing_id=higher.id)  # not installed yet
     equal = await a_stored_listing(stored.store)
-    await a_stored_plugin(stored.store, tenant.id, "equal", origin_listing_id=equal.id)
+    await a_stored_plugin(stored.store, tenant.id, "equal", origin_listing_id=equal.id, state=PluginState.ACTIVE)
     withdrawn = await a_stored_listing(stored.store, manifest=a_manifest("listed", version="3.0.0"), withdrawn_at=NOW)
-    await a_stored_plugin(stored.store, tenant.id, "withdrawn", origin_listing_id=withdrawn.id)
+    await a_stored_plugin(
+        stored.store, tenant.id, "withdrawn", origin_listing_id=withdrawn.id, state=PluginState.ACTIVE
+    )
     async with stored.store.for_tenant(tenant.id) as tx:
         await tx.add_version(a_version(tenant.id, own.id, a_manifest("own", version="1.9.0")))
     assert await names(stored, tenant.id, UpgradeFilter.AVAILABLE) == ["offered", "own"]

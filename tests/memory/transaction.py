@@ -80,12 +80,12 @@ class MemoryTransaction:
         return [view for view in self._views() if view.plugin.state in IN_USE]
 
     def _newer(self, view: PluginView) -> bool:
-        """Whether there is a version higher than the one in use, of the plugin's own or on offer."""
+        """Whether there is a version higher than the one that is installed, of the plugin's own or on offer."""
         offered = self._tables.listings.get(view.plugin.origin_listing_id or "")
         others = [one.manifest.version for one in self._versions_of(view.plugin.id)]
         if offered is not None and offered.withdrawn_at is None:
             others.append(offered.manifest.version)
-        return any(one > view.version.manifest.version for one in others)
+        return view.plugin.state in IN_USE and any(one > view.version.manifest.version for one in others)
 
     async def used_rights(self, plugin_ids: Sequence[str]) -> Mapping[str, Mapping[Right, datetime]]:
         found: dict[str, dict[Right, datetime]] = {}

@@ -55,9 +55,9 @@ async def all_rights(platform: Platform, caller: Caller, page: PageRequest, *, u
 
 
 async def drop_rights(
-    platform: Platform, caller: Caller, plugin_id: str, dropped: Sequence[Right] | None
+    platform: Platform, caller: Caller, plugin_id: str, dropped: Sequence[Right], *, unused: bool = False
 ) -> PluginView:
-    """Take rights away from a plugin, or with ``None`` all that are unused; raises ``InvalidInput`` for one not held.
+    """Take rights away from a plugin, with ``unused`` also all that are; raises ``InvalidInput`` for one not held.
 
     A service of which no named host or topic is left goes as a whole. What runs now ends with the grant it began with.
     """
@@ -69,10 +69,10 @@ async def drop_rights(
         view.plugin.check(Transition.INSTALL)
         held = await _held(platform, tx, [view.plugin])
         there = {one.use.right for one in held}
-        gone = [one.use.right for one in held if one.unused] if dropped is None else list(dropped)
+        gone = list(dict.fromkeys([*dropped, *(one.use.right for one in held if unused and one.unused)]))
         errors = [
             FieldError(f"/rights/{index}", f"the plugin does not hold {right.key}")
-            for index, right in enumerate(gone)
+            for index, right in enumerate(dropped)
             if right not in there
         ]
         if errors:

@@ -93,7 +93,7 @@ class NamedRight(Command, frozen=True):
 
 
 class DropRights(Command, frozen=True):
-    """The rights to take away, or with `unused` all that went unused."""
+    """The rights to take away, and with `unused` also all that went unused."""
 
     rights: Annotated[list[NamedRight], Meta(max_length=100)] = []
     unused: bool = False

@@ -5,7 +5,6 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from plugyard.application import consent, rights
-from plugyard.domain.errors import FieldError, InvalidInput
 from plugyard.domain.identity import Action
 from plugyard.domain.rights import Right
 from plugyard.http import commands, examples, present, views
@@ -130,18 +129,16 @@ async def list_plugin_rights(exchange: Exchange) -> ASGIApp:
     problems=["not_found", "wrong_state"],
 )
 async def drop_plugin_rights(exchange: Exchange) -> ASGIApp:
-    """Take rights away from a plugin: those that are named, or all that went unused.
+    """Take rights away from a plugin: those that are named, and with `unused` all that went unused.
 
     A service of which no named host or topic is left goes as a whole. What runs now ends with the grant that it began
     with.
     """
     asked = await exchange.body(commands.DropRights)
-    if asked.unused == bool(asked.rights):
-        raise InvalidInput(
-            "Say which rights to drop.", [FieldError("/rights", "name some, or send unused, and not both")]
-        )
-    dropped = None if asked.unused else [Right(one.service, one.name or "") for one in asked.rights]
-    view = await rights.drop_rights(exchange.platform, exchange.caller, exchange.id("pluginId"), dropped)
+    named = [Right(one.service, one.name or "") for one in asked.rights]
+    view = await rights.drop_rights(
+        exchange.platform, exchange.caller, exchange.id("pluginId"), named, unused=asked.unused
+    )
     return json_answer(await detail_of(exchange, view))
 
 

@@ -64,7 +64,7 @@ async def test_an_admin_drops_all_that_went_unused(world: World, admin: Caller) 
     plugin_id = (await world.active(admin, manifest(security=ASKS))).plugin.id
     world.clock.forward(days=31)
     await used(world, admin, plugin_id, NETWORK, WIDE, SEEN)
-    view = await drop_rights(world.platform, admin, plugin_id, None)
+    view = await drop_rights(world.platform, admin, plugin_id, [], unused=True)
     assert view.plugin.grants == (Permission(Service.NETWORK, ("*.acme.com",)),)
     assert world.events[-1].type is EventType.PLUGIN_RIGHTS_DROPPED
     assert world.events[-1].data["dropped"] == ["network old.example", "database"]
@@ -73,7 +73,7 @@ async def test_an_admin_drops_all_that_went_unused(world: World, admin: Caller) 
     assert world.executor.invocations[-1].grants == view.plugin.grants
     # Nothing is left to drop, and nothing is told of.
     count = len(world.events)
-    assert (await drop_rights(world.platform, admin, plugin_id, None)).plugin.grants == view.plugin.grants
+    assert (await drop_rights(world.platform, admin, plugin_id, [], unused=True)).plugin.grants == view.plugin.grants
     assert len(world.events) == count
 
 
@@ -89,7 +89,7 @@ async def test_what_left_has_nothing_to_drop(world: World, admin: Caller) -> Non
     plugin_id = (await world.active(admin, manifest(security=ASKS))).plugin.id
     await uninstall(world.platform, admin, plugin_id)
     with pytest.raises(WrongState):
-        await drop_rights(world.platform, admin, plugin_id, None)
+        await drop_rights(world.platform, admin, plugin_id, [], unused=True)
 
 
 async def test_a_right_that_is_granted_again_counts_from_then(world: World, admin: Caller) -> None:

@@ -41,7 +41,7 @@ USE_CASES: list[tuple[Action, Any, tuple[Any, ...], dict[str, Any]]] = [
     (Action.INSTALL, consent.decline, (ID, "1.0.0", "no"), {}),
     (Action.READ, rights.rights, (ID,), {}),
     (Action.READ, rights.all_rights, (PAGE,), {"unused": True}),
-    (Action.INSTALL, rights.drop_rights, (ID, None), {}),
+    (Action.INSTALL, rights.drop_rights, (ID, []), {"unused": True}),
     (Action.CONFIGURE, configure.configure, (ID, {}), {}),
     (Action.EXECUTE, execute.execute, (ID, CALL), {}),
     (Action.EXECUTE, history.cancel, (ID,), {}),

@@ -168,7 +168,7 @@ def plugins(filters: PluginFilter, page: PageRequest) -> Query:
         where.append(_PLUGINS.c.waiting.is_not(None))
         where.append(sa.literal_column("plugins.waiting ->> 'decided_at'").is_(None))
     elif filters.upgrade is UpgradeFilter.AVAILABLE:
-        where.append(_newer_version())
+        where += [state.in_(("installed", "active", "inactive", "suspended")), _newer_version()]
     joined = _PLUGINS.join(_VERSIONS, _VERSIONS.c.id == _PLUGINS.c.version_id)
     return _query(_columns(_PLUGINS, _PLUGIN_COLUMNS), where, order, page, joined)
 
