@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from plugyard.application.ports import ExecutionFilter, LogFilter, PageRequest
+from plugyard.application.ports import AuditFilter, ExecutionFilter, LogFilter, PageRequest
 from plugyard.domain.execution import ExecutionStatus, Usage
 from plugyard.domain.plugin import Plugin, PluginState
 from tests.contract.conftest import Stored
@@ -37,7 +37,7 @@ async def test_an_execution_is_there_with_its_logs_and_trail_when_record_returns
     async with stored.store.for_tenant(plugin.tenant_id) as tx:
         assert await tx.execution(execution.id) == execution
         assert (await tx.list_logs(plugin.id, LogFilter(), PageRequest())).items == tuple(lines[::-1])
-        assert (await tx.list_audit(PageRequest())).items == (entry,)
+        assert (await tx.list_audit(AuditFilter(), PageRequest())).items == (entry,)
 
 
 async def test_an_execution_without_usage_comes_back_as_it_was(stored: Stored) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from plugyard.application.ports import PageRequest, StoredReply
+from plugyard.application.ports import AuditFilter, PageRequest, StoredReply
 from plugyard.domain.errors import NameTaken, NotFound
 from plugyard.domain.identity import Role, Tenant, TenantPolicy
 from plugyard.domain.permissions import Service
@@ -137,8 +137,8 @@ async def test_the_trail_is_the_tenants_newest_first(stored: Stored) -> None:
         await tx.audit(an_entry(None, action="tenant.create"))
         await tx.audit(an_entry(other.id))
     async with stored.store.for_tenant(tenant.id) as tx:
-        page = await tx.list_audit(PageRequest(2))
-        rest = await tx.list_audit(PageRequest(2, page.next_cursor))
+        page = await tx.list_audit(AuditFilter(), PageRequest(2))
+        rest = await tx.list_audit(AuditFilter(), PageRequest(2, page.next_cursor))
     assert page.items + rest.items == tuple(entries[::-1])
 
 

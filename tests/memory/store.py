@@ -24,18 +24,19 @@ from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
 from plugyard.domain.plugin import PluginState
 from plugyard.domain.rights import rights_of
 from plugyard.domain.tenants import TenantBounds, TenantState
-from tests.memory import lists
+from tests.memory import lists, trail
 from tests.memory.tables import Tables
+from tests.memory.trail import MemoryTrail
 from tests.memory.transaction import MemoryTransaction
 
 BEFORE_EVERYTHING = datetime.min.replace(tzinfo=UTC)
 
 
-class MemoryOperatorTransaction:
+class MemoryOperatorTransaction(MemoryTrail):
     """Works on ``tables`` across tenants."""
 
     def __init__(self, tables: Tables) -> None:
-        self._tables = tables
+        self._tables, self._tenant_id = tables, None
 
     async def add_tenant(self, tenant: Tenant) -> None:
         if await self.tenant_by_slug(tenant.slug) is not None:
@@ -81,9 +82,6 @@ class MemoryOperatorTransaction:
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None:
         self._tables.keys[key.id] = key
         self._tables.key_hashes[secret_hash] = key.id
-
-    async def audit(self, entry: AuditEntry) -> None:
-        self._tables.audit.append(entry)
 
     async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]:
         ran = {one.plugin_id for one in self._tables.executions.values() if one.started_at >= ran_since}
@@ -168,4 +166,5 @@ class MemoryStore:
             tables.executions[execution.id] = execution
             tables.logs.update({line.id: line for line in logs})
             tables.outbox.extend(events)
-            tables.audit.extend(audit)
+            for entry in audit:
+                trail.add(tables, entry)

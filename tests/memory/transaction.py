@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from plugyard.application.ports import (
-    AuditEntry,
     ExecutionFilter,
     Holdings,
     ListingFilter,
@@ -31,12 +30,13 @@ from plugyard.domain.tenants import TenantState
 from plugyard.domain.versions import Version
 from tests.memory import lists
 from tests.memory.tables import Tables
+from tests.memory.trail import MemoryTrail
 
 IN_USE = (PluginState.INSTALLED, PluginState.ACTIVE, PluginState.INACTIVE, PluginState.SUSPENDED)
 KEY_LIVES = timedelta(days=1)
 
 
-class MemoryTransaction:
+class MemoryTransaction(MemoryTrail):
     """Works on ``tables`` for one tenant; whoever opened it commits by keeping them."""
 
     def __init__(self, tables: Tables, tenant_id: str) -> None:
@@ -278,14 +278,6 @@ class MemoryTransaction:
     async def list_keys(self, page: PageRequest) -> Page[ApiKey]:
         rows = [one for one in self._tables.keys.values() if one.tenant_id == self._tenant_id]
         return lists.paged("keys", rows, lambda one: (lists.moment(one.created_at), one.id), page)
-
-    async def audit(self, entry: AuditEntry) -> None:
-        self._own(entry.tenant_id)
-        self._tables.audit.append(entry)
-
-    async def list_audit(self, page: PageRequest) -> Page[AuditEntry]:
-        rows = [one for one in self._tables.audit if one.tenant_id == self._tenant_id]
-        return lists.paged("audit", rows, lambda one: (lists.moment(one.at), one.id), page)
 
     async def emit(self, event: Event) -> None:
         self._own(event.tenant_id)

@@ -1,8 +1,7 @@
-"""What there is and what there was: plugins, versions, reports, executions, and the trail of changes."""
+"""What there is and what there was: plugins, versions, reports and executions."""
 
 from plugyard.application.platform import Platform, plugin_of, require, tenant_of
 from plugyard.application.ports import (
-    AuditEntry,
     ExecutionFilter,
     Page,
     PageRequest,
@@ -93,10 +92,3 @@ async def cancel(platform: Platform, caller: Caller, execution_id: str) -> Execu
     if found.status.final or not platform.executor.cancel(execution_id):
         raise Conflict(f"The execution has ended: {found.status.value}. Only one that runs or waits can be cancelled.")
     return found
-
-
-async def audit(platform: Platform, caller: Caller, page: PageRequest) -> Page[AuditEntry]:
-    """Who did what in the tenant, newest first."""
-    require(caller, Action.MANAGE_KEYS)
-    async with platform.store.for_tenant(tenant_of(caller)) as tx:
-        return await tx.list_audit(page)

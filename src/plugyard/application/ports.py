@@ -32,6 +32,7 @@ from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginVie
 from plugyard.domain.report import Report
 from plugyard.domain.rights import Right
 from plugyard.domain.tenants import TenantBounds, TenantState
+from plugyard.domain.trail import Head
 
 T = TypeVar("T")
 
@@ -141,6 +142,28 @@ class AuditEntry:
     target: str
     detail: Mapping[str, Any]
     request_id: str
+    # Its place in the chain and the hash there, which the store gives it when it is committed.
+    sequence: int | None = field(default=None, compare=False)
+    hash: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Filters of the trail, newest first. ``since`` is inclusive and ``until`` exclusive."""
+
+    actor: str | None = None
+    action: str | None = None
+    target: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """A line of the chain as ``docs/audit.md`` defines it; ``sequence`` is ``None`` for an entry in no chain."""
+
+    text: str
+    sequence: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +213,20 @@ class StoredReply:
 # --- the store -------------------------------------------------------------------------------------------------------
 
 
-class Transaction(Protocol):
+class Trail(Protocol):
+    """The audit trail that a transaction adds to and reads: its tenant's chain, or the operator's, the platform's.
+
+    An entry of another chain may be added where the transaction reaches it, and is then read there.
+    """
+
+    async def audit(self, entry: AuditEntry) -> None: ...
+    async def list_audit(self, filters: AuditFilter, page: PageRequest) -> Page[AuditEntry]: ...  # newest first
+    async def audit_head(self) -> Head: ...
+    async def audit_lines(self, after: int, limit: int) -> Sequence[AuditLine]: ...  # in the chain's order
+    async def unchained_audit(self, limit: int) -> Sequence[AuditLine]: ...  # entries that are in no chain
+
+
+class Transaction(Trail, Protocol):
     """One transaction, bound to one tenant (or to the operator's reach): committed when its block ends without error.
 
     Ids that are no UUIDs are simply not found. Rows of other tenants are not found either. An uninstalled plugin is
@@ -236,7 +272,7 @@ class Transaction(Protocol):
     async def rate(self, rating: Rating) -> None: ...  # insert or replace the tenant's one rating; sums follow
     async def ratings(self, listing_id: str, page: PageRequest) -> Page[Rating]: ...  # newest first
 
-    # keys, tenants, the trail
+    # keys, tenants, events
     async def tenant(self, tenant_id: str) -> Tenant | None: ...
     async def holdings(self, *, beside: str = "", lock: bool = False) -> Holdings: ...
     # holdings: without the bytes of the package of digest ``beside``; with lock, nobody else adds until this ends
@@ -245,8 +281,6 @@ class Transaction(Protocol):
     async def key(self, key_id: str) -> ApiKey | None: ...
     async def save_key(self, key: ApiKey) -> None: ...
     async def list_keys(self, page: PageRequest) -> Page[ApiKey]: ...
-    async def audit(self, entry: AuditEntry) -> None: ...
-    async def list_audit(self, page: PageRequest) -> Page[AuditEntry]: ...  # newest first
     async def emit(self, event: Event) -> None: ...
 
     # idempotency
@@ -257,7 +291,7 @@ class Transaction(Protocol):
     # settle_key: keep the response, or with None give the key free again
 
 
-class OperatorTransaction(Protocol):
+class OperatorTransaction(Trail, Protocol):
     """One transaction across tenants, for the operator's own resources."""
 
     async def add_tenant(self, tenant: Tenant) -> None: ...  # NameTaken
@@ -271,7 +305,6 @@ class OperatorTransaction(Protocol):
     # save_state: NotFound; a tenant that is not active is hidden from the others' marketplace
     async def tenant_locked(self, tenant_id: str) -> Tenant | None: ...  # nobody else changes it until this ends
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None: ...
-    async def audit(self, entry: AuditEntry) -> None: ...
     async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]: ...
     # plugins_to_check: (tenant id, plugin id) of active plugins with executions since then, the longest unchecked first
     async def uninstalled(self, plugin_ids: Sequence[str], before: datetime) -> frozenset[str]: ...

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,20 @@ SERVICE_FILE = "service.json"
 class Client:
     """Speaks to one service with one key. Every problem that the service answers becomes a ``Failure``."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, tenant: str | None = None) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=330)
+        headers = {"Authorization": f"Bearer {key}"} | ({"Plugyard-Tenant": tenant} if tenant else {})
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=330)
 
     @classmethod
-    def find(cls, url: str | None, key: str | None, data: Path) -> "Client":
-        """The service named, or else the one that runs on this data folder, with the admin key that it keeps there."""
-        return cls(url or running_url(data) or _nothing_runs(data), key or _kept_key(data))
+    def find(
+        cls, url: str | None, key: str | None, data: Path, *, whose: str = "admin", tenant: str | None = None
+    ) -> "Client":
+        """The service named, or else the one that runs on this data folder, with a key that it keeps there.
+
+        ``whose`` is ``admin`` or ``operator``; an operator acts in ``tenant``, if one is named.
+        """
+        return cls(url or running_url(data) or _nothing_runs(data), key or _kept_key(data, whose), tenant)
 
     def __enter__(self) -> "Client":
         return self
@@ -41,6 +48,22 @@ class Client:
         if answer.is_error:
             raise Failure(told(answer))
         return answer.json() if answer.content else None
+
+    def lines(self, path: str, **options: Any) -> Iterator[bytes]:
+        """Send a GET request and give the answer line by line as it comes, without the line feeds."""
+        rest = b""
+        try:
+            with self._http.stream("GET", path, **options) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise Failure(told(answer))
+                for piece in answer.iter_bytes():
+                    *whole, rest = (rest + piece).split(b"\n")
+                    yield from whole
+        except httpx.HTTPError as error:
+            raise Failure(f"{self.url} broke off: {error}") from error
+        if rest:
+            yield rest
 
     def upload(self, package: Path, *, activate: bool) -> dict[str, Any]:
         """Upload a package from a file, streamed."""
@@ -94,8 +117,8 @@ def _nothing_runs(data: Path) -> str:
     raise Failure(f"no service runs on {data}. Start one with: plugyard serve   (or name one with --url and --key)")
 
 
-def _kept_key(data: Path) -> str:
+def _kept_key(data: Path, whose: str) -> str:
     try:
-        return str(json.loads((data / KEYS_FILE).read_text())["admin"])
+        return str(json.loads((data / KEYS_FILE).read_text())[whose])
     except (OSError, ValueError, KeyError):
         raise Failure("name an API key with --key or PLUGYARD_KEY") from None

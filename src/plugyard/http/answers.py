@@ -1,4 +1,4 @@
-"""What a handler gives back: bytes that are ready to be sent, or a stream of server-sent events."""
+"""What a handler gives back: bytes that are ready to be sent, or a stream."""
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
@@ -47,21 +47,28 @@ def json_answer(value: Any, *, status: int = 200, headers: Iterable[tuple[str, s
     return Answer(encode(value), status=status, headers=headers)
 
 
-class EventStream:
-    """Server-sent events, until the iterator ends or the client leaves."""
+class ByteStream:
+    """Pieces of a body, as they come, until the iterator ends or the client leaves.
 
-    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
-        self._events = events
+    An error on the way breaks the connection off, so that nobody takes a part for the whole.
+    """
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None], media_type: str) -> None:
+        self._pieces, self._media_type = pieces, media_type
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send each piece as it comes. ``X-Accel-Buffering`` tells proxies to pass it on at once."""
-        headers = [
-            (b"content-type", b"text/event-stream; charset=utf-8"),
-            (b"x-accel-buffering", b"no"),
-        ]
+        """Send each piece when the one before is on its way. ``X-Accel-Buffering`` tells proxies to pass it on."""
+        headers = [(b"content-type", self._media_type.encode("latin-1")), (b"x-accel-buffering", b"no")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        async with aclosing(self._events) as events:
+        async with aclosing(self._pieces) as pieces:
             if scope.get("method") != "HEAD":
-                async for piece in events:
+                async for piece in pieces:
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class EventStream(ByteStream):
+    """Server-sent events."""
+
+    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(events, "text/event-stream; charset=utf-8")

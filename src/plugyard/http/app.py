@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plugyard.application.platform import Platform
 from plugyard.http import (
+    audit,
     consent,
     difference,
     executions,
@@ -43,6 +44,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *marketplace.OPERATIONS,
     *keys.OPERATIONS,
     *tenants.OPERATIONS,
+    *audit.OPERATIONS,
 )
 
 

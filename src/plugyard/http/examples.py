@@ -305,7 +305,10 @@ AUDIT = {
     "target": PLUGIN_ID,
     "detail": {"version": "1.0.0"},
     "requestId": "request-1",
+    "sequence": 42,
+    "hash": "5f" * 32,
 }
+AUDIT_HEAD = {"sequence": 42, "hash": "5f" * 32}
 
 
 def page_of(item: dict[str, Any]) -> dict[str, Any]:

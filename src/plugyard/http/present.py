@@ -431,4 +431,6 @@ def audit_entry(one: AuditEntry) -> AuditView:
         target=one.target,
         detail=dict(one.detail),
         request_id=one.request_id,
+        sequence=one.sequence,
+        hash=one.hash,
     )

@@ -1,10 +1,10 @@
-"""Tenants over HTTP: made by operators; each tenant's own policy and audit trail."""
+"""Tenants over HTTP: made by operators; each tenant's own policy."""
 
 from functools import partial
 
 from starlette.types import ASGIApp
 
-from plugyard.application import history, tenants
+from plugyard.application import tenants
 from plugyard.domain.identity import Action, Tenant
 from plugyard.http import commands, examples, present, views
 from plugyard.http.answers import json_answer
@@ -167,20 +167,6 @@ async def set_policy(exchange: Exchange) -> ASGIApp:
     return json_answer(_view(exchange, changed))
 
 
-@operation(
-    "GET",
-    "/api/v1/audit",
-    tag=_TAG,
-    action=Action.MANAGE_KEYS,
-    query=PAGE,
-    replies=[Reply(200, "A page.", views.PageView[views.AuditView], examples.page_of(examples.AUDIT))],
-)
-async def list_audit(exchange: Exchange) -> ASGIApp:
-    """List who did what in the tenant, newest first."""
-    found = await history.audit(exchange.platform, exchange.caller, page_of(exchange.query))
-    return json_answer(present.page(found, present.audit_entry))
-
-
 def _view(exchange: Exchange, tenant: Tenant) -> views.TenantView:
     return present.tenant(tenant, exchange.platform.policies.quotas)
 
@@ -194,5 +180,4 @@ OPERATIONS = (
     resume_tenant,
     own_tenant,
     set_policy,
-    list_audit,
 )

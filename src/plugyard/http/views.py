@@ -505,3 +505,12 @@ class AuditView(View, frozen=True):
     target: str
     detail: dict[str, Any]
     request_id: str
+    sequence: int | None
+    hash: str | None
+
+
+class AuditHeadView(View, frozen=True):
+    """Where the trail's chain ends: the place of its last entry, and the hash there. 0 where there is none yet."""
+
+    sequence: int
+    hash: str

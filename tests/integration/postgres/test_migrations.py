@@ -8,6 +8,8 @@ import time
 
 import psycopg
 import pytest
+import sqlalchemy
+from alembic import command
 from alembic.script import ScriptDirectory
 from psycopg import sql
 
@@ -79,6 +81,51 @@ async def test_a_tenant_of_the_first_schema_is_denied_no_modules_by_the_second(
     finally:
         with psycopg.connect(superuser_url, autocommit=True) as connection:
             connection.execute("drop database older")
+
+
+async def test_entries_that_are_older_than_the_chain_are_chained_and_going_back_keeps_them(
+    postgres_urls: Urls, superuser_url: str
+) -> None:
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        connection.execute("create database unchained owner plugyard_owner")
+    url = postgres_urls.owner_url.rpartition("/")[0] + "/unchained"
+    try:
+        upgrade(url, SERVICE_ROLE, to="0004")
+        with psycopg.connect(url) as connection:
+            connection.execute("select set_config('plugyard.operator', 'on', true)")
+            for hours in (1, 3, 2):
+                connection.execute(
+                    "insert into plugyard.audit_log (id, at, actor, action, target) "
+                    "values (gen_random_uuid(), now() - make_interval(hours => %s), 'key:1', 'tenant.created', %s)",
+                    [hours, str(hours)],
+                )
+        upgrade(url, SERVICE_ROLE, to="0005")
+        with psycopg.connect(url) as connection:
+            connection.execute("select set_config('plugyard.operator', 'on', true)")
+            chained = connection.execute(
+                "select target from plugyard.audit_log e join plugyard.audit_links l on l.entry_id = e.id "
+                "order by sequence"
+            ).fetchall()
+        assert chained == [("3",), ("2",), ("1",)]
+        downgrade(url, "0004")
+        upgrade(url, SERVICE_ROLE, to="0005")
+        with psycopg.connect(url) as connection:
+            connection.execute("select set_config('plugyard.operator', 'on', true)")
+            assert connection.execute("select sequence from plugyard.audit_heads").fetchall() == [(3,)]
+    finally:
+        with psycopg.connect(superuser_url, autocommit=True) as connection:
+            connection.execute("drop database unchained")
+
+
+def downgrade(url: str, to: str) -> None:
+    """Go back to an older schema, as an operator would by hand."""
+    engine = sqlalchemy.create_engine(sqlalchemy.make_url(url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        config = configuration()
+        config.attributes["connection"] = connection
+        config.attributes["service_role"] = SERVICE_ROLE
+        command.downgrade(config, to)
+    engine.dispose()
 
 
 async def test_an_owner_may_serve_by_itself(postgres_urls: Urls, superuser_url: str) -> None:

@@ -25,6 +25,8 @@ from tests.integration.conftest import Database
 
 TENANT_TABLES = [
     "api_keys",
+    "audit_heads",
+    "audit_links",
     "audit_log",
     "idempotency_keys",
     "listing_names",
@@ -151,7 +153,7 @@ async def test_no_row_is_inserted_for_another_tenant(database: Database, table: 
     finally:
         with database.as_owner() as owner:
             owner.execute("drop table public.theirs")
-            owner.execute("revoke insert on used_rights from plugyard_service")
+            owner.execute("revoke insert on used_rights, audit_heads, audit_links from plugyard_service")
 
 
 async def test_every_table_with_a_tenant_forces_row_level_security(database: Database) -> None:

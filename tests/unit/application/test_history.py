@@ -6,8 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from plugyard.application import history
-from plugyard.application.ports import ExecutionFilter, Invocation, Outcome, PageRequest, PluginFilter
+from plugyard.application import audit, history
+from plugyard.application.ports import (
+    AuditFilter,
+    ExecutionFilter,
+    Invocation,
+    Outcome,
+    PageRequest,
+    PluginFilter,
+)
 from plugyard.application.uninstall import uninstall
 from plugyard.domain.errors import Conflict, InvalidInput, NotFound
 from plugyard.domain.execution import ExecutionStatus
@@ -110,7 +117,7 @@ async def test_another_tenant_s_things_are_missing(world: World, admin: Caller) 
         with pytest.raises(NotFound):
             await attempt
     assert (await history.plugins(platform, stranger, PluginFilter(), FIRST)).items == ()
-    assert (await history.audit(platform, stranger, FIRST)).items == ()
+    assert (await audit.entries(platform, stranger, AuditFilter(), FIRST)).items == ()
 
 
 async def test_a_running_execution_is_seen_and_cancelled(world: World, admin: Caller) -> None:
@@ -155,7 +162,7 @@ async def test_an_execution_that_ended_is_kept(world: World, admin: Caller) -> N
 
 async def test_the_trail_shows_who_did_what_newest_first(world: World, admin: Caller) -> None:
     await world.active(admin)
-    page = await history.audit(world.platform, admin, PageRequest(2))
+    page = await audit.entries(world.platform, admin, AuditFilter(), PageRequest(2))
     assert [entry.action for entry in page.items] == ["plugin.activated", "plugin.installed"]
     assert {entry.actor for entry in page.items} == {admin.actor}
     assert page.next_cursor is not None

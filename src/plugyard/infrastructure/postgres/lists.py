@@ -18,6 +18,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import NullType
 
 from plugyard.application.ports import (
+    AuditFilter,
     ExecutionFilter,
     ListingFilter,
     LogFilter,
@@ -75,6 +76,7 @@ _TENANTS = _table(
     "tenants", "id slug name policy created_at modules_denied bounds state suspended_because suspended_at"
 )
 _AUDIT = _table("audit_log", "id tenant_id at actor action target detail request_id")
+_LINKS = _table("audit_links", "entry_id sequence hash")
 
 
 def _columns(table: sa.TableClause, names: str) -> list[Any]:
@@ -271,10 +273,16 @@ def keys(page: PageRequest) -> Query:
     return _query(list(table), [table.tenant_id == _HERE], _Order("keys", table.created_at, table.id, datetime), page)
 
 
-def audit(page: PageRequest) -> Query:
-    """The tenant's trail, the newest entry first."""
-    table = _AUDIT.c
-    return _query(list(table), [table.tenant_id == _HERE], _Order("audit", table.at, table.id, datetime), page)
+def audit(filters: AuditFilter, page: PageRequest, *, of_platform: bool) -> Query:
+    """The tenant's trail or the platform's, the newest entry first, each with its place in the chain."""
+    table, link = _AUDIT.c, _LINKS.c
+    where: list[Any] = [table.tenant_id.is_(None) if of_platform else table.tenant_id == _HERE]
+    named = ((table.actor, filters.actor), (table.action, filters.action), (table.target, filters.target))
+    where += [column == value for column, value in named if value is not None]
+    where += _between(table.at, filters.since, filters.until)
+    columns = [*table, link.sequence, sa.func.encode(link.hash, "hex").label("hash")]
+    joined = _AUDIT.outerjoin(_LINKS, link.entry_id == table.id)
+    return _query(columns, where, _Order("audit", table.at, table.id, datetime), page, joined)
 
 
 def tenants(page: PageRequest) -> Query:

@@ -1,4 +1,4 @@
-"""Keys, the tenant itself, the audit trail, events and idempotency as rows. A part of the transaction of `store`."""
+"""Keys, the tenant itself, events and idempotency as rows. A part of the transaction of `store`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from plugyard.application.ports import AuditEntry, Holdings, Page, PageRequest, StoredReply
+from plugyard.application.ports import Holdings, Page, PageRequest, StoredReply
 from plugyard.domain.errors import NotFound
 from plugyard.domain.events import Event
 from plugyard.domain.identity import ApiKey, Role, Tenant, TenantPolicy
 from plugyard.domain.tenants import TenantBounds, TenantState
-from plugyard.infrastructure.postgres.rows import Session, uuid_or_none
+from plugyard.infrastructure.postgres.audit import AuditRows
+from plugyard.infrastructure.postgres.rows import uuid_or_none
 from plugyard.infrastructure.postgres.statements import statements
 
 _SQL = statements("trail")
 
 
-class TenantRows(Session):
+class TenantRows(AuditRows):
     """What the tenant's and the operator's transaction have in common."""
 
     async def tenant(self, tenant_id: str) -> Tenant | None:
@@ -40,23 +41,9 @@ class TenantRows(Session):
         """Adds a key; only the hash of its secret is stored."""
         await self._run(_SQL["add key"], {**_key_row(key), "secret_hash": secret_hash})
 
-    async def audit(self, entry: AuditEntry) -> None:
-        """Adds an entry to the trail."""
-        row = {
-            "id": entry.id,
-            "tenant_id": entry.tenant_id,
-            "at": entry.at,
-            "actor": entry.actor,
-            "action": entry.action,
-            "target": entry.target,
-            "detail": Jsonb(dict(entry.detail)),
-            "request_id": entry.request_id,
-        }
-        await self._run(_SQL["audit"], row)
-
 
 class TrailRows(TenantRows):
-    """The part of `application.ports.Transaction` that keeps keys, the trail, events and replies."""
+    """The part of `application.ports.Transaction` that keeps keys, events and replies."""
 
     async def key(self, key_id: str) -> ApiKey | None:
         """The tenant's key of that id."""
@@ -77,14 +64,6 @@ class TrailRows(TenantRows):
         query = lists.keys(page)
         rows, cursor = query.page(await self._all(query.text, query.parameters))
         return Page(tuple(key_of(row) for row in rows), cursor)
-
-    async def list_audit(self, page: PageRequest) -> Page[AuditEntry]:
-        """The tenant's trail, the newest first."""
-        from plugyard.infrastructure.postgres import lists
-
-        query = lists.audit(page)
-        rows, cursor = query.page(await self._all(query.text, query.parameters))
-        return Page(tuple(_entry(row) for row in rows), cursor)
 
     async def emit(self, event: Event) -> None:
         """Puts an event into the outbox, from where it is relayed once this transaction is committed."""
@@ -168,17 +147,4 @@ def tenant_of(row: dict[str, Any]) -> Tenant:
         state=TenantState(row["state"]),
         suspended_because=row["suspended_because"],
         suspended_at=row["suspended_at"],
-    )
-
-
-def _entry(row: dict[str, Any]) -> AuditEntry:
-    return AuditEntry(
-        id=row["id"],
-        tenant_id=row["tenant_id"],
-        at=row["at"],
-        actor=row["actor"],
-        action=row["action"],
-        target=row["target"],
-        detail=row["detail"],
-        request_id=row["request_id"],
     )

@@ -1,4 +1,4 @@
--- Tenants, keys, the audit trail, the outbox, idempotency. Used by trail.py, operator.py and store.py.
+-- Tenants, keys, the outbox, idempotency. Used by trail.py, operator.py and store.py.
 
 -- # add tenant
 insert into plugyard.tenants (id, slug, name, policy, created_at, updated_at)
@@ -67,10 +67,6 @@ where id = %(id)s;
 
 -- # touch keys
 select plugyard.touch_keys(%(ids)s::uuid[], %(moments)s::timestamptz[]);
-
--- # audit
-insert into plugyard.audit_log (id, tenant_id, at, actor, action, target, detail, request_id)
-values (%(id)s, %(tenant_id)s, %(at)s, %(actor)s, %(action)s, %(target)s, %(detail)s, %(request_id)s);
 
 -- # emit
 insert into plugyard.outbox (id, tenant_id, plugin_id, type, occurred_at, data)
