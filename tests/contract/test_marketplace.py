@@ -133,3 +133,19 @@ async def test_a_listing_is_saved_with_the_health_that_it_has(stored: Stored) ->
         await tx.save_plugin(view.plugin.with_health(Health(HealthStatus.DEGRADED, 85, NOW)))
         await tx.save_listing(replace(listing, health_score=85))
     assert (await _read(stored, listing.tenant_id, listing.id)).health_score == 85
+
+
+async def test_a_tenant_reads_the_ratings_that_it_gave_and_no_others(stored: Stored) -> None:
+    giver, other = await a_tenant(stored.store), await a_tenant(stored.store)
+    listings = [await a_stored_listing(stored.store) for _ in range(3)]
+    for number, listing in enumerate(listings):
+        for tenant in (giver, other):
+            async with stored.store.for_tenant(tenant.id) as tx:
+                await tx.rate(a_rating(tenant.id, listing.id, number + 1, updated_at=ago(minutes=number)))
+    async with stored.store.for_tenant(giver.id) as tx:
+        first = await tx.own_ratings(PageRequest(2))
+        rest = await tx.own_ratings(PageRequest(2, first.next_cursor))
+    found = [*first.items, *rest.items]
+    assert [one.stars for one in found] == [1, 2, 3]
+    assert {one.tenant_id for one in found} == {giver.id}
+    assert rest.next_cursor is None

@@ -94,3 +94,14 @@ async def test_no_key_leads_out_of_the_folder(tmp_path: Path, key: str) -> None:
     with contextlib.suppress(Exception):
         await objects.put(key, b"bytes")
     assert not [name for name in os.listdir(tmp_path) if name != "objects"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 999_999])
+async def test_an_object_comes_back_in_pieces(objects: Objects, size: int) -> None:
+    data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    await objects.put(KEY, data)
+    pieces = [piece async for piece in objects.pieces(KEY)]
+    assert b"".join(pieces) == data
+    assert size < 999_999 or len(pieces) > 1
+    with pytest.raises(NotFound):
+        await anext(objects.pieces("packages/sha256/00/none"))

@@ -44,13 +44,14 @@ class MemoryOperatorTransaction(MemoryTrail):
         self._tables.tenants[tenant.id] = tenant
 
     async def tenant(self, tenant_id: str) -> Tenant | None:
-        return self._tables.tenants.get(tenant_id)
+        found = self._tables.tenants.get(tenant_id)
+        return None if found is None or found.state is TenantState.DELETED else found
 
     async def tenant_by_slug(self, slug: str) -> Tenant | None:
         return next((one for one in self._tables.tenants.values() if one.slug == slug), None)
 
     async def list_tenants(self, page: PageRequest) -> Page[Tenant]:
-        rows = self._tables.tenants.values()
+        rows = [one for one in self._tables.tenants.values() if one.state is not TenantState.DELETED]
         return lists.paged("tenants", rows, lambda one: (lists.moment(one.created_at), one.id), page)
 
     async def save_policy(self, tenant_id: str, policy: TenantPolicy, at: datetime) -> None:
@@ -70,6 +71,42 @@ class MemoryOperatorTransaction(MemoryTrail):
         since = self._tables.tenants[tenant_id].suspended_at if tenant_id in self._tables.tenants else None
         since = None if state is TenantState.ACTIVE else since or at
         self._change(tenant_id, state=state, suspended_because=reason, suspended_at=since)
+
+    async def tenants_being_deleted(self) -> Sequence[str]:
+        return [one.id for one in self._tables.tenants.values() if one.state is TenantState.DELETING]
+
+    async def plugins_of(self, tenant_id: str) -> list[str]:
+        return sorted(one.id for one in self._tables.plugins.values() if one.tenant_id == tenant_id)
+
+    async def digests_of(self, tenant_id: str) -> list[str]:
+        return sorted({one.digest for one in self._tables.versions.values() if one.tenant_id == tenant_id})
+
+    async def erase(self, tenant_id: str, at_most: int) -> int:
+        if self._tables.tenants[tenant_id].state is not TenantState.DELETING:
+            raise ValueError(f"tenant {tenant_id} is not being deleted")
+        tables, erased = self._tables, 0
+        mine = {one.id for one in tables.executions.values() if one.tenant_id == tenant_id}
+        for line_id in [one.id for one in tables.logs.values() if one.execution_id in mine][:at_most]:
+            del tables.logs[line_id]
+            erased += 1
+        held: list[dict[Any, Any]] = [tables.ratings, tables.listings, tables.keys, tables.versions, tables.plugins]
+        held += [tables.executions] if not erased else []
+        for rows in held:
+            for key in [key for key, one in rows.items() if one.tenant_id == tenant_id][:at_most]:
+                del rows[key]
+                erased += 1
+        for used in [used for used in tables.used_rights if used.tenant_id == tenant_id]:
+            del tables.used_rights[used]
+        for place in [place for place in tables.replies if place[0] == tenant_id]:
+            del tables.replies[place]
+        tables.outbox[:] = [event for event in tables.outbox if event.tenant_id != tenant_id]
+        return erased
+
+    async def bury(self, tenant_id: str, at: datetime) -> None:
+        gone = self._tables.tenants[tenant_id]
+        self._tables.tenants[tenant_id] = Tenant(
+            gone.id, f"deleted-{gone.id}", "", gone.created_at, state=TenantState.DELETED
+        )
 
     async def tenant_locked(self, tenant_id: str) -> Tenant | None:
         return await self.tenant(tenant_id)

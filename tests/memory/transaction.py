@@ -248,10 +248,15 @@ class MemoryTransaction(MemoryTrail):
         rows = [one for one in self._tables.ratings.values() if one.listing_id == listing_id]
         return lists.paged("ratings", rows, lambda one: (lists.moment(one.updated_at), one.tenant_id), page)
 
+    async def own_ratings(self, page: PageRequest) -> Page[Rating]:
+        rows = [one for one in self._tables.ratings.values() if one.tenant_id == self._tenant_id]
+        return lists.paged("own ratings", rows, lambda one: (lists.moment(one.updated_at), one.listing_id), page)
+
     # keys, tenants, the trail
 
     async def tenant(self, tenant_id: str) -> Tenant | None:
-        return self._tables.tenants.get(tenant_id) if tenant_id == self._tenant_id else None
+        found = self._tables.tenants.get(tenant_id) if tenant_id == self._tenant_id else None
+        return None if found is None or found.state is TenantState.DELETED else found
 
     async def holdings(self, *, beside: str = "", lock: bool = False) -> Holdings:
         plugins = {view.plugin.id for view in self._views() if view.plugin.state is not PluginState.UNINSTALLED}

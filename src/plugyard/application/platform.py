@@ -72,6 +72,8 @@ class Platform:
     on_execution: Callable[[Execution], None] = lambda execution: None
     running: dict[str, Execution] = field(default_factory=dict)
     tallies: Tallies = field(default_factory=Tallies)
+    erasing: set[str] = field(default_factory=set)  # tenants whose data goes at this moment
+    on_tenant_gone: Callable[[str], None] = lambda tenant_id: None
     halted: dict[str, str] = field(default_factory=dict)  # tenants that were suspended here, and why
     cached: dict[Any, Any] = field(default_factory=dict)
     watched: dict[str, bool] = field(default_factory=dict)  # plugins under check, and whether one failed meanwhile

@@ -270,6 +270,7 @@ class Transaction(Trail, Protocol):
     async def categories(self) -> Sequence[Category]: ...  # by count, then name
     async def count_installation(self, listing_id: str) -> None: ...
     async def rate(self, rating: Rating) -> None: ...  # insert or replace the tenant's one rating; sums follow
+    async def own_ratings(self, page: PageRequest) -> Page[Rating]: ...  # that the tenant gave, newest first
     async def ratings(self, listing_id: str, page: PageRequest) -> Page[Rating]: ...  # newest first
 
     # keys, tenants, events
@@ -303,6 +304,12 @@ class OperatorTransaction(Trail, Protocol):
     async def save_bounds(self, tenant_id: str, bounds: TenantBounds, at: datetime) -> None: ...  # NotFound
     async def save_state(self, tenant_id: str, state: TenantState, reason: str | None, at: datetime) -> None: ...
     # save_state: NotFound; a tenant that is not active is hidden from the others' marketplace
+    async def tenants_being_deleted(self) -> Sequence[str]: ...
+    async def plugins_of(self, tenant_id: str) -> list[str]: ...  # their ids, of uninstalled ones too
+    async def digests_of(self, tenant_id: str) -> list[str]: ...  # of all packages that its versions name
+    async def erase(self, tenant_id: str, at_most: int) -> int: ...
+    # erase: takes rows of a tenant that is being deleted, so many of each kind; how many went, 0 when none are left
+    async def bury(self, tenant_id: str, at: datetime) -> None: ...  # leaves its id, for the trail; it is found no more
     async def tenant_locked(self, tenant_id: str) -> Tenant | None: ...  # nobody else changes it until this ends
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None: ...
     async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]: ...
@@ -353,6 +360,7 @@ class Objects(Protocol):
     async def put(self, key: str, data: bytes) -> bool: ...
     async def replace(self, key: str, data: bytes) -> None: ...  # whatever was there before
     async def get(self, key: str) -> bytes: ...  # NotFound
+    def pieces(self, key: str) -> AsyncIterator[bytes]: ...  # the same, never whole in memory; NotFound
     async def delete(self, key: str) -> None: ...  # nothing there is no error
     def list(self, prefix: str) -> AsyncIterator[tuple[str, datetime]]: ...  # key, last change
     def sizes(self, prefix: str) -> AsyncIterator[tuple[str, int]]: ...  # key, bytes

@@ -13,7 +13,7 @@ from plugyard.application.keys import hash_of, new_secret
 from plugyard.application.platform import Platform, record_tenant_change, require, tenant_of
 from plugyard.application.ports import Page, PageRequest
 from plugyard.application.quotas import know_the_day, quotas_of
-from plugyard.domain.errors import Conflict, FieldError, InvalidInput, NotFound, TenantSuspended
+from plugyard.domain.errors import Conflict, FieldError, InvalidInput, NotFound, TenantSuspended, Unauthenticated
 from plugyard.domain.identity import Action, ApiKey, Caller, Role, Tenant, TenantPolicy
 from plugyard.domain.limits import RequestedLimits
 from plugyard.domain.permissions import Service
@@ -204,7 +204,10 @@ async def _stand(
 
 
 async def require_active(platform: Platform, caller: Caller) -> None:
-    """Raise ``TenantSuspended`` for a caller whose tenant may not act now. An operator sees a suspended tenant too."""
+    """Raise ``TenantSuspended`` for a caller whose tenant may not act now, ``Unauthenticated`` where there is none.
+
+    An operator sees a suspended tenant too.
+    """
     tenant_id = caller.tenant_id
     if tenant_id is None or caller.role is Role.OPERATOR:
         return
@@ -215,7 +218,10 @@ async def require_active(platform: Platform, caller: Caller) -> None:
             held = (now + timedelta(seconds=platform.policies.key_cache_s), await tx.tenant(tenant_id))
         platform.cached[("standing", tenant_id)] = held
     found: Tenant | None = held[1]
-    if found is not None and found.state is not TenantState.ACTIVE:
+    if found is None:
+        # The tenant is gone, and what was cached of its keys has not aged out yet.
+        raise Unauthenticated("The credentials are of a tenant that is not there.")
+    if found.state is not TenantState.ACTIVE:
         raise TenantSuspended(found.suspended_because)
 
 

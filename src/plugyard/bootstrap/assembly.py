@@ -16,6 +16,7 @@ import structlog
 import uuid_utils
 
 from plugyard import __version__
+from plugyard.application.erase import finish_deletions
 from plugyard.application.housekeeping import drop_data, sweep_orphans
 from plugyard.application.observe import check_all_health
 from plugyard.application.platform import Platform
@@ -105,6 +106,7 @@ async def assemble(
     await store.ensure_partitions()
     telemetry = Telemetry(processes.sandbox.environments)
     databases = PostgresPluginDatabases(processes.urls.keeper_url, pepper)
+    cache = CacheService(plugin_bytes=settings.cache_mb_per_plugin * MEGABYTE, total_bytes=settings.cache_mb * MEGABYTE)
     platform = Platform(
         store,
         FolderObjects(settings.data / "objects"),
@@ -117,11 +119,12 @@ async def assemble(
         pepper,
         policies(settings),
         telemetry.execution,
+        on_tenant_gone=cache.forget_tenant,
     )
     parts.push_async_callback(_write_last_uses, platform)
     parts.push_async_callback(platform.settle)
     egress = Later(frozenset({"request"}), partial(_make_egress, settings))
-    offer_services(processes.services, platform, databases, egress, settings)
+    offer_services(processes.services, platform, databases, (egress, cache), settings)
     await _make_keys_known(platform, keys, settings.tenant)
     rates = LimitedRates()
     parts.push_async_callback(rates.close)
@@ -145,11 +148,12 @@ async def _write_last_uses(platform: Platform) -> None:
 async def tidy(assembled: Assembled, settings: Settings) -> None:
     """Drop what has served its time, and make the partitions of the days to come; once."""
     kept = timedelta(days=settings.retention_days)
+    gone = await finish_deletions(assembled.platform)
     swept = await sweep_orphans(assembled.platform)
     dropped = await drop_data(assembled.platform, timedelta(days=settings.plugin_data_retention_days))
     await assembled.store.ensure_partitions()
     await assembled.store.clean_up(kept, kept)
-    log.debug("tidied", orphans=swept, uninstalled=dropped)
+    log.debug("tidied", orphans=swept, uninstalled=dropped, tenants=gone)
 
 
 async def _make_keys_known(platform: Platform, keys: Keys, slug: str) -> None:
@@ -160,9 +164,14 @@ async def _make_keys_known(platform: Platform, keys: Keys, slug: str) -> None:
 
 
 def offer_services(
-    services: Services, platform: Platform, databases: PostgresPluginDatabases, egress: Later, settings: Settings
+    services: Services,
+    platform: Platform,
+    databases: PostgresPluginDatabases,
+    made: tuple[Later, CacheService],
+    settings: Settings,
 ) -> None:
-    """What plugins may call of this server."""
+    """What plugins may call of this server; ``made`` are services that others hold on to as well."""
+    egress, cache = made
     limits = DatabaseLimits(statement_ms=settings.plugin_statement_ms)
     session = limits.session_settings()
     connections = Connections(
@@ -177,10 +186,7 @@ def offer_services(
         await publish(platform, scope.tenant_id, scope.plugin_id, scope.execution_id, said)
 
     services.offer("database", DatabaseService(connections, limits))
-    services.offer(
-        "cache",
-        CacheService(plugin_bytes=settings.cache_mb_per_plugin * MEGABYTE, total_bytes=settings.cache_mb * MEGABYTE),
-    )
+    services.offer("cache", cache)
     services.offer("events", EventsService(write))
     services.offer("http", egress)
     services.offer("files", FilesService(platform.objects, plugin_bytes=settings.files_mb_per_plugin * MEGABYTE))

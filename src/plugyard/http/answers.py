@@ -53,12 +53,14 @@ class ByteStream:
     An error on the way breaks the connection off, so that nobody takes a part for the whole.
     """
 
-    def __init__(self, pieces: AsyncGenerator[bytes, None], media_type: str) -> None:
-        self._pieces, self._media_type = pieces, media_type
+    def __init__(
+        self, pieces: AsyncGenerator[bytes, None], media_type: str, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
+        self._pieces, self._media_type, self._more = pieces, media_type, tuple(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send each piece when the one before is on its way. ``X-Accel-Buffering`` tells proxies to pass it on."""
-        headers = [(b"content-type", self._media_type.encode("latin-1")), (b"x-accel-buffering", b"no")]
+        headers = [(b"content-type", self._media_type.encode("latin-1")), (b"x-accel-buffering", b"no"), *self._more]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         async with aclosing(self._pieces) as pieces:
             if scope.get("method") != "HEAD":
@@ -72,3 +74,10 @@ class EventStream(ByteStream):
 
     def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
         super().__init__(events, "text/event-stream; charset=utf-8")
+
+
+class Download(ByteStream):
+    """A file that is made while it is sent, under a name to save it by."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None], media_type: str, name: str) -> None:
+        super().__init__(pieces, media_type, [(b"content-disposition", f'attachment; filename="{name}"'.encode())])

@@ -285,6 +285,7 @@ TENANT: dict[str, Any] = {
     "suspendedAt": None,
 }
 SUSPENDED_TENANT = {**TENANT, "state": "suspended", "suspendedBecause": "The bill is open.", "suspendedAt": MOMENT}
+DELETED_TENANT = {**SUSPENDED_TENANT, "state": "deleting", "suspendedBecause": "The tenant is being deleted."}
 OWN_TENANT = {
     **TENANT,
     "quotas": {

@@ -4,16 +4,24 @@ from functools import partial
 
 from starlette.types import ASGIApp
 
-from plugyard.application import tenants
+from plugyard.application import erase, export, tenants
 from plugyard.domain.identity import Action, Tenant
 from plugyard.http import commands, examples, present, views
-from plugyard.http.answers import json_answer
+from plugyard.http.answers import Download, json_answer
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import Body, Reply, operation
-from plugyard.http.queries import PAGE, page_of
+from plugyard.http.queries import PAGE, page_of, text
+from plugyard.http.rates import RateClass
 
 _TAG = "Keys and tenants"
 _ONE = "/api/v1/tenants/{tenantId}"
+ZIP = "application/zip"
+_ARCHIVE = Reply(
+    200,
+    "The archive.",
+    media_type=ZIP,
+    headers={"Content-Disposition": "A name to save it by."},
+)
 
 
 @operation(
@@ -135,6 +143,72 @@ async def resume_tenant(exchange: Exchange) -> ASGIApp:
 
 @operation(
     "GET",
+    _ONE + "/export",
+    tag=_TAG,
+    action=Action.MANAGE_TENANTS,
+    rate=RateClass.UPLOAD,
+    replies=[_ARCHIVE],
+    problems=["not_found"],
+)
+async def export_tenant(exchange: Exchange) -> ASGIApp:
+    """Export everything of a tenant as a ZIP archive.
+
+    It is streamed. `manifest.json` at its end has a checksum for every file, and for a suspended tenant the
+    `confirmation` that deleting it asks for.
+    """
+    tenant_id = exchange.id("tenantId")
+    return Download(await export.export_tenant(exchange.platform, exchange.caller, tenant_id), ZIP, f"{tenant_id}.zip")
+
+
+@operation(
+    "DELETE",
+    _ONE,
+    tag=_TAG,
+    action=Action.MANAGE_TENANTS,
+    query=(
+        text("confirmation", "The `confirmation` in the manifest of an export made since the tenant is suspended."),
+        text("force", "Why it is deleted without one; kept in the audit trail.", most=500),
+    ),
+    replies=[Reply(202, "The tenant, of which nothing is left soon.", views.TenantView, examples.DELETED_TENANT)],
+    problems=["not_found", "conflict"],
+)
+async def delete_tenant(exchange: Exchange) -> ASGIApp:
+    """Delete a suspended tenant, and everything that is its own.
+
+    Answers at once; the deleting goes on, over a restart as well, until the tenant is not found any more. What other
+    tenants installed of its listings stays theirs. The audit trail stays, under the tenant's id.
+    """
+    asked = exchange.query
+    deleted = await erase.delete_tenant(
+        exchange.platform,
+        exchange.caller,
+        exchange.id("tenantId"),
+        confirmation=asked["confirmation"],
+        forced_because=asked["force"],
+    )
+    return json_answer(_view(exchange, deleted), status=202)
+
+
+@operation(
+    "GET",
+    "/api/v1/tenant/export",
+    tag=_TAG,
+    action=Action.MANAGE_KEYS,
+    rate=RateClass.UPLOAD,
+    replies=[_ARCHIVE],
+    problems=["not_found"],
+)
+async def export_own_tenant(exchange: Exchange) -> ASGIApp:
+    """Export everything of the tenant that the key acts in as a ZIP archive.
+
+    It is streamed. `manifest.json` at its end has a checksum for every file. Secrets are in none of them.
+    """
+    pieces = await export.export_own_tenant(exchange.platform, exchange.caller)
+    return Download(pieces, ZIP, f"{exchange.caller.tenant_id}.zip")
+
+
+@operation(
+    "GET",
     "/api/v1/tenant",
     tag=_TAG,
     replies=[Reply(200, "The tenant.", views.OwnTenantView, examples.OWN_TENANT)],
@@ -178,6 +252,9 @@ OPERATIONS = (
     change_tenant,
     suspend_tenant,
     resume_tenant,
+    export_tenant,
+    delete_tenant,
+    export_own_tenant,
     own_tenant,
     set_policy,
 )

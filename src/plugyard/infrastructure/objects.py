@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta
 
 _CHUNK_BYTES = 4 * 1024 * 1024
+_PIECE_BYTES = 256 * 1024
 _AT_ONCE = 2
 """Chunks of one file that are written at the same time; with the line above, what an upload holds in memory."""
 
@@ -67,6 +68,13 @@ class FolderObjects:
         with _translated():
             answer = await obstore.get_async(self._store, key)
             return bytes(await answer.bytes_async())
+
+    async def pieces(self, key: str) -> AsyncIterator[bytes]:
+        """The bytes under a key, some at a time; raises `NotFound`."""
+        with _translated():
+            answer = await obstore.get_async(self._store, key)
+            async for piece in answer.stream(min_chunk_size=_PIECE_BYTES):
+                yield bytes(piece)
 
     async def delete(self, key: str) -> None:
         """Removes a key; nothing there is no error."""

@@ -1,5 +1,8 @@
 """Tenants over HTTP: bounded, used up, suspended, and seen."""
 
+import io
+import json
+import zipfile
 from typing import Any
 
 from plugyard.domain.identity import Role
@@ -103,3 +106,40 @@ async def test_another_tenant_cannot_reach_what_is_an_operator_s(http: Http, adm
     for path in (f"/api/v1/tenants/{tenant_id}", f"/api/v1/tenants/{MISSING}"):
         for method, place, body in (("GET", "", None), ("PATCH", "", {}), ("POST", "/suspend", {"reason": "x"})):
             problem(await admin.request(method, path + place, json=body), 403, "forbidden")
+
+
+async def test_a_tenant_is_exported_and_then_deleted_by_what_its_export_says(http: Http, admin: Any) -> None:
+    await http.tenant("other")
+    plugin_id = await http.plugin(admin)
+    own = await admin.get("/api/v1/tenant/export")
+    assert (own.status_code, own.headers["content-type"]) == (200, "application/zip")
+    assert own.headers["content-disposition"].startswith("attachment; filename=")
+    with zipfile.ZipFile(io.BytesIO(own.content)) as archive:
+        assert plugin_id.encode() in archive.read("plugins.jsonl")
+        assert json.loads(archive.read("manifest.json"))["confirmation"] is None
+    async with http.client(Role.DEVELOPER) as developer:
+        problem(await developer.get("/api/v1/tenant/export"), 403, "forbidden")
+    async with http.client(Role.OPERATOR) as operator, http.client(of="other") as other:
+        tenant_id = await acme(operator)
+        address = f"/api/v1/tenants/{tenant_id}"
+        for client in (admin, other):
+            problem(await client.get(f"{address}/export"), 403, "forbidden")
+            problem(await client.delete(address), 403, "forbidden")
+        problem(await operator.get(f"/api/v1/tenants/{MISSING}/export"), 404, "not_found")
+        problem(await operator.delete(address), 409, "conflict")
+        await operator.post(f"{address}/suspend", json={"reason": "They leave."})
+        document = problem(await operator.delete(address, params={"confirmation": "a guess"}), 422, "invalid_input")
+        assert pointers(document) == {"query/confirmation"}
+        with zipfile.ZipFile(io.BytesIO((await operator.get(f"{address}/export")).content)) as archive:
+            confirmation = json.loads(archive.read("manifest.json"))["confirmation"]
+        going = await operator.delete(address, params={"confirmation": confirmation})
+        assert (going.status_code, going.json()["state"]) == (202, "deleting")
+        await http.world.quiet()
+        problem(await operator.get(address), 404, "not_found")
+        problem(await admin.get("/api/v1/me"), 401, "unauthenticated")
+        assert (await other.get("/api/v1/me")).status_code == 200
+
+
+async def test_a_head_of_an_export_makes_none(http: Http, admin: Any) -> None:
+    answer = await admin.head("/api/v1/tenant/export")
+    assert (answer.status_code, answer.content) == (200, b"")

@@ -267,6 +267,13 @@ def ratings(listing_id: str, page: PageRequest) -> Query:
     return _query(list(table), [table.listing_id == listing_id], order, page)
 
 
+def own_ratings(page: PageRequest) -> Query:
+    """The ratings that the tenant gave, the newest first."""
+    table = _RATINGS.c
+    order = _Order("own ratings", table.updated_at, table.listing_id, datetime)
+    return _query(list(table), [table.tenant_id == _HERE], order, page)
+
+
 def keys(page: PageRequest) -> Query:
     """The tenant's keys, the newest first."""
     table = _KEYS.c

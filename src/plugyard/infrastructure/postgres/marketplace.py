@@ -88,6 +88,14 @@ class MarketplaceRows(Session):
         except psycopg.errors.ForeignKeyViolation as error:
             raise NotFound from error
 
+    async def own_ratings(self, page: PageRequest) -> Page[Rating]:
+        """The ratings that the tenant gave, of listings that are gone too, the newest first."""
+        from plugyard.infrastructure.postgres import lists
+
+        query = lists.own_ratings(page)
+        rows, cursor = query.page(await self._all(query.text, query.parameters))
+        return Page(tuple(_rating(row) for row in rows), cursor)
+
     async def ratings(self, listing_id: str, page: PageRequest) -> Page[Rating]:
         """The ratings of a listing that the tenant may read, the newest first."""
         from plugyard.infrastructure.postgres import lists

@@ -83,6 +83,27 @@ class PostgresOperatorTransaction(TenantRows):
         row = await self._one(_SQL["tenant by id, locked"], {"id": tenant_id})
         return tenant_of(row) if row else None
 
+    async def tenants_being_deleted(self) -> Sequence[str]:
+        """The tenants that were given up and are not gone yet."""
+        return [row["id"] for row in await self._all(_SQL["tenants being deleted"], {})]
+
+    async def plugins_of(self, tenant_id: str) -> list[str]:
+        """The ids of a tenant's plugins, of uninstalled ones too."""
+        return [row["id"] for row in await self._all(_SQL["plugins of a tenant"], {"id": tenant_id})]
+
+    async def digests_of(self, tenant_id: str) -> list[str]:
+        """The digests of all packages that a tenant's versions name."""
+        return [row["digest"] for row in await self._all(_SQL["digests of a tenant"], {"id": tenant_id})]
+
+    async def erase(self, tenant_id: str, at_most: int) -> int:
+        """Takes rows of a tenant that is being deleted, so many of each table; how many went."""
+        row = await self._one(_SQL["erase a tenant"], {"id": tenant_id, "at_most": at_most})
+        return row["erased"] if row else 0
+
+    async def bury(self, tenant_id: str, at: datetime) -> None:
+        """Leaves of a tenant that is being deleted its id, which the trail names, and nothing else."""
+        await self._run(_SQL["bury a tenant"], {"id": tenant_id, "at": at})
+
     async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]:
         """Tenant and plugin of active plugins that ran since then, those first whose last check is the longest ago."""
         rows = await self._all(_EXECUTIONS["plugins to check"], {"since": ran_since, "limit": limit})

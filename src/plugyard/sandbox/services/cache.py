@@ -83,6 +83,11 @@ class CacheService:
     async def ended(self, execution_id: str) -> None:
         """Nothing is held for an execution."""
 
+    def forget_tenant(self, tenant_id: str) -> None:
+        """Forget what the plugins of a tenant kept."""
+        for place in [place for place in self._shelves if place[0] == tenant_id]:
+            self.bytes -= self._shelves.pop(place).bytes
+
     async def close(self) -> None:
         """Forget everything."""
         self._shelves.clear()

@@ -31,6 +31,24 @@ update plugyard.tenants set
   suspended_at = case when %(state)s = 'active' then null else coalesce(suspended_at, %(at)s) end, updated_at = %(at)s
 where id = %(id)s and state <> 'deleted';
 
+-- # tenants being deleted
+select id from plugyard.tenants where state = 'deleting' order by id;
+
+-- # plugins of a tenant
+select id from plugyard.plugins where tenant_id = %(id)s order by id;
+
+-- # digests of a tenant
+select distinct digest from plugyard.plugin_versions where tenant_id = %(id)s order by digest;
+
+-- # erase a tenant
+select plugyard.erase_tenant(%(id)s, %(at_most)s) as erased;
+
+-- # bury a tenant
+update plugyard.tenants set
+  state = 'deleted', slug = 'deleted-' || id, name = '', policy = '{}', bounds = '{}', modules_denied = '{}',
+  suspended_because = null, suspended_at = null, deleted_at = %(at)s, updated_at = %(at)s
+where id = %(id)s and state = 'deleting';
+
 -- # lock the tenant's holdings
 select 1 from plugyard.tenants where id = plugyard.current_tenant() for no key update;
 

@@ -1,0 +1,79 @@
+"""A tenant leaves a real service: exported by the command line, and deleted over a kill in the middle."""
+
+import io
+import json
+import shutil
+import signal
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.acceptance.test_path_of_a_package import active, run
+from tests.conftest import RunningService, reachable_folder, start_service
+
+GONE_WITHIN_S = 30
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = reachable_folder()
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def leaving(service: RunningService) -> tuple[str, str]:
+    """A tenant with a plugin that has run; its id and its admin's key."""
+    with service.client(service.operator_key) as operator:
+        answer = operator.post("/api/v1/tenants", json={"slug": "leaving", "name": "Leaving"}).json()
+    key = answer["key"]["secret"]
+    with service.client(key) as client:
+        plugin = active(client, "leaves")
+        for number in range(30):
+            assert run(client, plugin, "who", number)["status"] == "succeeded"
+    return answer["tenant"]["id"], key
+
+
+def gone(operator: httpx.Client, address: str) -> bool:
+    ends = time.monotonic() + GONE_WITHIN_S
+    while time.monotonic() < ends:
+        if operator.get(address).status_code == 404:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_deletion_that_a_kill_interrupts_is_finished_at_the_next_start(folder: Path) -> None:
+    service = start_service(folder)
+    tenant_id, key = leaving(service)
+    address = f"/api/v1/tenants/{tenant_id}"
+    with service.client() as admin:
+        kept = active(admin, "stays")
+        assert run(admin, kept, "who")["status"] == "succeeded"
+    with service.client(service.operator_key) as operator:
+        assert operator.post(f"{address}/suspend", json={"reason": "They leave."}).status_code == 200
+        with service.client(key) as client:
+            assert client.get("/api/v1/me").json()["code"] == "tenant_suspended"
+        with zipfile.ZipFile(io.BytesIO(operator.get(f"{address}/export").content)) as archive:
+            assert archive.testzip() is None
+            assert len(archive.read("executions.jsonl").splitlines()) == 30
+            confirmation = json.loads(archive.read("manifest.json"))["confirmation"]
+        answer = operator.delete(address, params={"confirmation": confirmation})
+        service.process.send_signal(signal.SIGKILL)
+        assert answer.status_code == 202
+    service.process.wait()
+    again = start_service(folder)
+    try:
+        with again.client(again.operator_key) as operator:
+            assert gone(operator, address)
+            entries = operator.get("/api/v1/audit", headers={"Plugyard-Tenant": "default"})
+            assert entries.status_code == 200
+        with again.client(key) as client:
+            assert client.get("/api/v1/me").status_code == 401
+        with again.client() as admin:
+            assert run(admin, kept, "who")["status"] == "succeeded"
+    finally:
+        again.stop()
