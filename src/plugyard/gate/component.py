@@ -25,7 +25,7 @@ _FUNCTION = 1
 _LONGEST_NAME = 4096
 
 
-class _Malformed(Exception):
+class Malformed(Exception):
     """The bytes do not follow the format; the message says where."""
 
 
@@ -48,7 +48,7 @@ def check(data: bytes, path: str, findings: Findings) -> None:
         return
     try:
         outline = read(data)
-    except _Malformed as error:
+    except Malformed as error:
         findings.add("component.malformed", path, str(error))
         return
     for name in outline.imports[:ENOUGH]:
@@ -60,14 +60,14 @@ def check(data: bytes, path: str, findings: Findings) -> None:
 
 
 def read(data: bytes) -> Outline:
-    """The outline of a component; raises ``_Malformed``. Linear in the number of sections, imports and exports."""
+    """The outline of a component; raises ``Malformed``. Linear in the number of sections, imports and exports."""
     imports: list[str] = []
     functions: list[str] = []
-    reader = _Reader(data, 8, len(data))
+    reader = Reader(data, 8, len(data))
     while not reader.done:
         kind = reader.byte()
         if kind > _LAST_SECTION:
-            raise _Malformed(f"section {kind} at byte {reader.at - 1} is not known")
+            raise Malformed(f"section {kind} at byte {reader.at - 1} is not known")
         section = reader.part(reader.number())
         if kind == _IMPORT_SECTION:
             imports += _imports(section)
@@ -76,14 +76,14 @@ def read(data: bytes) -> Outline:
     return Outline(tuple(imports), tuple(functions))
 
 
-def _imports(section: "_Reader") -> Iterator[str]:
+def _imports(section: "Reader") -> Iterator[str]:
     for _ in range(section.number()):
         yield section.name()
         section.description()
     section.end()
 
 
-def _exports(section: "_Reader") -> Iterator[str]:
+def _exports(section: "Reader") -> Iterator[str]:
     for _ in range(section.number()):
         name = section.name()
         sort = section.byte()
@@ -97,7 +97,7 @@ def _exports(section: "_Reader") -> Iterator[str]:
     section.end()
 
 
-class _Reader:
+class Reader:
     """A cursor over a part of the binary that never leaves it."""
 
     def __init__(self, data: bytes, at: int, end: int) -> None:
@@ -109,7 +109,7 @@ class _Reader:
 
     def byte(self) -> int:
         if self.done:
-            raise _Malformed(f"ends in the middle of something at byte {self.at}")
+            raise Malformed(f"ends in the middle of something at byte {self.at}")
         self.at += 1
         return self._data[self.at - 1]
 
@@ -122,30 +122,30 @@ class _Reader:
             if byte < 0x80:
                 break
         else:
-            raise _Malformed(f"a number before byte {self.at} is too long")
+            raise Malformed(f"a number before byte {self.at} is too long")
         if value >> 32:
-            raise _Malformed(f"a number before byte {self.at} is too large")
+            raise Malformed(f"a number before byte {self.at} is too large")
         return value
 
-    def part(self, size: int) -> "_Reader":
+    def part(self, size: int) -> "Reader":
         """The next `size` bytes as a reader of their own; this one moves behind them."""
         if size > self._end - self.at:
-            raise _Malformed(f"a section at byte {self.at} is longer than the file")
+            raise Malformed(f"a section at byte {self.at} is longer than the file")
         begin, self.at = self.at, self.at + size
-        return _Reader(self._data, begin, self.at)
+        return Reader(self._data, begin, self.at)
 
     def name(self) -> str:
         """The name of an import or an export, in either of its forms."""
         if self.byte() > 1:
-            raise _Malformed(f"the name at byte {self.at - 1} has a form that is not known")
+            raise Malformed(f"the name at byte {self.at - 1} has a form that is not known")
         length = self.number()
         if length > min(_LONGEST_NAME, self._end - self.at):
-            raise _Malformed(f"the name at byte {self.at} is too long")
+            raise Malformed(f"the name at byte {self.at} is too long")
         begin, self.at = self.at, self.at + length
         try:
             return self._data[begin : self.at].decode()
         except UnicodeDecodeError:
-            raise _Malformed(f"the name at byte {begin} is not UTF-8") from None
+            raise Malformed(f"the name at byte {begin} is not UTF-8") from None
 
     def description(self) -> None:
         """What kind of thing is imported or exported; only its extent matters here."""
@@ -160,8 +160,8 @@ class _Reader:
             if self.byte() == 0 or kind == 2:
                 self.number()
         else:
-            raise _Malformed(f"a description at byte {self.at - 1} is not known")
+            raise Malformed(f"a description at byte {self.at - 1} is not known")
 
     def end(self) -> None:
         if not self.done:
-            raise _Malformed(f"a section holds more than it says, at byte {self.at}")
+            raise Malformed(f"a section holds more than it says, at byte {self.at}")

@@ -9,6 +9,9 @@ from plugyard.domain.rules import Rule
 _SHOWN = 240
 _WEIGHT = {Consequence.SHOW: 0, Consequence.QUARANTINE: 1, Consequence.BLOCK: 2}
 
+MOST_IN_A_PLACE = 10
+"""How many findings of one rule in one file are listed."""
+
 ENOUGH = 400
 """How many faults of one kind are looked at: more than are listed, and few enough to stay cheap."""
 
@@ -23,6 +26,7 @@ class Findings:
         self._cap, self._rules = cap, rules
         self._found: dict[tuple[str, str, str], Finding] = {}
         self._consequences: Counter[Consequence] = Counter()
+        self._places: Counter[tuple[str, str]] = Counter()
         self._left_out = 0
 
     def add(self, rule: str, where: str, what: str, *, line: int | None = None, mend: str | None = None) -> None:
@@ -36,6 +40,11 @@ class Findings:
         finding = entry.found(shown(where), shown(what), line=line, mend=mend)
         key = (rule, finding.where, finding.what)
         if key in self._found:
+            return
+        place = (rule, finding.where)
+        self._places[place] += 1
+        if self._places[place] > MOST_IN_A_PLACE:
+            self._left_out += 1
             return
         if len(self._found) >= self._cap:
             self._left_out += 1

@@ -24,6 +24,7 @@ from plugyard.gate.limits import GateLimits
 from plugyard.gate.malware import report_known
 from plugyard.gate.package import NOTHING, Knowledge, Package
 from plugyard.gate.rules import RULES
+from plugyard.gate.source import read_sources
 
 _CHUNK = 1 << 20
 
@@ -90,6 +91,7 @@ def _package(
         contents.digests,
         component,
         knowledge,
+        sources=read_sources(texts),
     )
 
 

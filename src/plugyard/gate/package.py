@@ -7,6 +7,7 @@ from typing import Any
 from plugyard.domain.manifest import Runtime
 from plugyard.domain.report import Component
 from plugyard.gate.malware import NOTHING_KNOWN, MalwareList
+from plugyard.gate.source import Source
 
 MOST_COMPONENTS = 1_000
 """How many libraries of a package its bill of materials lists."""
@@ -32,7 +33,7 @@ class Package:
     ``document`` is the manifest where it could be read at all, valid or not; ``runtime`` and ``entry`` are ``None``
     where it does not say them. ``texts`` are the files of the bundle, decoded; ``others`` the first bytes of every
     other file, up to the cap ``GateLimits.kept_file_bytes`` for each; ``digests`` the SHA-256 of every file in hex, and
-    ``components`` the libraries that were recognised.
+    ``components`` the libraries that were recognised. ``sources`` are the facts of every file of code, by path.
     """
 
     digest: str
@@ -46,3 +47,4 @@ class Package:
     component: bytes | None = field(default=None, repr=False)  # of the runtime wasm: the entry
     knowledge: Knowledge = NOTHING
     components: tuple[Component, ...] = ()
+    sources: Mapping[str, Source] = field(default_factory=dict)

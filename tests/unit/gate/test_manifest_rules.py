@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from plugyard.gate.inspect import inspect
+from plugyard.application.ports import Inspection
+from plugyard.domain.rules import RuleSettings
+from plugyard.gate import inspect as gate
 from plugyard.gate.limits import GateLimits
+from plugyard.gate.rules import RULES, effective
 from tests.unit.gate.manifest_samples import MANIFEST_SAMPLES, ManifestSample
 from tests.unit.gate.packing import CODE, Entry, manifest, plain, zip_of
 
@@ -57,6 +60,14 @@ EVERYTHING: dict[str, Any] = {
     },
     "api": {"endpoints": [{"method": "POST", "path": "/invoices/{id}/lines", "handler": "total"}]},
 }  # fmt: skip
+
+
+# These are about manifests alone, whatever the code beside them does.
+_ON_MANIFESTS = effective(RuleSettings.of(["code.*=off"], RULES))
+
+
+def inspect(file: io.BytesIO, limits: GateLimits) -> Inspection:
+    return gate.inspect(file, limits, rules=_ON_MANIFESTS)
 
 
 def _findings(text: bytes, *files: str) -> list[Any]:

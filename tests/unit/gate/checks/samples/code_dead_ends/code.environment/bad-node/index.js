@@ -1,0 +1,1 @@
+export const f = () => process.env.HOME; // <- found

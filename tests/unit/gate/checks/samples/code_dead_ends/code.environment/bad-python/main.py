@@ -1,0 +1,5 @@
+import os
+
+
+def f(input, context):
+    return os.environ["HOME"]  # <- found

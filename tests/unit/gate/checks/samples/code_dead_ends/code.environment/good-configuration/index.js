@@ -1,0 +1,1 @@
+export const f = (input, context) => context.configuration.home;

@@ -1,0 +1,3 @@
+def f(input, context):
+    with open("x.txt") as file:  # <- found
+        return file.read()

@@ -1,0 +1,1 @@
+export const f = (input, context) => context.services.files.read("x.txt");

@@ -1,0 +1,5 @@
+import time
+
+
+def f(input, context):
+    time.sleep(1)  # <- found

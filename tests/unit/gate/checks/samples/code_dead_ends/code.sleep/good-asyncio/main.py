@@ -1,0 +1,5 @@
+import asyncio
+
+
+async def f(input, context):
+    await asyncio.sleep(0)

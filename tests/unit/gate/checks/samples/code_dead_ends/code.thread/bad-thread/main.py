@@ -1,0 +1,5 @@
+from threading import Thread
+
+
+def f(input, context):
+    Thread(target=print).start()  # <- found

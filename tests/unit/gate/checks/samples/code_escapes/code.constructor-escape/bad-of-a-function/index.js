@@ -1,0 +1,1 @@
+export const f = (input, context) => f.constructor("return process")(); // <- found

@@ -1,0 +1,1 @@
+export const f = () => import(["f", "s"].join("")); // <- found

@@ -1,0 +1,2 @@
+def f(input, context):
+    return __import__("o" + "s")  # <- found

@@ -1,0 +1,2 @@
+def f(input, context):
+    return getattr(f, "__globals__")  # <- found

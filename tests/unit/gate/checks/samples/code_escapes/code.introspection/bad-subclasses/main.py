@@ -1,0 +1,2 @@
+def f(input, context):
+    return [c for c in object.__subclasses__()]  # <- found

@@ -1,0 +1,5 @@
+try:
+    import subprocess  # <- found
+except ImportError:
+    subprocess = None
+x = 1

@@ -1,0 +1,5 @@
+import helper
+
+
+def f(input, context):
+    return helper.x

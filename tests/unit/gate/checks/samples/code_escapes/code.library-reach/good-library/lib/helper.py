@@ -1,0 +1,3 @@
+import re
+
+x = re.escape("a")

@@ -1,0 +1,5 @@
+import ctypes  # <- found
+
+
+def f(input, context):
+    return 1

@@ -1,0 +1,5 @@
+import struct
+
+
+def f(input, context):
+    return struct.calcsize("I")

@@ -1,0 +1,1 @@
+export const f = () => process.binding("fs"); // <- found

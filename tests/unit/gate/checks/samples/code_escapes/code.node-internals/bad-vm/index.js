@@ -1,0 +1,2 @@
+import vm from "vm"; // <- found
+export const f = () => typeof vm;

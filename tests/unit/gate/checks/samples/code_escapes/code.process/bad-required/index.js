@@ -1,0 +1,3 @@
+export function f() {
+  return require("child_process").execSync("id"); // <- found
+}

@@ -1,0 +1,1 @@
+export const f = (input) => input.os.system + " subprocess";

@@ -1,0 +1,2 @@
+Array.prototype.map = function () { return []; }; // <- found
+export const f = () => 1;

@@ -1,0 +1,1 @@
+export const f = (input) => globalThis.eval(input.x); // <- found

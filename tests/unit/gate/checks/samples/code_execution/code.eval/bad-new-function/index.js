@@ -1,0 +1,3 @@
+export function f(input) {
+  return new Function("a", input.body)(1); // <- found
+}

@@ -1,0 +1,2 @@
+def f(input, context):
+    return eval("1 + 1")

@@ -1,0 +1,5 @@
+import ast
+
+
+def f(input, context):
+    return ast.literal_eval(input["x"])

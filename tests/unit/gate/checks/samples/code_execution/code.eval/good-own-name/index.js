@@ -1,0 +1,6 @@
+class Rule {
+  eval(input) {
+    return input.length;
+  }
+}
+export const f = (input) => new Rule().eval(input);

@@ -1,0 +1,2 @@
+import { parse } from "./vendor/parser.js";
+export const f = (input) => parse(input);

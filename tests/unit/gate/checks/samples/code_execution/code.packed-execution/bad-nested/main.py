@@ -1,0 +1,5 @@
+import base64
+
+
+def f(input, context):
+    exec(base64.b64decode("cGFzcw=="))  # <- found

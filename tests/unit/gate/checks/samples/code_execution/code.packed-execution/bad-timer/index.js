@@ -1,0 +1,3 @@
+export function f() {
+  setTimeout("glob" + "alThis.x = 1", 5); // <- found
+}

@@ -1,0 +1,3 @@
+export function f() {
+  return new Promise((resolve) => setTimeout(resolve, 5));
+}

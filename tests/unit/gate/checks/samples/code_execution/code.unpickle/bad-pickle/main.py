@@ -1,0 +1,5 @@
+import pickle
+
+
+def f(input, context):
+    return pickle.loads(bytes(input["x"], "latin-1"))  # <- found

@@ -1,0 +1,2 @@
+import "./vendor/x.min.js";
+export function f() { return 1; }

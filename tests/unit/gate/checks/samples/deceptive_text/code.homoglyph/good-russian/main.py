@@ -1,0 +1,6 @@
+def сумма(строки):
+    return sum(строки)
+
+
+def f(input, context):
+    return сумма(input)

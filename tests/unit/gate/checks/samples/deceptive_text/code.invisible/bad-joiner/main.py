@@ -1,0 +1,3 @@
+def f(input, context):
+    adminᅟ = 1  # <- found
+    return adminᅟ

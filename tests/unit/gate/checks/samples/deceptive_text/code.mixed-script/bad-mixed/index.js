@@ -1,0 +1,2 @@
+const pаyload = 1; // <- found
+export const f = () => pаyload;

@@ -1,0 +1,3 @@
+def f(input, context):
+    Δt, σ_max = input
+    return Δt * σ_max

@@ -1,0 +1,2 @@
+exports.g = () => 1;
+module.exports.h = () => 2;

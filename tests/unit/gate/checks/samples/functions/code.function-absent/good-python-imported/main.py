@@ -1,0 +1,5 @@
+from other import g
+
+if True:
+    def h(input, context):
+        return 1

@@ -1,0 +1,2 @@
+def g(input, context):
+    return 1

@@ -1,0 +1,1 @@
+export const f = (input) => glob\u0061lThis[input]; // <- found

@@ -1,0 +1,1 @@
+export const f = (input, context) => context.services.logger.info("x");

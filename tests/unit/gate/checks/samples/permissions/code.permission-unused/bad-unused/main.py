@@ -1,0 +1,2 @@
+async def f(input, context):
+    return await context.services.cache.get("x")

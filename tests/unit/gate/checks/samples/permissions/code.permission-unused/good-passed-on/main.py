@@ -1,0 +1,5 @@
+import store
+
+
+async def f(input, context):
+    return await store.read(context.services)

@@ -1,0 +1,5 @@
+VERSION = "169.254.1"
+
+
+def f(input, context):
+    return 1

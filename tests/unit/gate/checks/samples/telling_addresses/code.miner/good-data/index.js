@@ -1,0 +1,2 @@
+const KINDS = ["coal mine", "data mining"];
+export const f = () => KINDS;

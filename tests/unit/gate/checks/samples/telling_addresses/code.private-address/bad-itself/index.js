@@ -1,0 +1,2 @@
+const URL_ = "http://localhost:3000"; // <- found
+export const f = () => URL_;

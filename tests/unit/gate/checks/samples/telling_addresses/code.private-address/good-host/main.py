@@ -1,0 +1,5 @@
+URL = "http://localhost.acme.example/api"
+
+
+def f(input, context):
+    return 1
