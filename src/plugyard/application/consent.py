@@ -16,7 +16,7 @@ from plugyard.domain.consent import Ask, WaitingUpgrade, asks
 from plugyard.domain.errors import Conflict
 from plugyard.domain.identity import Action, Caller
 from plugyard.domain.marketplace import Listing
-from plugyard.domain.permissions import Permission
+from plugyard.domain.permissions import Permission, Service
 from plugyard.domain.plugin import PluginVersion, PluginView, Transition
 
 
@@ -33,9 +33,9 @@ async def standing(platform: Platform, caller: Caller, view: PluginView) -> Stan
     """What an admin has to know beside the plugin itself."""
     require(caller, Action.READ)
     async with platform.store.for_tenant(tenant_of(caller)) as tx:
-        automatic = (await policy_of(tx, view.plugin.tenant_id)).auto_grant
+        automatic, grantable = await _allowed(tx, view.plugin.tenant_id)
         asked, installed = view.version.manifest.permissions, view.plugin.installed_at is not None
-        found = asks(asked, view.plugin.grants, automatic, installed=installed)
+        found = asks(asked, view.plugin.grants, automatic, grantable, installed=installed)
         waiting = view.plugin.waiting
         version = await tx.version(waiting.version_id) if waiting is not None else None
         if waiting is not None and version is not None:
@@ -51,8 +51,15 @@ async def asks_of_listings(
     require(caller, Action.READ)
     tenant_id = tenant_of(caller)
     async with platform.store.for_tenant(tenant_id) as tx:
-        automatic = (await policy_of(tx, tenant_id)).auto_grant
-    return tuple(asks(one.manifest.permissions, (), automatic, installed=False) for one in listings)
+        automatic, grantable = await _allowed(tx, tenant_id)
+    return tuple(asks(one.manifest.permissions, (), automatic, grantable, installed=False) for one in listings)
+
+
+async def _allowed(tx: Transaction, tenant_id: str) -> tuple[frozenset[Service], frozenset[Service]]:
+    """What the tenant's plugins get by its policy, and what the operator lets them have at all."""
+    tenant = await tx.tenant(tenant_id)
+    every = frozenset(Service)
+    return (await policy_of(tx, tenant_id)).auto_grant, tenant.bounds.grantable if tenant is not None else every
 
 
 async def consent(

@@ -127,15 +127,26 @@ async def _published(tx: Transaction, listing_id: str) -> Listing:
 
 
 async def install_listing(
-    platform: Platform, caller: Caller, listing_id: str, grants: Sequence[Permission] | None, *, activate: bool
+    platform: Platform,
+    caller: Caller,
+    listing_id: str,
+    grants: Sequence[Permission] | None,
+    *,
+    activate: bool,
+    number: str | None = None,
 ) -> PluginView:
-    """Install a listing into the caller's tenant, with the grants given or with all that it asks."""
+    """Install a listing into the caller's tenant, with the grants given or with all that it asks.
+
+    ``number`` is the version whose requests were shown; raises ``Conflict`` where another one is offered by now.
+    """
     require(caller, Action.INSTALL)
     tenant_id = tenant_of(caller)
     async with platform.store.for_tenant(tenant_id) as tx:
         found = await _published(tx, listing_id)
         if found.tenant_id == tenant_id:
             raise Conflict("The listing is your own tenant's; its plugin is there already.")
+        if number is not None and number != found.version:
+            raise Conflict(f"The listing offers version {found.version} by now; look at what that asks for.")
         now = platform.clock()
         plugin_id = platform.ids()
         version = copy_of(platform, found, tenant_id, plugin_id)

@@ -76,11 +76,12 @@ class Client:
 
     def plugin_named(self, name: str) -> dict[str, Any]:
         """The tenant's plugin of this name or id."""
+        return self.find_plugin(name) or dict(self.call("GET", f"/api/v1/plugins/{name}"))
+
+    def find_plugin(self, name: str) -> dict[str, Any] | None:
+        """The tenant's plugin of this name, or None."""
         found = self.call("GET", "/api/v1/plugins", params={"q": name, "limit": 100})["items"]
-        for plugin in found:
-            if name in (plugin["name"], plugin["id"]):
-                return dict(plugin)
-        return dict(self.call("GET", f"/api/v1/plugins/{name}"))
+        return next((dict(plugin) for plugin in found if name in (plugin["name"], plugin["id"])), None)
 
     def execute(self, plugin_id: str, function: str, value: Any) -> tuple[dict[str, Any], float]:
         """Execute a function; the answer, and the milliseconds that it took as this caller saw it."""

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -42,7 +43,8 @@ def install(
 ) -> None:
     """Show what a plugin asks for and why, and consent to it.
 
-    A plugin that is installed and has an upgrade waiting, or available, is asked about that one.
+    A plugin that is installed and has an upgrade waiting, or available, is asked about that one. A name that the tenant
+    does not have is looked for in the marketplace.
 
     For example:
 
@@ -54,29 +56,19 @@ def install(
     """
     from plugyard.cli.client import Client
 
+    grants = [_grant(text) for text in grant] if grant is not None else None
     with Client.find(url, key, data) as client:
-        shown = client.call("GET", f"/api/v1/plugins/{client.plugin_named(plugin)['id']}")
-        grants = [_grant(text) for text in grant] if grant is not None else None
-        one, upgrade = f"/api/v1/plugins/{shown['id']}", _upgrade(shown)
-        if upgrade is not None:
-            asked, version, action = upgrade["asks"], upgrade["version"], "consent"
-        elif shown["installedAt"] is None or grants is not None:
-            asked, version, action = shown["asks"], shown["version"], "install"
-        else:
-            if not as_json:
-                _table(_ASKED, [_ask_line(ask) for ask in shown["asks"]])
-            _answer(shown, as_json=as_json)
-            return
+        proposed = _proposed(client, plugin, decides=grants is not None)
         if not as_json:
-            doing = f"goes from {shown['version']} to {version}" if action == "consent" else f"is version {version}"
-            print(f"{shown['name']} {doing} and asks for {'this:' if asked else 'nothing more.'}")
-            _table(_ASKED, [_ask_line(ask) for ask in asked])
-        if not yes and grants is None and not as_json:
-            _confirm(asked)
-        elif not yes and grants is None and asked:
-            raise Failure("nobody can be asked with --json; consent with --yes, or name what to grant with --grant")
+            print(proposed.said)
+            _table(_ASKED, [_ask_line(ask) for ask in proposed.asks])
+        if proposed.path is None:
+            _answer(proposed.shown, as_json=as_json)
+            return
+        if not yes and grants is None:
+            _confirm(proposed.asks, as_json=as_json)
         # The version that was shown: where another one is there by now, nothing happens.
-        changed = client.call("POST", f"{one}/{action}", json={"version": version, "grants": grants})
+        changed = client.call("POST", proposed.path, json={"version": proposed.version, "grants": grants})
         _answer(changed, as_json=as_json)
 
 
@@ -214,12 +206,45 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _upgrade(shown: dict[str, Any]) -> dict[str, Any] | None:
-    """The upgrade that there is to consent to: the one that somebody asked for, or the one on offer."""
-    if shown["installedAt"] is None:
-        return None
-    waiting: dict[str, Any] | None = shown["waiting"]
-    return waiting if waiting is not None and not waiting["declined"] else shown["available"]
+@dataclass(frozen=True, slots=True)
+class _Proposed:
+    """What there is to decide: the requests, of which version, and where the answer goes; ``None`` for nothing."""
+
+    shown: dict[str, Any]
+    said: str
+    asks: list[dict[str, Any]]
+    version: str
+    path: str | None
+
+
+def _proposed(client: Any, name: str, *, decides: bool) -> _Proposed:
+    """The plugin of that name, the upgrade that it has before it, or the listing of that name."""
+    found = client.find_plugin(name)
+    if found is None:
+        return _listed(client, name)
+    shown = client.call("GET", f"/api/v1/plugins/{found['id']}")
+    one, version = f"/api/v1/plugins/{shown['id']}", shown["version"]
+    waiting = shown["waiting"]
+    upgrade = waiting if waiting is not None and not waiting["declined"] else shown["available"]
+    if shown["installedAt"] is not None and upgrade is not None:
+        asked, number = upgrade["asks"], upgrade["version"]
+        said = f"{shown['name']} goes from {version} to {number} and asks for {'this:' if asked else 'nothing more.'}"
+        return _Proposed(shown, said, asked, number, f"{one}/consent")
+    asked = shown["asks"]
+    said = f"{shown['name']} is version {version} and asks for {'this:' if asked else 'nothing.'}"
+    decided = shown["installedAt"] is not None and not decides
+    return _Proposed(shown, said, asked, version, None if decided else f"{one}/install")
+
+
+def _listed(client: Any, name: str) -> _Proposed:
+    found = client.call("GET", "/api/v1/plugins/marketplace", params={"q": name, "limit": 100})["items"]
+    for listing in found:
+        if name in (listing["name"], listing["id"]):
+            asked = listing["asks"]
+            said = f"{listing['name']} {listing['version']} of the marketplace asks for "
+            path = f"/api/v1/plugins/marketplace/{listing['id']}/install"
+            return _Proposed(listing, said + ("this:" if asked else "nothing."), asked, listing["version"], path)
+    raise Failure(f"neither the tenant nor the marketplace has a plugin {name!r}")
 
 
 def _grant(text: str) -> dict[str, Any]:
@@ -232,15 +257,17 @@ def _grant(text: str) -> dict[str, Any]:
     return found
 
 
-def _confirm(asked: list[dict[str, Any]]) -> None:
-    if not sys.stdin.isatty():
+def _confirm(asked: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json or not sys.stdin.isatty():
         raise Failure("nobody is here to be asked; consent with --yes, or name what to grant with --grant")
-    if input(f"Grant {'all of it' if asked else 'nothing, and go on'}? [y/N] ").strip().lower() not in ("y", "yes"):
+    if input(f"{'Grant all of it' if asked else 'Go on'}? [y/N] ").strip().lower() not in ("y", "yes"):
         raise Failure("nothing was granted; name what to grant with --grant")
 
 
 def _ask_line(ask: dict[str, Any]) -> Line:
-    stands = ask.get("status", "waiting") + (", the policy gives it" if ask.get("byPolicy") else "")
+    stands = ask.get("status", "waiting")
+    if not ask.get("grantable", True):
+        stands += ", the operator allows it to no plugin"
     return ask["service"], _narrowing(ask), ask["reason"] or "(the author gives none)", stands
 
 

@@ -20,12 +20,16 @@ class AskStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request of a version, with the author's reason, what the tenant answered, and what its policy would."""
+    """One request of a version, with the author's reason, what the tenant answered, and what its policy would.
+
+    ``grantable`` is false where the operator lets no plugin of the tenant have the service.
+    """
 
     permission: Permission
     status: AskStatus
     grant: Permission | None
     by_policy: bool
+    grantable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ def asks(
     asked: tuple[Permission, ...],
     grants: tuple[Permission, ...],
     automatic: Collection[Service],
+    grantable: Collection[Service] = frozenset(Service),
     *,
     installed: bool,
 ) -> tuple[Ask, ...]:
@@ -75,7 +80,7 @@ def asks(
         else:
             same = all(set(getattr(grant, key)) == set(getattr(permission, key)) for key in NARROWINGS)
             status = AskStatus.GRANTED if same else AskStatus.NARROWED
-        found.append(Ask(permission, status, grant, by_policy))
+        found.append(Ask(permission, status, grant, by_policy, permission.service in grantable))
     return tuple(found)
 
 

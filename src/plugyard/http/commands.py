@@ -100,9 +100,10 @@ class DropRights(Command, frozen=True):
 
 
 class InstallListing(Command, frozen=True):
-    """Which permissions to grant (null: all that it asks), and whether to activate at once."""
+    """Which permissions to grant (null: all that it asks), of which version, and whether to activate at once."""
 
     grants: Grants | None = None
+    version: VersionText | None = None
     activate: bool = False
 
 

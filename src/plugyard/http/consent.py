@@ -1,11 +1,13 @@
 """Consent over HTTP: an admin answers an upgrade that waits, and sees which rights are used."""
 
+from datetime import datetime
 from typing import Any
 
 from starlette.types import ASGIApp
 
 from plugyard.application import consent, rights
 from plugyard.domain.identity import Action
+from plugyard.domain.permissions import Service
 from plugyard.domain.rights import Right
 from plugyard.http import commands, examples, present, views
 from plugyard.http.answers import json_answer
@@ -13,6 +15,40 @@ from plugyard.http.detailed import detail_of
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import Body, Reply, operation
 from plugyard.http.queries import PAGE, flag, page_of
+from plugyard.http.view import View
+
+
+class SeenView(View, frozen=True):
+    """A host or topic that was used under a wider entry of the grant."""
+
+    name: str
+    last_used_at: datetime
+
+
+class RightView(View, frozen=True):
+    """A right that a plugin holds: a service (`name` is null), or one host or topic of it, and its last use."""
+
+    service: Service
+    name: str | None
+    granted_at: datetime
+    last_used_at: datetime | None
+    unused: bool
+    seen: list[SeenView]
+
+
+class PluginRightView(RightView, frozen=True):
+    """A right with the plugin that holds it."""
+
+    plugin_id: str
+    plugin: str
+
+
+class RightsView(View, frozen=True):
+    """Every right of a plugin. `unused` ones were neither used nor granted for so many days."""
+
+    unused_after_days: int
+    items: list[RightView]
+
 
 _ONE = "/api/v1/plugins/{pluginId}"
 _TAG = "Consent"
@@ -98,7 +134,7 @@ async def decline_upgrade(exchange: Exchange) -> ASGIApp:
     _ONE + "/rights",
     tag=_TAG,
     replies=[
-        Reply(200, "The rights.", views.RightsView, {"unusedAfterDays": 30, "items": [examples.RIGHT]}),
+        Reply(200, "The rights.", RightsView, {"unusedAfterDays": 30, "items": [examples.RIGHT]}),
     ],
     problems=["not_found"],
 )
@@ -110,7 +146,7 @@ async def list_plugin_rights(exchange: Exchange) -> ASGIApp:
     """
     held = await rights.rights(exchange.platform, exchange.caller, exchange.id("pluginId"))
     after = exchange.platform.policies.unused_rights_days
-    return json_answer(views.RightsView(unused_after_days=after, items=[_right(one) for one in held]))
+    return json_answer(RightsView(unused_after_days=after, items=[_right(one) for one in held]))
 
 
 @operation(
@@ -151,7 +187,7 @@ async def drop_plugin_rights(exchange: Exchange) -> ASGIApp:
         Reply(
             200,
             "A page.",
-            views.PageView[views.PluginRightView],
+            views.PageView[PluginRightView],
             examples.page_of({**examples.RIGHT, "pluginId": examples.PLUGIN_ID, "plugin": "invoice-totals"}),
         )
     ],
@@ -171,16 +207,16 @@ def _fields(one: rights.HeldRight) -> dict[str, Any]:
         "granted_at": use.granted_at,
         "last_used_at": use.last_used_at,
         "unused": one.unused,
-        "seen": [views.SeenView(name=name, last_used_at=at) for name, at in use.seen],
+        "seen": [SeenView(name=name, last_used_at=at) for name, at in use.seen],
     }
 
 
-def _right(one: rights.HeldRight) -> views.RightView:
-    return views.RightView(**_fields(one))
+def _right(one: rights.HeldRight) -> RightView:
+    return RightView(**_fields(one))
 
 
-def _plugin_right(one: rights.HeldRight) -> views.PluginRightView:
-    return views.PluginRightView(**_fields(one), plugin_id=one.plugin.id, plugin=one.plugin.name)
+def _plugin_right(one: rights.HeldRight) -> PluginRightView:
+    return PluginRightView(**_fields(one), plugin_id=one.plugin.id, plugin=one.plugin.name)
 
 
 OPERATIONS = (

@@ -33,7 +33,7 @@ PERMISSION = {
     "topics": [],
     "reason": "creates invoices",
 }
-ASK = {**PERMISSION, "status": "granted", "grant": PERMISSION, "byPolicy": False}
+ASK = {**PERMISSION, "status": "granted", "grant": PERMISSION, "byPolicy": False, "grantable": True}
 WAITING = {
     "version": "1.1.0",
     "asks": [{"service": "database", "hosts": [], "methods": [], "paths": [], "topics": [], "reason": "keeps notes"}],

@@ -97,7 +97,8 @@ async def get_listing(exchange: Exchange) -> ASGIApp:
 async def install_listing(exchange: Exchange) -> ASGIApp:
     """Install a listing into your tenant.
 
-    The version is copied, so that a listing which is withdrawn later breaks nobody.
+    The version is copied, so that a listing which is withdrawn later breaks nobody. With `version`, a listing that
+    offers another one by now is left alone (409).
     """
     asked = await exchange.optional_body(commands.InstallListing)
     view = await marketplace.install_listing(
@@ -106,6 +107,7 @@ async def install_listing(exchange: Exchange) -> ASGIApp:
         exchange.id("listingId"),
         commands.permissions(asked.grants),
         activate=asked.activate,
+        number=asked.version,
     )
     return json_answer(
         await detail_of(exchange, view), status=201, headers=(("location", f"/api/v1/plugins/{view.plugin.id}"),)

@@ -91,6 +91,7 @@ def ask(one: Ask) -> AskView:
         status=one.status,
         grant=permission(one.grant) if one.grant is not None else None,
         by_policy=one.by_policy,
+        grantable=one.grantable,
     )
 
 

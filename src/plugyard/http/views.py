@@ -43,12 +43,13 @@ class AskView(PermissionView, frozen=True):
     """What a version asks for and why, how that stands, what was granted of it, and whether the policy would grant it.
 
     `waiting`: an admin has to answer; `policy`: the tenant's policy gives it at install; `granted`, `narrowed` and
-    `declined`: as an admin or the policy decided.
+    `declined`: as an admin or the policy decided. Where `grantable` is false, the operator lets no plugin have it.
     """
 
     status: AskStatus
     grant: PermissionView | None
     by_policy: bool
+    grantable: bool
 
 
 class WaitingUpgradeView(View, frozen=True):
@@ -70,38 +71,6 @@ class AvailableUpgradeView(View, frozen=True):
     version: str
     from_marketplace: bool
     asks: list[PermissionView]
-
-
-class SeenView(View, frozen=True):
-    """A host or topic that was used under a wider entry of the grant."""
-
-    name: str
-    last_used_at: datetime
-
-
-class RightView(View, frozen=True):
-    """A right that a plugin holds: a service (`name` is null), or one host or topic of it, and its last use."""
-
-    service: Service
-    name: str | None
-    granted_at: datetime
-    last_used_at: datetime | None
-    unused: bool
-    seen: list[SeenView]
-
-
-class PluginRightView(RightView, frozen=True):
-    """A right with the plugin that holds it."""
-
-    plugin_id: str
-    plugin: str
-
-
-class RightsView(View, frozen=True):
-    """Every right of a plugin. `unused` ones were neither used nor granted for so many days."""
-
-    unused_after_days: int
-    items: list[RightView]
 
 
 class FunctionView(View, frozen=True):

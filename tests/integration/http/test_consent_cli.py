@@ -51,7 +51,7 @@ async def test_install_shows_what_is_asked_and_why_and_consents(
     await uploaded(http, admin, **WANTS)
     async with http.served() as url:
         terminal = Terminal(url, capsys)
-        with pytest.raises(Failure, match="--yes"):
+        with pytest.raises(Failure, match="nobody is here"):
             await terminal.run(commands.install, "greeter", as_json=True)
         said = await terminal.run(commands.install, "greeter", yes=True)
         assert "greeter is version 1.0.0 and asks for this:" in said
@@ -114,6 +114,24 @@ async def test_install_consents_to_the_upgrade_that_waits(
         said = await terminal.run(commands.install, "greeter", yes=True)
     assert "greeter goes from 1.0.0 to 1.1.0 and asks for this:" in said
     assert (await admin.get(f"/api/v1/plugins/{plugin_id}")).json()["version"] == "1.1.0"
+
+
+async def test_install_takes_what_the_marketplace_has_under_that_name(
+    http: Http, admin: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await http.tenant("seller")
+    async with http.client(of="seller") as seller:
+        plugin_id = await uploaded(http, seller, activate=True, **WANTS)
+        await seller.post(f"/api/v1/plugins/{plugin_id}/publish", json={})
+    async with http.served() as url:
+        terminal = Terminal(url, capsys)
+        said = await terminal.run(commands.install, "greeter", grant=["database"])
+        with pytest.raises(Failure, match="neither the tenant nor the marketplace"):
+            await terminal.run(commands.install, "nobody")
+    assert "greeter 1.0.0 of the marketplace asks for this:" in said
+    (plugin,) = (await admin.get("/api/v1/plugins")).json()["items"]
+    held = (await admin.get(f"/api/v1/plugins/{plugin['id']}")).json()
+    assert ([one["service"] for one in held["grants"]], held["status"]) == (["database"], "installed")
 
 
 async def test_upload_points_to_install(

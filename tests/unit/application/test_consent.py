@@ -13,6 +13,7 @@ from plugyard.domain.errors import Conflict, InvalidInput
 from plugyard.domain.events import EventType
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.permissions import Permission, Service
+from plugyard.domain.tenants import TenantBounds
 from tests.memory.world import World, as_role, manifest
 
 DATABASE = Permission(Service.DATABASE, reason="keeps notes")
@@ -221,6 +222,25 @@ async def test_a_listing_shows_what_installing_it_would_ask_of_the_caller_s_tena
     assert [(one.permission.service, one.status) for one in asked] == [
         (Service.CACHE, AskStatus.POLICY), (Service.DATABASE, AskStatus.WAITING),
     ]  # fmt: skip
+
+
+async def test_a_listing_is_installed_as_it_was_shown(world: World, admin: Caller) -> None:
+    guest = await world.caller("guest")
+    view = await world.active(admin)
+    listing = await publish(world.platform, admin, view.plugin.id, None)
+    with pytest.raises(Conflict, match=r"version 1\.0\.0 by now"):
+        await install_listing(world.platform, guest, listing.id, None, activate=False, number="0.9.0")
+    copy = await install_listing(world.platform, guest, listing.id, None, activate=False, number="1.0.0")
+    assert copy.version.number == "1.0.0"
+
+
+async def test_what_the_operator_withholds_is_said_so(world: World, admin: Caller) -> None:
+    view = (await world.upload(admin, manifest(security={"permissions": ["cache", "database"]}))).view
+    async with world.store.for_operator() as tx:
+        bounds = TenantBounds(grantable=frozenset({Service.CACHE}))
+        await tx.save_bounds(admin.tenant_id or "", bounds, world.clock())
+    stands = await standing(world.platform, admin, view)
+    assert [one.grantable for one in stands.asks] == [True, False]
 
 
 async def test_an_own_version_that_was_uploaded_is_available(world: World, admin: Caller) -> None:
