@@ -9,6 +9,7 @@ from typing import Any
 import uuid_utils
 
 from plugyard.application.ports import AuditEntry, Store, StoredLogLine
+from plugyard.domain.behaviour import Behaviour, HostTried, RehearsedExample, ServiceUse
 from plugyard.domain.events import Event, EventType
 from plugyard.domain.execution import Execution, ExecutionFailure, ExecutionStatus, LogLine, Usage
 from plugyard.domain.identity import ApiKey, Role, Tenant
@@ -66,13 +67,17 @@ def a_version(tenant_id: str, plugin_id: str, manifest: Manifest | None = None, 
     """A version with a report that has a finding."""
     identity = new_id()
     finding = Finding("manifest.author", Severity.WARNING, "plugin.json#/metadata", "what", "why", "mend", 7)
+    request = ServiceUse("http", "request", "GET https://a.example/", host=HostTried("a.example", 443, "https"))
+    rehearsed = RehearsedExample("run", 0, "succeeded", permissions=("network",), uses=(request,))
     version = PluginVersion(
         id=identity,
         tenant_id=tenant_id,
         plugin_id=plugin_id,
         manifest=manifest or a_manifest(),
         digest=f"sha256:{identity}",
-        report=Report((finding,), f"sha256:{identity}", "zip", 1000, 5000, 3, 1.5),
+        report=Report(
+            (finding,), f"sha256:{identity}", "zip", 1000, 5000, 3, 1.5, behaviour=Behaviour((rehearsed,), ("network",))
+        ),
         exports=("run", "stop"),
         created_at=NOW,
     )

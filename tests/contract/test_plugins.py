@@ -29,6 +29,7 @@ async def test_a_plugin_comes_back_as_it_was_added(stored: Stored) -> None:
         assert view.plugin == plugin
         assert view.version == version
         assert view.version.report.took_ms == version.report.took_ms
+        assert view.version.report.behaviour == version.report.behaviour
         assert await tx.plugin_named("notes", lock=True) == view
         assert await tx.version(version.id) == version
         assert await tx.version_numbered(plugin.id, "1.0.0") == version

@@ -1,12 +1,15 @@
 """Native code that holds an environment against the service: whatever it says ends its own execution and no other."""
 
 import asyncio
+import hashlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from plugyard.application.ports import ExampleRun, Rehearsal
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.manifest import Runtime
 from plugyard.sandbox.outside.executor import Sandbox
@@ -15,7 +18,7 @@ from plugyard.sandbox.outside.pool import PoolSettings
 
 from . import impostor
 from .aftermath import PATIENCE_S
-from .hostile import run, value
+from .hostile import LIMITS, bundle, run, value
 
 NEIGHBOUR = "export const run = (input) => input * 2;\n"
 # What an execution that ends well says is the plugin's own business: it may say anything that has the right form.
@@ -60,6 +63,28 @@ async def test_a_breach_is_on_record(sandbox: Sandbox, lie: str) -> None:
     assert outcome.error is not None
     assert outcome.error.code == "protocol_violation"
     assert [violation.kind for violation in outcome.violations] == ["protocol"]
+
+
+@pytest.mark.parametrize("lie", ["ready again", "a frame that nests", "calls without end", "a call of another tenant"])
+async def test_a_liar_that_is_rehearsed_ends_with_its_example_and_is_on_record(sandbox: Sandbox, lie: str) -> None:
+    code = f"# {lie}, rehearsed"
+    (answer,) = await sandbox.rehearse(
+        Rehearsal(
+            "acme",
+            hashlib.sha256(code.encode()).hexdigest(),
+            "1.0.0",
+            Runtime.PYTHON,
+            bundle(Runtime.PYTHON, code),
+            (ExampleRun("e", "acme", "liar", "run", json.dumps(lie).encode(), b"{}"),),
+            LIMITS,
+            3_000,
+        )
+    )
+    assert answer.outcome is not None
+    assert answer.outcome.violations or answer.outcome.error is not None or lie == "a call of another tenant"
+    if lie in ("ready again", "a frame that nests"):
+        assert [violation.kind for violation in answer.outcome.violations] == ["protocol"]
+    await unharmed(sandbox)
 
 
 async def test_a_call_gets_the_grant_of_the_services_record(sandbox: Sandbox) -> None:

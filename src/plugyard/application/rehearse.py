@@ -242,7 +242,7 @@ def _told(function: str, place: int, answer: Rehearsed) -> RehearsedExample:
         place,
         outcome.status.value,
         error.code if error is not None else None,
-        _clean(error.message)[:_SHOWN] if error is not None else None,
+        _clean(error.message) if error is not None else None,
         None,
         used.wall_ms,
         used.cpu_ms,
@@ -290,11 +290,11 @@ def _of_examples(told: Sequence[RehearsedExample], answers: Sequence[Rehearsed])
             findings.append(_VIOLATION.found(where, what))
         if outcome.error is None:
             continue
-        said = f"{outcome.error.code}: {_clean(outcome.error.message)[:_SHOWN]}"
+        said = f"{outcome.error.code}: {_clean(outcome.error.message)}"
         if outcome.status in _LIMIT_STATUSES or outcome.error.code in _LIMIT_CODES:
             findings.append(_LIMIT_MET.found(where, f"The example met a limit: {said}."))
         else:
-            stack = f"\n{_clean(outcome.error.stack)[:_SHOWN]}" if outcome.error.stack else ""
+            stack = f"\n{_clean(outcome.error.stack)}" if outcome.error.stack else ""
             findings.append(_EXAMPLE_FAILED.found(where, f"The example failed: {said}{stack}"))
     left_out = [(one.function, one.place) for one in told if one.skipped]
     if left_out:
@@ -346,5 +346,8 @@ def _where(function: str, place: int) -> str:
 
 
 def _clean(text: str) -> str:
-    """Text of a plugin as a report can keep it."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    """Text of a plugin, cut, as a report can keep it and a terminal can show it."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in text[:_SHOWN]
+    )

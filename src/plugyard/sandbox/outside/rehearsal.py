@@ -7,6 +7,7 @@ that loop keeps its own next upload waiting, and nobody's executions.
 """
 
 import asyncio
+import importlib
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -22,7 +23,6 @@ from plugyard.domain.manifest import Runtime
 from plugyard.domain.permissions import Permission, Service
 from plugyard.sandbox.outside.broker import Allowance, Ended, Environment, State
 from plugyard.sandbox.outside.pool import Pool
-from plugyard.sandbox.services.decoys import Record, decoys
 from plugyard.sandbox.services.registry import Services
 
 EVERYTHING = tuple(Permission(service) for service in Service)
@@ -31,6 +31,8 @@ EVERYTHING = tuple(Permission(service) for service in Service)
 _AT_ONCE = 4
 _WAITS_S = 30.0
 _RENEWED_WITHIN_S = 5.0
+# Decoys judge requests as the true service does, with its libraries; a start does not wait for those.
+_DECOYS = "plugyard.sandbox.services.decoys"
 log = structlog.get_logger("plugyard.rehearsal")
 
 
@@ -70,6 +72,9 @@ class Stage:
 
         Where this service itself fails, there are fewer answers than runs.
         """
+        await asyncio.to_thread(importlib.import_module, _DECOYS)
+        from plugyard.sandbox.services.decoys import Record, decoys
+
         ends = time.perf_counter() + rehearsal.within_ms / 1000
         came: list[Rehearsed] = []
         environment: Environment | None = None

@@ -18,13 +18,15 @@ from plugyard.sandbox.services.base import Denied, Scope, Service, ServiceFault
 from plugyard.sandbox.services.cache import CacheService
 from plugyard.sandbox.services.database_statements import ALLOWED, refused
 from plugyard.sandbox.services.egress import request
+from plugyard.sandbox.services.egress.addresses import is_public
 from plugyard.sandbox.services.egress.target import Target
-from plugyard.sandbox.services.events import EventsService
+from plugyard.sandbox.services.events import MAX_TOPIC, TOPIC, EventsService
 from plugyard.sandbox.services.files import FilesService
 from plugyard.sandbox.services.registry import Services
 
 MEGABYTE = 1 << 20
 _MOST_PATH = 200
+_MOST_ADDRESS = 64
 # Names that lead inside wherever they are asked for: RFC 6761 (localhost), RFC 6762 (local), RFC 8375 (home.arpa), the
 # zone that is reserved for private use (internal), and the names under which clouds answer for the machine.
 _INSIDE = ("localhost", "local", "internal", "home.arpa", "intranet", "lan")
@@ -210,8 +212,7 @@ def _asked(service: str, arguments: dict[str, Any]) -> tuple[str, HostTried | No
     """What a call is about, in the few words that are kept of it: no query, no header, no body, no key, no table."""
     if service == "events":
         topic = arguments.get("topic")
-        # The true service takes no other characters, so nothing else is worth keeping.
-        return (topic if isinstance(topic, str) and topic.isascii() and len(topic) <= 120 else "?"), None
+        return (topic if isinstance(topic, str) and TOPIC.fullmatch(topic) and len(topic) <= MAX_TOPIC else "?"), None
     if service != "http":
         return "", None
     try:
@@ -224,8 +225,10 @@ def _asked(service: str, arguments: dict[str, Any]) -> tuple[str, HostTried | No
 
 
 def _tried(target: Target) -> HostTried:
-    inside = _is_inside(target.host) if target.is_address else _leads_inside(target.host)
-    return HostTried(target.host, target.port, target.scheme, inside)
+    if not target.is_address:
+        return HostTried(target.host, target.port, target.scheme, _leads_inside(target.host))
+    readable = target.host.isascii() and len(target.host) <= _MOST_ADDRESS
+    return HostTried(target.host if readable else "[?]", target.port, target.scheme, _is_inside(target.host))
 
 
 def _leads_inside(name: str) -> bool:
@@ -235,9 +238,6 @@ def _leads_inside(name: str) -> bool:
 
 def _is_inside(text: str) -> bool:
     """Whether an address, in any way that a system reads one (inet_aton(3)), belongs to no public network."""
-    # The tables of addresses come with the library of requests, which a service loads when it is ready.
-    from plugyard.sandbox.services.egress.addresses import is_public
-
     try:
         address = ip_address(text.strip("[]"))
     except ValueError:

@@ -21,7 +21,7 @@ MAX_TOPIC = 120
 MAX_AT_ONCE = 6
 MAX_AT_ONCE_PER_TENANT = 2
 # The topic of `sdk/manifest.schema.json`, without the star that stands for many.
-_TOPIC = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+TOPIC = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 
 Publish = Callable[[Scope, str, Any, int], Awaitable[None]]
 """Writes an event: whose, on which topic, what, after how many hops."""
@@ -46,7 +46,7 @@ class EventsService:
                 "a plugin subscribes in its manifest, by events.subscribes, so that events find it asleep",
             )
         topic = arguments.get("topic")
-        if not isinstance(topic, str) or len(topic) > MAX_TOPIC or _TOPIC.fullmatch(topic) is None:
+        if not isinstance(topic, str) or len(topic) > MAX_TOPIC or TOPIC.fullmatch(topic) is None:
             raise ServiceFault("invalid_arguments", "topic must be words joined by dots, as in invoice.created")
         entry = next((pattern for pattern in scope.grant.topics if topic_allows(pattern, topic)), "")
         if scope.grant.topics and not entry:
