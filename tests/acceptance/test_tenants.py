@@ -4,14 +4,19 @@ import io
 import json
 import shutil
 import signal
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from plugyard.cli.failure import Failure
+from plugyard.cli.tenants import verified
 from tests.acceptance.test_path_of_a_package import active, run
 from tests.conftest import RunningService, reachable_folder, start_service
 
@@ -77,3 +82,57 @@ def test_a_deletion_that_a_kill_interrupts_is_finished_at_the_next_start(folder:
             assert run(admin, kept, "who")["status"] == "succeeded"
     finally:
         again.stop()
+
+
+def plugyard(service: RunningService, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "plugyard.cli", "tenants", *words, "--data", str(service.data)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=service.data)
+
+
+def said(service: RunningService, *words: str) -> Any:
+    done = plugyard(service, *words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_whole_life_of_a_tenant_on_the_command_line(service: RunningService, tmp_path: Path) -> None:
+    made = said(service, "create", "by-hand", "--name", "Made by hand")
+    assert made["tenant"]["slug"] == "by-hand"
+    with service.client(made["key"]["secret"]) as client:
+        run(client, active(client, "hand"), "who")
+    assert "by-hand" in plugyard(service, "list").stdout
+    early = said(service, "export", "by-hand", "--output", str(tmp_path / "early.zip"))
+    assert early["confirmation"] is None
+    assert said(service, "suspend", "by-hand", "--reason", "The contract ends.")["state"] == "suspended"
+    assert "The contract ends." in plugyard(service, "list").stdout
+    assert said(service, "resume", "by-hand")["state"] == "active"
+    said(service, "suspend", "by-hand", "--reason", "The contract ends.", "--let-finish")
+    target = tmp_path / "by-hand.zip"
+    done = plugyard(service, "export", "by-hand", "--output", str(target))
+    assert done.returncode == 0, done.stderr
+    assert "every checksum right" in done.stdout
+    assert not target.with_name("by-hand.zip.part").exists()
+    refusals = {
+        ("delete", "by-hand", "--yes"): "--export",
+        ("delete", "by-hand", "--export", str(target)): "--yes",
+        ("delete", "by-hand", "--yes", "--export", str(tmp_path / "early.zip")): "active",
+        ("delete", "by-hand", "--yes", "--export", str(tmp_path / "none.zip")): "no whole export",
+        ("delete", "nobody", "--yes", "--force", "x"): "no tenant",
+    }
+    for words, told in refusals.items():
+        done = plugyard(service, *words)
+        assert (done.returncode, told in done.stderr) == (1, True), done.stderr
+    assert said(service, "delete", "by-hand", "--export", str(target), "--yes")["deleted"] is True
+    assert "by-hand" not in plugyard(service, "list").stdout
+
+
+def test_a_damaged_export_is_found_out(service: RunningService, tmp_path: Path) -> None:
+    target = tmp_path / "default.zip"
+    said(service, "export", "default", "--output", str(target))
+    with zipfile.ZipFile(target) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, held in files.items():
+            archive.writestr(name, held if name != "tenant.jsonl" else held.replace(b"default", b"defaulT"))
+    with pytest.raises(Failure, match="damaged"):
+        verified(target)

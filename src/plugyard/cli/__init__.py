@@ -26,13 +26,14 @@ app = App(
 
 def main() -> None:
     """Run the command line; ends with status 0, 1 (it failed, and said why), 2 (the command makes no sense)."""
-    from plugyard.cli import author, consent, operator, trail
+    from plugyard.cli import author, consent, operator, tenants, trail
     from plugyard.cli.failure import Failure
 
     operator.register(app)
     author.register(app)
     consent.register(app)
     trail.register(app)
+    tenants.register(app)
     try:
         app()
     except Failure as failure:

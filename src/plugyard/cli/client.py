@@ -65,6 +65,17 @@ class Client:
         if rest:
             yield rest
 
+    def pieces(self, path: str) -> Iterator[bytes]:
+        """Send a GET request and give the answer's bytes as they come; one that breaks off is a ``Failure``."""
+        try:
+            with self._http.stream("GET", path) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise Failure(told(answer))
+                yield from answer.iter_raw()
+        except httpx.HTTPError as error:
+            raise Failure(f"{self.url} broke off: {error}") from error
+
     def upload(self, package: Path, *, activate: bool) -> dict[str, Any]:
         """Upload a package from a file, streamed."""
         with package.open("rb") as file:
