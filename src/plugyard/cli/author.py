@@ -159,7 +159,11 @@ def upload(
         _print_json(answer)
         return
     plugin = answer["plugin"]
-    print(f"{plugin['name']} {answer['version']} is {plugin['status']}  (id {plugin['id']})")
+    if answer["version"] == plugin["version"]:
+        print(f"{plugin['name']} {answer['version']} is {plugin['status']}  (id {plugin['id']})")
+    else:
+        stands = f"{plugin['version']} is {plugin['status']} as before"
+        print(f"{plugin['name']} {answer['version']} is uploaded; {stands}  (id {plugin['id']})")
     for permission in answer.get("consentNeeded") or []:
         print(f"  waits for an admin's consent to: {permission['service']}  {permission.get('reason', '')}")
     if answer.get("consentNeeded"):

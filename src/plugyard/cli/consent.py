@@ -312,7 +312,10 @@ def _table(titles: Line, lines: list[Line]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*titles, box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD)
+    for title in titles:
+        # Nothing is left out: an admin decides by this.
+        table.add_column(title, overflow="fold")
     for line in lines:
         table.add_row(*(_printable(cell) for cell in line))
     Console(markup=False, highlight=False, emoji=False).print(table)

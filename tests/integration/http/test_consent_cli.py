@@ -143,6 +143,19 @@ async def test_upload_points_to_install(
         said = await Terminal(url, capsys).run(upload_command, package, role=Role.DEVELOPER)
     assert "waits for an admin's consent to: network" in said
     assert "Next, as an admin: plugyard install greeter" in said
+    assert "greeter 1.0.0 is validated" in said
+
+
+async def test_upload_says_which_version_goes_on(
+    http: Http, admin: Any, capsys: pytest.CaptureFixture[str], tmp_path: Any
+) -> None:
+    await uploaded(http, admin, activate=True)
+    package = tmp_path / "p.zip"
+    package.write_bytes(http.package("greeter", "1.1.0", fields=WANTS))
+    async with http.served() as url:
+        said = await Terminal(url, capsys).run(upload_command, package, role=Role.DEVELOPER, activate=True)
+    assert "greeter 1.1.0 is uploaded; 1.0.0 is active as before" in said
+    assert "waits for an admin's consent to: network" in said
 
 
 async def test_diff_is_a_table_that_says_what_breaks(
