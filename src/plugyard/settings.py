@@ -4,7 +4,7 @@ The command line fills a ``Settings`` (flags first, then the environment, then t
 parts to the adapters. ``docs/settings.md`` lists them all; a test compares.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -55,8 +55,10 @@ class Settings:
     guests: Path = DEFAULT_GUESTS
     """Folder for the two guests, which are built at the first start."""
 
-    admin_key: str | None = None
+    admin_key: str | None = field(default=None, repr=False)
     """API key of the first tenant's admin (plugyard_ and 32 or more characters); made at the first start by default."""
+    secret_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Keys that seal plugins' secrets, as ID:BASE64 of 32 bytes: the first seals, all open. One is made by default."""
     tenant: str = "default"
     """Slug of the tenant that the first start makes."""
 

@@ -16,9 +16,11 @@ from psycopg.conninfo import conninfo_to_dict
 from plugyard.infrastructure.embedded.server import EmbeddedPostgres, Urls
 from plugyard.infrastructure.postgres.migrations import migrate
 from plugyard.infrastructure.postgres.recorder import PostgresRecorder
+from plugyard.infrastructure.postgres.seals import Seals
 from plugyard.infrastructure.postgres.store import PostgresStore
 from tests.conftest import reachable_folder
 
+SECRET_KEYS = ("2026-11:" + "A" * 43 + "=", "2025-11:" + "B" * 42 + "A=")
 SERVICE_ROLE = "plugyard_service"
 
 
@@ -69,7 +71,10 @@ def superuser_url(postgres_data: Path, postgres_urls: Urls) -> str:
 async def database(postgres_urls: Urls) -> AsyncIterator[Database]:
     """The migrated database; tests keep apart by tenants of their own."""
     await migrate(postgres_urls.owner_url, SERVICE_ROLE)
-    store, recorder = PostgresStore(postgres_urls.service_url), PostgresRecorder(postgres_urls.service_url)
+    store, recorder = (
+        PostgresStore(postgres_urls.service_url, Seals(SECRET_KEYS)),
+        PostgresRecorder(postgres_urls.service_url),
+    )
     await store.open()
     await recorder.open()
     yield Database(store, recorder, postgres_urls)

@@ -23,6 +23,7 @@ from plugyard.domain.execution import Execution
 from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
 from plugyard.domain.plugin import PluginState
 from plugyard.domain.rights import rights_of
+from plugyard.domain.secrets import Resealed
 from plugyard.domain.tenants import TenantBounds, TenantState
 from tests.memory import lists, trail
 from tests.memory.tables import Tables
@@ -119,6 +120,15 @@ class MemoryOperatorTransaction(MemoryTrail):
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None:
         self._tables.keys[key.id] = key
         self._tables.key_hashes[secret_hash] = key.id
+
+    async def secret_keys(self) -> Mapping[str, int]:
+        return {"memory": sum(bool(one.secrets) for one in self._tables.plugins.values())}
+
+    async def plain_secrets(self) -> bool:
+        return False
+
+    async def reseal_secrets(self, after: str | None, limit: int) -> Resealed:
+        return Resealed("memory", 0)  # Nothing here outlives the process, so nothing is sealed.
 
     async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]:
         ran = {one.plugin_id for one in self._tables.executions.values() if one.started_at >= ran_since}

@@ -4,8 +4,7 @@ from plugyard.application.install import forget_cached
 from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
 from plugyard.application.ports import Transaction
 from plugyard.application.resolve import refuse_if_needed, require_dependencies
-from plugyard.application.schemas import violations
-from plugyard.domain.configuration import with_defaults
+from plugyard.application.schemas import configuration_violations
 from plugyard.domain.errors import Conflict, FieldError
 from plugyard.domain.identity import Action, Caller
 from plugyard.domain.plugin import PluginVersion, PluginView, Transition
@@ -43,10 +42,7 @@ async def activate_in(platform: Platform, tx: Transaction, caller: Caller, view:
 
 def require_configuration(version: PluginVersion, configuration: dict[str, object]) -> None:
     """Raise ``ConfigurationIncomplete`` unless the configuration with its defaults fits the version's schema."""
-    schema = version.manifest.configuration
-    if schema is None:
-        return
-    errors = violations((version.digest, "configuration"), schema, with_defaults(schema, configuration))
+    errors = configuration_violations(version, configuration)
     if errors:
         raise ConfigurationIncomplete(errors)
 

@@ -4,11 +4,12 @@ from typing import Any
 
 from plugyard.application.install import forget_cached
 from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
-from plugyard.application.schemas import violations
-from plugyard.domain.configuration import merge_patch, split_secrets, with_defaults
+from plugyard.application.schemas import configuration_violations
+from plugyard.domain.configuration import merge_patch, secret_names, split_secrets
 from plugyard.domain.errors import FieldError, InvalidInput
 from plugyard.domain.identity import Action, Caller
 from plugyard.domain.plugin import PluginView, Transition
+from plugyard.domain.secrets import LockedSecrets
 
 
 async def configure(platform: Platform, caller: Caller, plugin_id: str, patch: dict[str, Any]) -> PluginView:
@@ -22,11 +23,14 @@ async def configure(platform: Platform, caller: Caller, plugin_id: str, patch: d
             raise InvalidInput(
                 "This plugin takes no configuration.", [FieldError("", "its manifest has no configuration schema")]
             )
-        merged = merge_patch({**view.plugin.configuration, **view.plugin.secrets}, patch)
-        errors = violations((view.version.digest, "configuration"), schema, with_defaults(schema, merged))
+        held = view.plugin.secrets
+        if isinstance(held, LockedSecrets) and not secret_names(schema).isdisjoint(patch):
+            held = {}  # They are set anew; whether that is all of them, the schema says below.
+        merged = merge_patch({**view.plugin.configuration, **held}, patch)
+        errors = configuration_violations(view.version, merged)
         if errors:
             raise InvalidInput("The configuration does not fit the plugin's schema.", errors)
-        plain, secrets = split_secrets(schema, merged)
+        plain, secrets = split_secrets(schema, merged, held.keys() - patch.keys())
         plugin, happened = view.plugin.configured(plain, secrets, platform.clock())
         await tx.save_plugin(plugin)
         # The names alone: values may be private, and the trail is read by more people than the configuration.

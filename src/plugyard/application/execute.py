@@ -5,8 +5,8 @@ the input is decoded once, and the record's commit is shared with others.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -36,6 +36,7 @@ from plugyard.domain.manifest import Isolation
 from plugyard.domain.modules import ModuleRules
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginVersion, Transition
+from plugyard.domain.secrets import hidden, secret_texts
 from plugyard.domain.tallies import Full
 from plugyard.domain.tenants import Quotas, TenantBounds, TenantState
 
@@ -75,7 +76,7 @@ class _Executable:
     plugin: Plugin
     version: PluginVersion
     functions: frozenset[str]
-    configuration: dict[str, Any]
+    configuration: dict[str, Any] = field(repr=False)
     limits: EffectiveLimits  # of a call that asks for none
     grants: tuple[Permission, ...]
     bundle: Callable[[], Awaitable[bytes]]
@@ -232,6 +233,8 @@ async def _settle(
     platform: Platform, caller: Caller, plugin: Plugin, execution: Execution, outcome: Outcome
 ) -> Executed:
     """Make the record durable, then tell whoever listens."""
+    if plugin.secrets:
+        outcome = _without_secrets(outcome, plugin.secrets)
     ended = _ended(execution, outcome, platform.clock())
     facts = {"executionId": ended.id, "function": ended.function, "version": ended.version}
     succeeded = ended.status is ExecutionStatus.SUCCEEDED
@@ -253,6 +256,25 @@ async def _settle(
     if not succeeded:
         watch(platform, plugin.tenant_id, plugin.id)
     return Executed(ended, outcome.output)
+
+
+def _without_secrets(outcome: Outcome, secrets: Mapping[str, Any]) -> Outcome:
+    """The outcome with the plugin's secrets hidden wherever others read it; the output is the plugin's own business."""
+    if not (outcome.logs or outcome.error or outcome.violations):
+        return outcome
+    texts = secret_texts(secrets)
+    error = outcome.error
+    if error is not None:
+        error = replace(error, message=hidden(error.message, texts), stack=hidden(error.stack, texts))
+    return replace(
+        outcome,
+        error=error,
+        logs=tuple(
+            replace(line, message=hidden(line.message, texts), fields=hidden(line.fields, texts))
+            for line in outcome.logs
+        ),
+        violations=tuple(replace(one, detail=hidden(one.detail, texts)) for one in outcome.violations),
+    )
 
 
 def _ended(running: Execution, outcome: Outcome, at: datetime) -> Execution:

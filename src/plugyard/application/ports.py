@@ -31,6 +31,7 @@ from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
 from plugyard.domain.report import Report
 from plugyard.domain.rights import Right
+from plugyard.domain.secrets import Resealed
 from plugyard.domain.tenants import TenantBounds, TenantState
 from plugyard.domain.trail import Head
 
@@ -317,6 +318,9 @@ class OperatorTransaction(Trail, Protocol):
     async def uninstalled(self, plugin_ids: Sequence[str], before: datetime) -> frozenset[str]: ...
     # uninstalled: those of the plugins that were uninstalled before then
     async def known_digests(self, digests: Sequence[str]) -> frozenset[str]: ...  # those that any version names
+    async def secret_keys(self) -> Mapping[str, int]: ...  # plugins by the key that seals them, the first key first
+    async def plain_secrets(self) -> bool: ...  # whether any are stored that no key seals
+    async def reseal_secrets(self, after: str | None, limit: int) -> Resealed: ...  # with the first key
 
 
 class Store(Protocol):
@@ -406,8 +410,8 @@ class Invocation:
     digest: str
     runtime: Runtime
     function: str
-    input: bytes
-    context: bytes
+    input: bytes = field(repr=False)
+    context: bytes = field(repr=False)  # It holds the configuration, with its secrets.
     limits: EffectiveLimits
     grants: tuple[Permission, ...]
     fresh: bool

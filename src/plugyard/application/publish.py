@@ -8,6 +8,7 @@ from typing import Any
 
 from plugyard.application.platform import Platform, event, plugin_of
 from plugyard.domain.events import EventType
+from plugyard.domain.secrets import hidden, secret_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,5 +24,6 @@ async def publish(platform: Platform, tenant_id: str, plugin_id: str, execution_
     """Write the event; it is durable when this returns. Raises ``NotFound`` and ``StoreUnavailable``."""
     async with platform.store.for_tenant(tenant_id) as tx:
         plugin = (await plugin_of(tx, plugin_id)).plugin
-        facts = {"executionId": execution_id, "topic": said.topic, "payload": said.payload, "hops": said.hops}
+        payload = hidden(said.payload, secret_texts(plugin.secrets)) if plugin.secrets else said.payload
+        facts = {"executionId": execution_id, "topic": said.topic, "payload": payload, "hops": said.hops}
         await tx.emit(event(platform, EventType.PLUGIN_EVENT_PUBLISHED, plugin, facts))

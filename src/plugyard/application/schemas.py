@@ -9,7 +9,9 @@ from typing import Any
 
 import jsonschema_rs
 
+from plugyard.domain.configuration import secret_names, with_defaults
 from plugyard.domain.errors import FieldError
+from plugyard.domain.plugin import PluginVersion
 
 MAX_ERRORS = 50
 MAX_CACHED = 1_000
@@ -18,13 +20,14 @@ SMALL = 4_000
 _compiled: OrderedDict[tuple[str, ...], jsonschema_rs.Draft202012Validator] = OrderedDict()
 
 
-def compiled(schema: dict[str, Any] | bool) -> jsonschema_rs.Draft202012Validator:
+def compiled(schema: dict[str, Any] | bool, *, mask: str | None = None) -> jsonschema_rs.Draft202012Validator:
     """A validator for the schema; raises ``ValueError`` with what is wrong with it."""
     try:
         return jsonschema_rs.Draft202012Validator(
             schema,
             validate_formats=True,
             offline=True,
+            mask=mask,
             pattern_options=jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 20),
         )
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
@@ -32,15 +35,15 @@ def compiled(schema: dict[str, Any] | bool) -> jsonschema_rs.Draft202012Validato
 
 
 def violations(
-    name: tuple[str, ...], schema: dict[str, Any] | bool, value: Any, *, prefix: str = ""
+    name: tuple[str, ...], schema: dict[str, Any] | bool, value: Any, *, prefix: str = "", mask: str | None = None
 ) -> tuple[FieldError, ...]:
     """What of ``value`` does not fit ``schema``. ``name`` names the schema, so that it is compiled once.
 
-    Pointers are RFC 6901, behind ``prefix``.
+    Pointers are RFC 6901, behind ``prefix``. With a ``mask``, messages have it in the place of values.
     """
     validator = _compiled.get(name)
     if validator is None:
-        validator = _compiled[name] = compiled(schema)
+        validator = _compiled[name] = compiled(schema, mask=mask)
         if len(_compiled) > MAX_CACHED:
             _compiled.popitem(last=False)
     else:
@@ -57,6 +60,27 @@ def violations(
     except jsonschema_rs.ValidationError as error:
         return (FieldError(prefix + pointer(error.instance_path), error.message[:500]),)
     return ()
+
+
+def configuration_violations(version: PluginVersion, configuration: dict[str, Any]) -> tuple[FieldError, ...]:
+    """What of a configuration, with its defaults, does not fit the version's schema; no message quotes a secret.
+
+    An error inside a secret names the secret alone, for the names below it may be as private.
+    """
+    schema = version.manifest.configuration
+    if schema is None:
+        return ()
+    secret = secret_names(schema)
+    mask = "the value" if secret else None
+    found = violations((version.digest, "configuration"), schema, with_defaults(schema, configuration), mask=mask)
+    return tuple(_without_secret(error, secret) for error in found)
+
+
+def _without_secret(error: FieldError, secret: frozenset[str]) -> FieldError:
+    top = error.pointer.split("/")[1].replace("~1", "/").replace("~0", "~") if error.pointer else ""
+    if top not in secret:
+        return error
+    return FieldError(pointer([top]), "does not fit the schema of this secret")
 
 
 def pointer(path: list[str | int]) -> str:

@@ -19,11 +19,12 @@ from plugyard.application.platform import Platform, plugin_of, record_change, re
 from plugyard.application.ports import PageRequest, Transaction
 from plugyard.application.resolve import refuse_if_outgrown, require_dependencies
 from plugyard.application.waiting import still_waiting, wait_for_consent
+from plugyard.domain.configuration import secret_names, split_secrets
 from plugyard.domain.consent import WaitingUpgrade, weigh
 from plugyard.domain.errors import Conflict, NotFound
 from plugyard.domain.identity import Action, Caller
 from plugyard.domain.permissions import Permission, narrowed
-from plugyard.domain.plugin import PluginState, PluginVersion, PluginView, Transition
+from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView, Transition
 
 
 class ConsentRequired(Conflict):
@@ -148,6 +149,7 @@ async def point_at(
     move = view.plugin.upgraded if transition is Transition.UPGRADE else view.plugin.rolled_back
     plugin, happened = move(version.id, kept, platform.clock())
     await provide_database(platform, plugin)
+    plugin = _with_secrets_of(version, plugin)
     plugin = replace(plugin, waiting=await still_waiting(tx, view.plugin.waiting, PluginView(plugin, version)))
     await tx.save_plugin(plugin)
     data = {
@@ -157,6 +159,14 @@ async def point_at(
     }
     await record_change(platform, tx, caller, happened, plugin, data)
     return PluginView(plugin, version)
+
+
+def _with_secrets_of(version: PluginVersion, plugin: Plugin) -> Plugin:
+    """What the version begins to mark as a secret becomes one; what was one before stays one."""
+    if secret_names(version.manifest.configuration).isdisjoint(plugin.configuration):
+        return plugin
+    plain, found = split_secrets(version.manifest.configuration, plugin.configuration)
+    return replace(plugin, configuration=plain, secrets={**plugin.secrets, **found})
 
 
 async def _kept_grants(

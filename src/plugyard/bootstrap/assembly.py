@@ -21,9 +21,10 @@ from plugyard.application.housekeeping import drop_data, sweep_orphans
 from plugyard.application.observe import check_all_health
 from plugyard.application.platform import Platform
 from plugyard.application.publish import Published, publish
+from plugyard.application.secrets import seal_what_is_plain
 from plugyard.application.tenants import ensure_key, ensure_tenant
 from plugyard.application.uses import write_uses
-from plugyard.bootstrap.keys import Keys
+from plugyard.bootstrap.keys import CannotStart, Keys
 from plugyard.bootstrap.limits import policies, rate_limits
 from plugyard.domain.errors import PlugyardError
 from plugyard.domain.identity import Role
@@ -36,6 +37,7 @@ from plugyard.infrastructure.objects import FolderObjects
 from plugyard.infrastructure.postgres.migrations import migrate
 from plugyard.infrastructure.postgres.plugin_databases import PostgresPluginDatabases
 from plugyard.infrastructure.postgres.recorder import PostgresRecorder
+from plugyard.infrastructure.postgres.seals import BadSecretKey, Seals
 from plugyard.infrastructure.postgres.store import PostgresStore
 from plugyard.infrastructure.rates import LimitedRates
 from plugyard.infrastructure.telemetry import Telemetry
@@ -98,7 +100,11 @@ async def assemble(
     """Open the store and build everything on it; ``parts`` learns how to close what was opened."""
     pepper = bytes.fromhex(keys.pepper)
     await migrate(processes.urls.owner_url, SERVICE)
-    store, recorder = PostgresStore(processes.urls.service_url), PostgresRecorder(processes.urls.service_url)
+    try:
+        seals = Seals(keys.secrets)
+    except BadSecretKey as error:
+        raise CannotStart(f"--secret-keys: {error}") from error
+    store, recorder = PostgresStore(processes.urls.service_url, seals), PostgresRecorder(processes.urls.service_url)
     await store.open()
     parts.push_async_callback(store.close)
     await recorder.open()
@@ -149,6 +155,7 @@ async def tidy(assembled: Assembled, settings: Settings) -> None:
     """Drop what has served its time, and make the partitions of the days to come; once."""
     kept = timedelta(days=settings.retention_days)
     gone = await finish_deletions(assembled.platform)
+    await seal_what_is_plain(assembled.platform)
     swept = await sweep_orphans(assembled.platform)
     dropped = await drop_data(assembled.platform, timedelta(days=settings.plugin_data_retention_days))
     await assembled.store.ensure_partitions()

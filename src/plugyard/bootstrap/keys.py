@@ -1,10 +1,12 @@
 """The secrets of a data folder, and how a file of them is written."""
 
+import base64
 import json
 import os
 import secrets
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plugyard.application.keys import PREFIX, new_secret
@@ -19,21 +21,27 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True)
 class Keys:
-    """The secrets of one data folder: the pepper of all key hashes, and the two keys that the service itself makes."""
+    """The secrets of one data folder: the pepper of all key hashes, the two API keys that the service itself makes, and
+    the keys that seal plugins' secrets."""
 
     pepper: str
     admin: str
     operator: str
+    secrets: tuple[str, ...] = ()  # ID:BASE64, the first seals plugins' secrets and all open them
 
     def __repr__(self) -> str:
         return "Keys(...)"
 
     @classmethod
-    def of(cls, data: Path, admin_key: str | None) -> "Keys":
-        """Those of the folder, made at the first start; an admin key that the settings name takes the place of ours."""
+    def of(cls, data: Path, admin_key: str | None, secret_keys: Sequence[str] = ()) -> "Keys":
+        """Those of the folder, made at the first start; an admin key that the settings name takes the place of ours.
+
+        Secret keys that the settings name come before those of the folder, which go on opening what they have sealed.
+        """
         file = data / KEYS_FILE
         if file.exists():
             kept = cls(**json.loads(file.read_text()))
+            kept = replace(kept, secrets=tuple(kept.secrets))
         else:
             kept = cls(secrets.token_hex(32), new_secret(), new_secret())
         if admin_key is not None:
@@ -41,9 +49,12 @@ class Keys:
                 raise CannotStart(
                     f"--admin-key must be {PREFIX} and at least {MINIMUM_KEY_LENGTH} characters that nobody can guess"
                 )
-            kept = cls(kept.pepper, admin_key, kept.operator)
+            kept = replace(kept, admin=admin_key)
+        if not kept.secrets and not secret_keys:
+            kept = replace(kept, secrets=(f"made-at-first-start:{base64.b64encode(secrets.token_bytes(32)).decode()}",))
         write_private(file, json.dumps(kept.__dict__))
-        return kept
+        named = tuple(dict.fromkeys(one.strip() for one in secret_keys))
+        return replace(kept, secrets=(*named, *(one for one in kept.secrets if one not in named)))
 
 
 def write_private(file: Path, text: str) -> None:

@@ -90,7 +90,7 @@ class Service:
             raise CannotStart(f"--gate-rules: {error}") from error
         self._parts.push_async_callback(inspector.close)
         services = Services(settings.service_calls_per_s)
-        keys = Keys.of(settings.data, settings.admin_key)
+        keys = Keys.of(settings.data, settings.admin_key, settings.secret_keys)
         # These know nothing of each other, so they come up side by side; the libraries that only this process needs
         # load meanwhile, which takes as long as the processes do.
         (postgres, urls), sandbox, _, assembly = await together(

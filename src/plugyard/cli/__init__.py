@@ -26,7 +26,7 @@ app = App(
 
 def main() -> None:
     """Run the command line; ends with status 0, 1 (it failed, and said why), 2 (the command makes no sense)."""
-    from plugyard.cli import author, consent, operator, tenants, trail
+    from plugyard.cli import author, consent, operator, secrets, tenants, trail
     from plugyard.cli.failure import Failure
 
     operator.register(app)
@@ -34,6 +34,7 @@ def main() -> None:
     consent.register(app)
     trail.register(app)
     tenants.register(app)
+    secrets.register(app)
     try:
         app()
     except Failure as failure:

@@ -1,9 +1,9 @@
 """A plugin's configuration: defaults, JSON merge patch (RFC 7396), and secrets that are never read back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-MASK = "********"
+from plugyard.domain.secrets import MASK, LockedSecrets
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
@@ -82,14 +82,17 @@ def with_defaults(schema: dict[str, Any] | None, configuration: dict[str, Any]) 
 
 
 def split_secrets(
-    schema: dict[str, Any] | None, configuration: dict[str, Any]
+    schema: dict[str, Any] | None, configuration: dict[str, Any], held: Iterable[str] = ()
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The plain part and the secret part of a configuration."""
-    names = secret_names(schema)
+    """The plain part and the secret part of a configuration. What was ``held`` as a secret stays one: a version whose
+    schema no longer marks it must not make it readable."""
+    names = secret_names(schema) | frozenset(held)
     plain = {key: value for key, value in configuration.items() if key not in names}
     return plain, {key: value for key, value in configuration.items() if key in names}
 
 
-def masked(configuration: dict[str, Any], secrets: dict[str, Any]) -> dict[str, Any]:
+def masked(configuration: dict[str, Any], secrets: Mapping[str, Any]) -> dict[str, Any]:
     """What a reader sees: a mask in the place of each secret that is set."""
+    if isinstance(secrets, LockedSecrets):
+        return dict(configuration)  # Nobody can say any more which are set.
     return {**configuration, **dict.fromkeys(secrets, MASK)}

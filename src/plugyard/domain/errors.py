@@ -18,7 +18,7 @@
  └── ``Unavailable``             a part that is needed is away; trying again later may help
       ├── ``StoreUnavailable``
       ├── ``SandboxUnavailable``
-      ├── ``GateUnavailable``
+     XX
       └── ``Overloaded``         the tenant's queue is full
 
 Errors know no HTTP: ``http/problems.py`` holds the one table that maps ``code`` to a status.
@@ -228,6 +228,20 @@ class GateUnavailable(Unavailable):
     """The package could not be checked; it was not accepted."""
 
     code = "gate_unavailable"
+
+
+class SecretsLocked(Unavailable):
+    """The plugin's secrets cannot be opened."""
+
+    code = "secrets_locked"
+    retry_after_s = 60.0
+
+    def __init__(self, plugin_id: str, key_id: str) -> None:
+        super().__init__(
+            f"The secrets of the plugin {plugin_id} are sealed with the key {key_id!r}, which is not here or does not "
+            "open them. An operator adds the key to secret_keys again, or an admin sets all its secrets anew."
+        )
+        self.plugin_id, self.key_id = plugin_id, key_id
 
 
 class Overloaded(Unavailable):

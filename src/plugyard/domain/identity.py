@@ -31,6 +31,7 @@ class Action(StrEnum):
     RATE = "rate"
     MANAGE_KEYS = "manage_keys"
     MANAGE_TENANTS = "manage_tenants"
+    MANAGE_SECRETS = "manage_secrets"
 
 
 LOWEST_ROLE: dict[Action, Role] = {
@@ -44,6 +45,7 @@ LOWEST_ROLE: dict[Action, Role] = {
     Action.RATE: Role.ADMIN,
     Action.MANAGE_KEYS: Role.ADMIN,
     Action.MANAGE_TENANTS: Role.OPERATOR,
+    Action.MANAGE_SECRETS: Role.OPERATOR,
 }
 _ORDER = list(Role)
 

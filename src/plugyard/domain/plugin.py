@@ -4,6 +4,7 @@ Every transition is a method that returns the changed plugin and the event that 
 allow raises ``WrongState`` with the actions that are allowed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -143,7 +144,7 @@ class Plugin:
     previous_version_id: str | None = None
     origin_listing_id: str | None = None
     configuration: dict[str, Any] = field(default_factory=dict)
-    secrets: dict[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, Any] = field(default_factory=dict, repr=False)
     grants: tuple[Permission, ...] = ()
     installed_at: datetime | None = None
     activated_at: datetime | None = None
@@ -240,7 +241,7 @@ class Plugin:
         return replace(self, waiting=answered, updated_at=at), EventType.PLUGIN_UPGRADE_DECLINED
 
     def configured(
-        self, configuration: dict[str, Any], secrets: dict[str, Any], at: datetime
+        self, configuration: dict[str, Any], secrets: Mapping[str, Any], at: datetime
     ) -> tuple["Plugin", EventType]:
         """Its configuration changed."""
         moved = self._moved(Transition.CONFIGURE, at, configuration=configuration, secrets=secrets)

@@ -22,6 +22,7 @@ from plugyard.http import (
     observability,
     openapi,
     plugins,
+    secrets,
     tenants,
     uploads,
 )
@@ -45,6 +46,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *keys.OPERATIONS,
     *tenants.OPERATIONS,
     *audit.OPERATIONS,
+    *secrets.OPERATIONS,
 )
 
 

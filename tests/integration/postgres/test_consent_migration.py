@@ -11,9 +11,10 @@ from alembic import command
 
 from plugyard.infrastructure.embedded.server import Urls
 from plugyard.infrastructure.postgres.migrations.run import configuration, upgrade
+from plugyard.infrastructure.postgres.seals import Seals
 from plugyard.infrastructure.postgres.store import PostgresStore
 from tests.contract.given import a_manifest, a_stored_listing, a_stored_plugin, a_tenant
-from tests.integration.conftest import SERVICE_ROLE
+from tests.integration.conftest import SECRET_KEYS, SERVICE_ROLE
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def downgraded(url: str, to: str) -> None:
 
 async def test_the_migration_goes_back_and_forth_and_listings_keep_their_place_in_the_order(older: Urls) -> None:
     upgrade(older.owner_url, SERVICE_ROLE)
-    store = PostgresStore(older.service_url, connections=2)
+    store = PostgresStore(older.service_url, Seals(SECRET_KEYS), connections=2)
     await store.open()
     try:
         listing = await a_stored_listing(store, manifest=a_manifest("listed", version="1.10.0"))

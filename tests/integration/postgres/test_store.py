@@ -10,6 +10,7 @@ import pytest
 
 from plugyard.application.ports import PluginFilter, StoredReply
 from plugyard.domain.errors import InvalidInput, NotFound, StoreUnavailable
+from plugyard.infrastructure.postgres.seals import Seals
 from plugyard.infrastructure.postgres.store import PostgresStore
 from tests.contract.given import (
     NOW,
@@ -22,12 +23,12 @@ from tests.contract.given import (
     an_entry,
     new_id,
 )
-from tests.integration.conftest import Database
+from tests.integration.conftest import SECRET_KEYS, Database
 from tests.integration.postgres.test_recorder import _end_connections
 
 
 async def test_a_database_that_is_away_is_unavailable() -> None:
-    store = PostgresStore("postgresql://nobody:x@127.0.0.1:1/none")
+    store = PostgresStore("postgresql://nobody:x@127.0.0.1:1/none", Seals(SECRET_KEYS))
     with pytest.raises(StoreUnavailable):
         await store.open(within_s=0.3)
     await store.close()

@@ -51,7 +51,8 @@ def _type(column: str) -> Any:
 
 # What a plugin's, an execution's and a listing's row has to hold; the rest of a table is for filters and orders.
 _PLUGIN_COLUMNS = (
-    "id tenant_id name state version_id previous_version_id origin_listing_id configuration secrets grants "
+    "id tenant_id name state version_id previous_version_id origin_listing_id configuration secrets "
+    "sealed_secrets sealed_by grants "
     "installed_at activated_at suspended_because health_status health_score health_checked_at created_at updated_at "
     "waiting grant_times"
 )

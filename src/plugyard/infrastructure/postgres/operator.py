@@ -13,6 +13,7 @@ from plugyard.domain.errors import NameTaken, NotFound
 from plugyard.domain.identity import Tenant, TenantPolicy
 from plugyard.domain.tenants import TenantBounds, TenantState
 from plugyard.infrastructure.postgres.rows import uuid_or_none
+from plugyard.infrastructure.postgres.sealed import SealedRows
 from plugyard.infrastructure.postgres.statements import statements
 from plugyard.infrastructure.postgres.trail import TenantRows, tenant_of
 
@@ -20,7 +21,7 @@ _SQL = statements("trail")
 _EXECUTIONS = statements("executions")
 
 
-class PostgresOperatorTransaction(TenantRows):
+class PostgresOperatorTransaction(TenantRows, SealedRows):
     """`application.ports.OperatorTransaction` on PostgreSQL."""
 
     async def add_tenant(self, tenant: Tenant) -> None:

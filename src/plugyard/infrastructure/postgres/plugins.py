@@ -22,6 +22,7 @@ from plugyard.domain.report import Report
 from plugyard.domain.rights import Right
 from plugyard.infrastructure.postgres.precedence import precedence_key
 from plugyard.infrastructure.postgres.rows import Session, uuid_or_none
+from plugyard.infrastructure.postgres.seals import Seals
 from plugyard.infrastructure.postgres.statements import statements
 from plugyard.infrastructure.postgres.words import manifest_words
 
@@ -34,14 +35,14 @@ class PluginRows(Session):
     async def add_plugin(self, plugin: Plugin, version: PluginVersion) -> None:
         """Adds a plugin with its first version; raises `NameTaken` when the tenant has one of that name."""
         try:
-            await self._run(_SQL["add plugin"], _plugin_row(plugin))
+            await self._run(_SQL["add plugin"], _plugin_row(plugin, self._seals))
         except psycopg.errors.UniqueViolation as error:
             raise NameTaken(f"There is a plugin {plugin.name!r} already.") from error
         await self.add_version(version)
 
     async def save_plugin(self, plugin: Plugin) -> None:
         """Writes a changed plugin; raises `NotFound` when there is none to change."""
-        if await self._run(_SQL["save plugin"], _plugin_row(plugin)) == 0:
+        if await self._run(_SQL["save plugin"], _plugin_row(plugin, self._seals)) == 0:
             raise NotFound
 
     async def plugin(self, plugin_id: str, *, lock: bool = False) -> PluginView | None:
@@ -123,7 +124,7 @@ class PluginRows(Session):
     async def _views(self, rows: Iterable[dict[str, Any]]) -> list[PluginView]:
         found = list(rows)
         versions = await self._versions_by_id([row["version_id"] for row in found])
-        return [PluginView(_plugin(row), versions[row["version_id"]]) for row in found]
+        return [PluginView(_plugin(row, self._seals), versions[row["version_id"]]) for row in found]
 
     async def _versions_by_id(self, ids: Iterable[str]) -> dict[str, PluginVersion]:
         known = {one: self._versions.get(one, self._tenant_id) for one in ids}
@@ -137,7 +138,8 @@ class PluginRows(Session):
         return found
 
 
-def _plugin_row(plugin: Plugin) -> dict[str, Any]:
+def _plugin_row(plugin: Plugin, seals: Seals) -> dict[str, Any]:
+    sealed, key_id = seals.seal(plugin.tenant_id, plugin.id, plugin.secrets)
     return {
         "id": plugin.id,
         "tenant_id": plugin.tenant_id,
@@ -147,7 +149,9 @@ def _plugin_row(plugin: Plugin) -> dict[str, Any]:
         "previous_version_id": plugin.previous_version_id,
         "origin_listing_id": plugin.origin_listing_id,
         "configuration": Jsonb(plugin.configuration),
-        "secrets": Jsonb(plugin.secrets),
+        "secrets": Jsonb({}),
+        "sealed_secrets": sealed,
+        "sealed_by": key_id,
         "grants": Jsonb([permission.to_document() for permission in plugin.grants]),
         "installed_at": plugin.installed_at,
         "activated_at": plugin.activated_at,
@@ -176,7 +180,7 @@ def _waiting(row: dict[str, Any] | None) -> WaitingUpgrade | None:
     return replace(msgspec.convert({**row, "asks": ()}, WaitingUpgrade), asks=asks)
 
 
-def _plugin(row: dict[str, Any]) -> Plugin:
+def _plugin(row: dict[str, Any], seals: Seals) -> Plugin:
     return Plugin(
         id=row["id"],
         tenant_id=row["tenant_id"],
@@ -188,7 +192,7 @@ def _plugin(row: dict[str, Any]) -> Plugin:
         previous_version_id=row["previous_version_id"],
         origin_listing_id=row["origin_listing_id"],
         configuration=row["configuration"],
-        secrets=row["secrets"],
+        secrets=_secrets(row, seals),
         grants=tuple(Permission.from_document(document) for document in row["grants"]),
         installed_at=row["installed_at"],
         activated_at=row["activated_at"],
@@ -197,6 +201,12 @@ def _plugin(row: dict[str, Any]) -> Plugin:
         waiting=_waiting(row["waiting"]),
         granted_at={key: datetime.fromisoformat(at) for key, at in row["grant_times"].items()},
     )
+
+
+def _secrets(row: dict[str, Any], seals: Seals) -> Mapping[str, Any]:
+    # Rows from before there were seals hold them plain, until the service has sealed them.
+    plain: dict[str, Any] = row["secrets"]
+    return plain or seals.open(row["tenant_id"], row["id"], row["sealed_secrets"], row["sealed_by"])
 
 
 def _version_row(version: PluginVersion) -> dict[str, Any]:

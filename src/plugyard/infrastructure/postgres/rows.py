@@ -14,6 +14,7 @@ from psycopg.rows import DictRow
 
 from plugyard.domain.plugin import PluginVersion
 from plugyard.infrastructure.postgres.errors import translated
+from plugyard.infrastructure.postgres.seals import Seals
 
 Connection = psycopg.AsyncConnection[DictRow]
 Parameters = Mapping[str, Any] | Sequence[Any]
@@ -41,8 +42,9 @@ class VersionCache:
 class Session:
     """Runs statements on the connection of one transaction, with psycopg's errors translated."""
 
-    def __init__(self, connection: Connection, tenant_id: str, versions: VersionCache) -> None:
+    def __init__(self, connection: Connection, tenant_id: str, versions: VersionCache, seals: Seals) -> None:
         self._connection = connection
+        self._seals = seals
         self._tenant_id = tenant_id
         self._versions = versions
         self._read_versions: list[PluginVersion] = []

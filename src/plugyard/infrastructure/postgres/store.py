@@ -29,6 +29,7 @@ from plugyard.infrastructure.postgres.marketplace import MarketplaceRows
 from plugyard.infrastructure.postgres.operator import PostgresOperatorTransaction
 from plugyard.infrastructure.postgres.plugins import PluginRows
 from plugyard.infrastructure.postgres.rows import Connection, VersionCache, uuid_or_none
+from plugyard.infrastructure.postgres.seals import Seals
 from plugyard.infrastructure.postgres.statements import statements
 from plugyard.infrastructure.postgres.trail import TrailRows, key_of
 
@@ -56,7 +57,8 @@ class CleanUp:
 class PostgresStore:
     """The store of one service. `open` it before use and `close` it at the end."""
 
-    def __init__(self, service_url: str, *, connections: int = 20) -> None:
+    def __init__(self, service_url: str, seals: Seals, *, connections: int = 20) -> None:
+        self._seals = seals
         self._versions = VersionCache()
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             service_url,
@@ -97,14 +99,14 @@ class PostgresStore:
         tenant = uuid_or_none(tenant_id) or _NOWHERE
         # The value is a UUID or empty, so it can stand in the statement, which spares a round trip.
         async with self._transaction(f"begin; set local plugyard.tenant_id = '{tenant}'") as connection:
-            transaction = PostgresTransaction(connection, tenant_id, self._versions)
+            transaction = PostgresTransaction(connection, tenant_id, self._versions, self._seals)
             yield transaction
         transaction.committed()
 
     @asynccontextmanager
     async def _for_operator(self) -> AsyncIterator[PostgresOperatorTransaction]:
         async with self._transaction("begin; set local plugyard.operator = 'on'") as connection:
-            yield PostgresOperatorTransaction(connection, _NOWHERE, self._versions)
+            yield PostgresOperatorTransaction(connection, _NOWHERE, self._versions, self._seals)
 
     @asynccontextmanager
     async def _transaction(self, begin: str) -> AsyncIterator[Connection]:

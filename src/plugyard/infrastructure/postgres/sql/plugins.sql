@@ -3,12 +3,12 @@
 
 -- # add plugin
 insert into plugyard.plugins (
-  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
+  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, sealed_secrets, sealed_by, grants,
   installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at,
   waiting, grant_times)
 values (
   %(id)s, %(tenant_id)s, %(name)s, %(state)s, %(version_id)s, %(previous_version_id)s, %(origin_listing_id)s,
-  %(configuration)s, %(secrets)s, %(grants)s, %(installed_at)s, %(activated_at)s, %(suspended_because)s,
+  %(configuration)s, %(secrets)s, %(sealed_secrets)s, %(sealed_by)s, %(grants)s, %(installed_at)s, %(activated_at)s, %(suspended_because)s,
   %(health_status)s, %(health_score)s, %(health_checked_at)s, %(created_at)s, %(updated_at)s,
   %(waiting)s, %(grant_times)s);
 
@@ -16,6 +16,7 @@ values (
 update plugyard.plugins set
   state = %(state)s, version_id = %(version_id)s, previous_version_id = %(previous_version_id)s,
   origin_listing_id = %(origin_listing_id)s, configuration = %(configuration)s, secrets = %(secrets)s,
+  sealed_secrets = %(sealed_secrets)s, sealed_by = %(sealed_by)s,
   grants = %(grants)s, installed_at = %(installed_at)s, activated_at = %(activated_at)s,
   suspended_because = %(suspended_because)s, health_status = %(health_status)s, health_score = %(health_score)s,
   health_checked_at = %(health_checked_at)s, updated_at = %(updated_at)s, waiting = %(waiting)s,
@@ -24,21 +25,21 @@ where id = %(id)s and tenant_id = %(tenant_id)s;
 
 -- # plugin by id
 select
-  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
+  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, sealed_secrets, sealed_by, grants,
   installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at,
   waiting, grant_times
 from plugyard.plugins where id = %(id)s;
 
 -- # plugin by id, locked
 select
-  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
+  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, sealed_secrets, sealed_by, grants,
   installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at,
   waiting, grant_times
 from plugyard.plugins where id = %(id)s for update;
 
 -- # plugin by name
 select
-  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
+  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, sealed_secrets, sealed_by, grants,
   installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at,
   waiting, grant_times
 from plugyard.plugins
@@ -46,7 +47,7 @@ where tenant_id = plugyard.current_tenant() and name = %(name)s and state <> 'un
 
 -- # plugin by name, locked
 select
-  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
+  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, sealed_secrets, sealed_by, grants,
   installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at,
   waiting, grant_times
 from plugyard.plugins
@@ -54,7 +55,7 @@ where tenant_id = plugyard.current_tenant() and name = %(name)s and state <> 'un
 
 -- # installed plugins
 select
-  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, grants,
+  id, tenant_id, name, state, version_id, previous_version_id, origin_listing_id, configuration, secrets, sealed_secrets, sealed_by, grants,
   installed_at, activated_at, suspended_because, health_status, health_score, health_checked_at, created_at, updated_at,
   waiting, grant_times
 from plugyard.plugins
