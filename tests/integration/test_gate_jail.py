@@ -20,6 +20,7 @@ from plugyard.gate.malware import MalwareFile
 from plugyard.sandbox.outside import zygote_client
 from plugyard.sandbox.outside.zygote_client import Child
 from tests.unit.gate.archive_samples import SAMPLES
+from tests.unit.gate.checks.sampling import FOLDERS
 from tests.unit.gate.manifest_samples import MANIFEST_SAMPLES
 from tests.unit.gate.packing import Entry, deflated, manifest, plain
 
@@ -67,6 +68,12 @@ async def test_every_sample_is_judged_in_the_jail_as_outside(inspector: JailedIn
         if case.rule != "manifest.missing":
             package = plain(*(Entry(name.encode()) for name in case.files), text=case.text)
             assert case.rule in _rules(await _inspect(inspector, tmp_path, package)), case
+
+
+async def test_secrets_are_found_in_the_jail_as_outside(inspector: JailedInspector, tmp_path: Path) -> None:
+    for sample in FOLDERS:
+        if sample.check == "secrets" and sample.bad:
+            assert sample.rule in _rules(await _inspect(inspector, tmp_path, sample.package())), sample
 
 
 async def test_malware_is_found_by_digests_from_the_jail_and_by_a_list_that_changes(tmp_path: Path) -> None:

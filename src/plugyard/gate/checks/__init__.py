@@ -24,6 +24,7 @@ from plugyard.gate.checks import (
     obfuscation,
     package_layout,
     permissions,
+    secrets,
     telling_addresses,
 )
 
@@ -39,6 +40,7 @@ CHECKS: tuple[Check, ...] = (
     author_schemas.CHECK,
     bundle_text.CHECK,
     component_outline.CHECK,
+    secrets.CHECK,
     malware.CHECK,
     code_reading.CHECK,
     code_execution.CHECK,

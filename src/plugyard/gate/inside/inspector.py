@@ -65,6 +65,7 @@ def _rehearsals() -> list[bytes]:
         "index.ts": b"\xef\xbb\xbfexport {}",
         "caf\u00e9/\u202e\x01.txt": b"\xff\xfe",
         "CON.js": b"\0",
+        "words.dat": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.AAAA".encode("utf-16"),
         # Each language's reader, and what the checks on code load late.
         "lib/a.py": b"import os as o\nx = eval(o.getenv('a'))\nclass A:\n    y: int = 1\n",
         "lib/b.js": b"import c from 'c';\nexport const f = (a) => new Function(a)(atob('YQ=')) + '\\x41'; //\n",

@@ -9,8 +9,11 @@ found by that rule, nor be blocked.
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.unit.gate.checks.secret_samples import SECRETS
 
 ROOT = Path(__file__).parent / "samples"
 _MARK = "<- found"
@@ -25,6 +28,7 @@ class Folder:
     rule: str
     bad: bool
     path: Path
+    made: Mapping[str, bytes] | None = None  # the files where they lie in no folder
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.path.name}"
@@ -36,6 +40,7 @@ class Folder:
             for path in sorted(self.path.rglob("*"))
             if path.is_file()
         }
+        files |= self.made or {}
         if "plugin.json" not in files:
             runtime = next((_LANGUAGES[name] for name in files if name in _LANGUAGES), "javascript")
             manifest = {"metadata": {"name": "a-sample", "version": "1.0.0"}, "runtime": runtime}
@@ -72,4 +77,4 @@ FOLDERS = [
     for check in sorted(ROOT.iterdir())
     for rule in sorted(check.iterdir())
     for sample in sorted(rule.iterdir())
-]
+] + [Folder("secrets", rule, claim.startswith("bad-"), Path(claim), files) for rule, claim, files in SECRETS]
