@@ -3,8 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from plugyard.domain.permissions import Permission, Service
+from plugyard.domain.permissions import Permission, Service, not_covered
 from plugyard.domain.rights import Right, dated, rights_of, uses_of, without
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -63,3 +65,17 @@ def test_dropping_leaves_the_rest() -> None:
 def test_dropping_the_last_host_drops_the_service_and_never_opens_it() -> None:
     assert without((NETWORK, DATABASE), [WIDE, EXACT]) == (DATABASE,)
     assert without((EVENTS,), [Right(Service.EVENTS, "invoice.*")]) == ()
+
+
+HELD = st.lists(st.sampled_from([NETWORK, DATABASE, EVENTS, Permission(Service.CACHE)]), unique=True).map(tuple)
+
+
+@given(HELD, st.data())
+def test_dropping_never_gives_a_right(held: tuple[Permission, ...], data: st.DataObject) -> None:
+    every = rights_of(held)
+    gone = data.draw(st.lists(st.sampled_from(every), unique=True)) if every else []
+    left = without(held, gone)
+    assert not_covered(held, left) == []
+    assert set(rights_of(left)) <= set(every) - set(gone)
+    # No list of names became empty, which would stand for all names.
+    assert {one.service for one in left if not (one.hosts or one.topics)} <= {Service.DATABASE, Service.CACHE}
