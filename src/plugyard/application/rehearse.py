@@ -18,7 +18,7 @@ from plugyard.application.schemas import compiled
 from plugyard.domain.behaviour import Behaviour, HostTried, RehearsedExample, ServiceUse, hosts_seen
 from plugyard.domain.configuration import with_defaults
 from plugyard.domain.execution import ExecutionStatus
-from plugyard.domain.limits import MEGABYTE, EffectiveLimits
+from plugyard.domain.limits import MEGABYTE, NO_CEILINGS, EffectiveLimits
 from plugyard.domain.manifest import Manifest
 from plugyard.domain.modules import ModuleRules
 from plugyard.domain.permissions import Service
@@ -128,12 +128,11 @@ RULES = (
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A package whose code stands: its manifest, its code, and the limits and modules of its executions."""
+    """A package whose code stands: its manifest, its code, and the modules that its executions may import."""
 
     manifest: Manifest
     digest: str
     bundle: bytes
-    limits: EffectiveLimits
     modules: ModuleRules
 
 
@@ -151,7 +150,21 @@ async def rehearse(platform: Platform, tenant_id: str, package: Loaded) -> tuple
         return Behaviour(tuple(_skipped(*one, why) for one in examples)), [_not_run(examples, why)]
     began = time.perf_counter()
     chosen = examples[:MOST_EXAMPLES]
-    answers = await platform.executor.rehearse(_rehearsal(platform, tenant_id, package, chosen, configuration))
+    limits = await _limits(platform, tenant_id, package.manifest)
+    runs = _runs(platform, package.manifest, chosen, configuration, limits)
+    answers = await platform.executor.rehearse(
+        Rehearsal(
+            tenant_id,
+            package.digest,
+            str(package.manifest.version),
+            package.manifest.runtime,
+            package.bundle,
+            runs,
+            limits,
+            platform.policies.rehearsal_ms,
+            package.modules,
+        )
+    )
     if len(answers) != len(chosen):
         return None, [_COULD_NOT_RUN.found("plugin.json#/functions", "The sandbox did not answer for every example.")]
     told = [_told(function, place, answer) for (function, place), answer in zip(chosen, answers, strict=True)]
@@ -190,20 +203,33 @@ def _configuration(manifest: Manifest) -> tuple[dict[str, Any], str]:
     return configuration, "" if error is None else _clean(error.message)[:200]
 
 
-def _rehearsal(
+async def _limits(platform: Platform, tenant_id: str, manifest: Manifest) -> EffectiveLimits:
+    """Those that an execution of this tenant will have, and lower where an example should need less."""
+    async with platform.store.for_tenant(tenant_id) as tx:
+        tenant = await tx.tenant(tenant_id)
+    ceilings = tenant.bounds.ceilings if tenant is not None else NO_CEILINGS
+    limits = platform.policies.limits.effective(manifest.limits, ceilings=ceilings)
+    return replace(
+        limits,
+        memory_bytes=min(limits.memory_bytes, MOST_MEMORY_BYTES),
+        service_calls=min(limits.service_calls, MOST_CALLS),
+    )
+
+
+def _runs(
     platform: Platform,
-    tenant_id: str,
-    package: Loaded,
+    manifest: Manifest,
     chosen: Sequence[tuple[str, int]],
     configuration: dict[str, Any],
-) -> Rehearsal:
+    limits: EffectiveLimits,
+) -> tuple[ExampleRun, ...]:
     """The runs, for a tenant, a plugin and a user who do not exist and look like those who do."""
     somebody, something, caller = platform.ids(), platform.ids(), f"key:{platform.ids()}"
     encode = msgspec.json.encode
     runs = []
     for function, place in chosen:
         execution_id = platform.ids()
-        deadline = platform.clock() + timedelta(milliseconds=package.limits.timeout_ms)
+        deadline = platform.clock() + timedelta(milliseconds=limits.timeout_ms)
         context = {
             "tenantId": somebody,
             "userId": caller,
@@ -212,24 +238,9 @@ def _rehearsal(
             "deadline": deadline.astimezone(UTC).isoformat(),
             "trace": None,
         }
-        given = encode(package.manifest.functions[function].examples[place])
+        given = encode(manifest.functions[function].examples[place])
         runs.append(ExampleRun(execution_id, somebody, something, function, given, encode(context)))
-    limits = replace(
-        package.limits,
-        memory_bytes=min(package.limits.memory_bytes, MOST_MEMORY_BYTES),
-        service_calls=min(package.limits.service_calls, MOST_CALLS),
-    )
-    return Rehearsal(
-        tenant_id,
-        package.digest,
-        str(package.manifest.version),
-        package.manifest.runtime,
-        package.bundle,
-        tuple(runs),
-        limits,
-        platform.policies.rehearsal_ms,
-        package.modules,
-    )
+    return tuple(runs)
 
 
 def _told(function: str, place: int, answer: Rehearsed) -> RehearsedExample:

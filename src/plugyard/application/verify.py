@@ -91,8 +91,7 @@ async def verify(platform: Platform, tenant_id: str, path: Path, *, digest: str,
         ]
     report = inspection.report.with_findings(*platform.policies.rules.apply(findings))
     if not report.refused:
-        loaded = Loaded(manifest, digest, inspection.bundle, platform.policies.limits.effective(manifest.limits), rules)
-        behaviour, found = await rehearse(platform, tenant_id, loaded)
+        behaviour, found = await rehearse(platform, tenant_id, Loaded(manifest, digest, inspection.bundle, rules))
         report = replace(report.with_findings(*platform.policies.rules.apply(found)), behaviour=behaviour)
     if report.refused:
         raise PackageRefused(report)

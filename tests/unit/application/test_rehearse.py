@@ -12,10 +12,12 @@ from plugyard.domain.behaviour import Behaviour, HostSeen, HostTried, ServiceUse
 from plugyard.domain.errors import Overloaded, PackageRefused, SandboxUnavailable
 from plugyard.domain.execution import ExecutionFailure, ExecutionStatus, Violation
 from plugyard.domain.identity import Caller
+from plugyard.domain.limits import RequestedLimits
 from plugyard.domain.permissions import Service
 from plugyard.domain.report import Consequence, Report
 from plugyard.domain.rights import Right
 from plugyard.domain.rules import RuleSettings
+from plugyard.domain.tenants import TenantBounds
 from plugyard.gate.rules import RULES
 from tests.memory.sandbox import USED, failed
 from tests.memory.world import World, manifest
@@ -79,6 +81,16 @@ async def test_what_the_examples_did_is_kept_with_the_version(world: World, admi
     (finding,) = [one for one in uploaded.report.findings if one.rule == "behaviour.unused-permission"]
     assert finding.where == "plugin.json#/security/permissions/1"
     assert not uploaded.report.suspicious
+
+
+async def test_the_ceilings_of_the_tenant_hold_in_a_rehearsal_too(world: World, admin: Caller) -> None:
+    assert admin.tenant_id is not None
+    bounds = TenantBounds(ceilings=RequestedLimits(memory_mb=48, service_calls=7))
+    async with world.store.for_operator() as tx:
+        await tx.save_bounds(admin.tenant_id, bounds, world.clock())
+    await world.upload(admin, asking())
+    limits = world.executor.rehearsals[0].limits
+    assert (limits.memory_bytes, limits.service_calls) == (48 << 20, 7)
 
 
 @pytest.mark.parametrize("functions", [{}, {"greet": {}}, {"greet": {"examples": []}}])
