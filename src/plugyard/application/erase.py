@@ -11,7 +11,7 @@ import hmac
 from plugyard.application.export import confirmation_of
 from plugyard.application.housekeeping import FILES, YOUNGEST
 from plugyard.application.platform import Platform, record_tenant_change, require
-from plugyard.application.tenants import cancel_running, forget_tenant
+from plugyard.application.tenants import cancel_running, forget_tenant, halt
 from plugyard.application.upload import bundle_key, package_key
 from plugyard.domain.errors import Conflict, FieldError, InvalidInput, NotFound, PlugyardError
 from plugyard.domain.identity import Action, Caller, Role, Tenant
@@ -44,8 +44,7 @@ async def delete_tenant(
             detail = {"slug": tenant.slug, "exported": forced_because is None, "forced": forced_because}
             await record_tenant_change(platform, tx, caller, "tenant.deleting", tenant_id, detail)
             tenant = await tx.tenant(tenant_id) or tenant
-    platform.halted[tenant_id] = _GOING
-    forget_tenant(platform, tenant_id)
+    halt(platform, tenant_id, _GOING)
     platform.in_background(_erase_now(platform, tenant_id))
     return tenant
 
@@ -74,7 +73,7 @@ async def finish_deletions(platform: Platform) -> int:
     async with platform.store.for_operator() as tx:
         waiting = await tx.tenants_being_deleted()
     for tenant_id in waiting:
-        platform.halted[tenant_id] = _GOING
+        halt(platform, tenant_id, _GOING)
         await erase(platform, tenant_id)
     return len(waiting)
 
@@ -104,6 +103,7 @@ async def erase(platform: Platform, tenant_id: str) -> None:
     finally:
         platform.erasing.discard(tenant_id)
     platform.tallies.forget(tenant_id)
+    platform.halted.pop(tenant_id, None)
     forget_tenant(platform, tenant_id)
 
 

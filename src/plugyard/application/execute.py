@@ -201,9 +201,10 @@ async def _run(platform: Platform, caller: Caller, executable: _Executable, call
         call.hops,
         executable.modules,
     )
-    if plugin.tenant_id in platform.halted:
+    halted = platform.halted.get(plugin.tenant_id)
+    if halted is not None and began < halted[1]:
         # It was suspended while this call was on its way from the look at its plugin.
-        raise TenantSuspended(platform.halted[plugin.tenant_id])
+        raise TenantSuspended(halted[0])
     try:
         place = platform.tallies.take(plugin.tenant_id, executable.quotas, began)
     except Full as full:

@@ -74,7 +74,8 @@ class Platform:
     tallies: Tallies = field(default_factory=Tallies)
     erasing: set[str] = field(default_factory=set)  # tenants whose data goes at this moment
     on_tenant_gone: Callable[[str], None] = lambda tenant_id: None
-    halted: dict[str, str] = field(default_factory=dict)  # tenants that were suspended here, and why
+    # Tenants that were suspended here: why, and until when what was read before may still say otherwise.
+    halted: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     cached: dict[Any, Any] = field(default_factory=dict)
     watched: dict[str, bool] = field(default_factory=dict)  # plugins under check, and whether one failed meanwhile
     uses: UseBook = field(default_factory=UseBook)

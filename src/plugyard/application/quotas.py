@@ -30,24 +30,32 @@ def quotas_of(platform: Platform, tenant: Tenant | None) -> Quotas:
 
 async def add_plugin(platform: Platform, tx: Transaction, plugin: Plugin, version: PluginVersion) -> None:
     """Add a plugin with its first version where the quotas allow one more; raises ``QuotaExceeded``, ``NameTaken``."""
-    await _require_room(platform, tx, version, plugins=1)
+    digest, size = version.digest, version.report.packed_bytes
+    await require_room(platform, tx, version.tenant_id, digest=digest, size=size, plugins=1, lock=True)
     await tx.add_plugin(plugin, version)
 
 
 async def add_version(platform: Platform, tx: Transaction, version: PluginVersion) -> None:
     """Add a version where its package's bytes fit; raises ``QuotaExceeded``, ``VersionExists``."""
-    await _require_room(platform, tx, version, plugins=0)
+    digest, size = version.digest, version.report.packed_bytes
+    await require_room(platform, tx, version.tenant_id, digest=digest, size=size, plugins=0, lock=True)
     await tx.add_version(version)
 
 
-async def _require_room(platform: Platform, tx: Transaction, version: PluginVersion, *, plugins: int) -> None:
-    quotas = quotas_of(platform, await tx.tenant(version.tenant_id))
+async def require_room(
+    platform: Platform, tx: Transaction, tenant_id: str, *, digest: str, size: int, plugins: int, lock: bool = False
+) -> None:
+    """Raise ``QuotaExceeded`` where so many plugins and bytes more do not fit.
+
+    Without ``lock`` it is a look beforehand, so that a package that will not fit is not stored either.
+    """
+    quotas = quotas_of(platform, await tx.tenant(tenant_id))
     if quotas.plugins is None and quotas.storage_bytes is None:
         return
-    held = await tx.holdings(beside=version.digest, lock=True)
+    held = await tx.holdings(beside=digest, lock=lock)
     if plugins:
         _require(Quota.PLUGINS, quotas.plugins, held.plugins, plugins)
-    _require(Quota.STORAGE, quotas.storage_bytes, held.stored_bytes, version.report.packed_bytes)
+    _require(Quota.STORAGE, quotas.storage_bytes, held.stored_bytes, size)
 
 
 def _require(quota: Quota, limit: int | None, used: int, more: int) -> None:

@@ -19,6 +19,8 @@ from plugyard.domain.limits import RequestedLimits
 from plugyard.domain.permissions import Service
 from plugyard.domain.tenants import Quota, TenantState
 
+_HALTED_FOR = timedelta(minutes=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Used:
@@ -166,8 +168,7 @@ async def suspend(
     require(caller, Action.MANAGE_TENANTS)
     detail = {"reason": reason, "running": "finish" if let_finish else "cancel"}
     suspended = await _stand(platform, caller, tenant_id, TenantState.SUSPENDED, reason, "tenant.suspended", detail)
-    platform.halted[tenant_id] = reason
-    forget_tenant(platform, tenant_id)
+    halt(platform, tenant_id, reason)
     if not let_finish:
         cancel_running(platform, tenant_id)
     platform.in_background(_end_environments(platform, tenant_id))
@@ -212,6 +213,9 @@ async def require_active(platform: Platform, caller: Caller) -> None:
     if tenant_id is None or caller.role is Role.OPERATOR:
         return
     now = platform.clock()
+    halted = platform.halted.get(tenant_id)
+    if halted is not None and now < halted[1]:
+        raise TenantSuspended(halted[0])
     held = platform.cached.get(("standing", tenant_id))
     if held is None or now >= held[0]:
         async with platform.store.for_tenant(tenant_id) as tx:
@@ -223,6 +227,12 @@ async def require_active(platform: Platform, caller: Caller) -> None:
         raise Unauthenticated("The credentials are of a tenant that is not there.")
     if found.state is not TenantState.ACTIVE:
         raise TenantSuspended(found.suspended_because)
+
+
+def halt(platform: Platform, tenant_id: str, reason: str) -> None:
+    """Refuse a tenant in this process from now on, whatever is cached or being read; the store decides later on."""
+    platform.halted[tenant_id] = reason, platform.clock() + _HALTED_FOR
+    forget_tenant(platform, tenant_id)
 
 
 def forget_tenant(platform: Platform, tenant_id: str) -> None:

@@ -10,7 +10,7 @@ from plugyard.application.activate import ConfigurationIncomplete, activate_in
 from plugyard.application.install import consent_needed, forget_cached, install_in
 from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
 from plugyard.application.ports import Transaction
-from plugyard.application.quotas import add_plugin, add_version
+from plugyard.application.quotas import add_plugin, add_version, require_room
 from plugyard.application.upgrade import ConsentRequired, point_at
 from plugyard.application.verify import Verified, verify
 from plugyard.application.waiting import wait_for_consent
@@ -93,9 +93,12 @@ async def upload(
 async def _already_there(platform: Platform, tenant_id: str, verified: Verified) -> PluginVersion | None:
     async with platform.store.for_tenant(tenant_id) as tx:
         view = await tx.plugin_named(verified.manifest.name)
-        if view is None:
-            return None
-        version = await tx.version_numbered(view.plugin.id, str(verified.manifest.version))
+        version = await tx.version_numbered(view.plugin.id, str(verified.manifest.version)) if view else None
+        if version is None:
+            report = verified.report
+            await require_room(
+                platform, tx, tenant_id, digest=report.digest, size=report.packed_bytes, plugins=0 if view else 1
+            )
     if version is not None and version.digest != verified.report.digest:
         raise VersionExists(
             f"Version {version.number} of {verified.manifest.name} exists with other content "

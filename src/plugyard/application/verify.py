@@ -16,6 +16,7 @@ from plugyard.application.resolve import resolve_dependencies
 from plugyard.domain.dependencies import Unresolvable
 from plugyard.domain.errors import PackageRefused
 from plugyard.domain.execution import ExecutionFailure
+from plugyard.domain.limits import NO_CEILINGS, RequestedLimits
 from plugyard.domain.manifest import Manifest
 from plugyard.domain.modules import ModuleRules
 from plugyard.domain.report import Consequence, Finding, Report, Severity
@@ -77,10 +78,11 @@ async def verify(platform: Platform, tenant_id: str, path: Path, *, digest: str,
         raise PackageRefused(inspection.report)
     manifest = Manifest.from_document(inspection.manifest, entry=inspection.entry)
     findings = await _unmet_dependencies(platform, tenant_id, manifest)
-    denied = await _denied_modules(platform, tenant_id)
+    denied, ceilings = await _decided(platform, tenant_id)
     findings += _refused_modules(platform, manifest, denied)
     # Loading has a limit of its own; what a single call may take says nothing of it.
-    limits = platform.policies.limits.effective(replace(manifest.limits, timeout_ms=None, cpu_ms=None))
+    asked = replace(manifest.limits, timeout_ms=None, cpu_ms=None)
+    limits = platform.policies.limits.effective(asked, ceilings=ceilings)
     rules = ModuleRules(manifest.modules, denied)
     probe = await platform.executor.probe(manifest.runtime, digest, inspection.bundle, limits, rules)
     if probe.error is not None:
@@ -110,10 +112,11 @@ async def _unmet_dependencies(platform: Platform, tenant_id: str, manifest: Mani
     return []
 
 
-async def _denied_modules(platform: Platform, tenant_id: str) -> tuple[str, ...]:
+async def _decided(platform: Platform, tenant_id: str) -> tuple[tuple[str, ...], RequestedLimits]:
+    """What an operator decided for the tenant: denied modules, and ceilings, which hold for loading as well."""
     async with platform.store.for_tenant(tenant_id) as tx:
         tenant = await tx.tenant(tenant_id)
-    return tenant.modules_denied if tenant is not None else ()
+    return (tenant.modules_denied, tenant.bounds.ceilings) if tenant is not None else ((), NO_CEILINGS)
 
 
 def _refused_modules(platform: Platform, manifest: Manifest, denied: tuple[str, ...]) -> list[Finding]:

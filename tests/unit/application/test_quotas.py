@@ -40,10 +40,11 @@ async def refused(attempt: object, quota: Quota, limit: int, used: int) -> Quota
 async def test_an_upload_beyond_the_quota_of_plugins_leaves_nothing(world: World, admin: Caller) -> None:
     await allow(world, admin, {Quota.PLUGINS: 1})
     await world.upload(admin)
-    rows = world.store.tables.plugins.copy()
+    rows, objects = world.store.tables.plugins.copy(), set(world.objects.held)
     error = await refused(world.upload(admin, manifest("second"), code="other"), Quota.PLUGINS, 1, 1)
     assert error.retry_after_s is None
     assert world.store.tables.plugins == rows
+    assert set(world.objects.held) == objects, "nor is its package on the disk"
 
 
 async def test_a_new_version_of_a_plugin_is_no_new_plugin(world: World, admin: Caller) -> None:
@@ -234,3 +235,19 @@ async def test_a_met_ceiling_of_the_tenant_says_whose_it_is(world: World, admin:
         assert error is not None
         assert ("the tenant's ceiling" in error.message) is named
     assert world.executor.invocations[-1].limits.memory_bytes == 64 << 20
+
+
+async def test_of_two_uploads_at_once_one_takes_the_last_place(world: World, admin: Caller) -> None:
+    await allow(world, admin, {Quota.PLUGINS: 1})
+    uploads = (world.upload(admin, manifest(name), code=name) for name in ("first", "second"))
+    answers = await asyncio.gather(*uploads, return_exceptions=True)
+    assert sorted(type(one).__name__ for one in answers) == ["QuotaExceeded", "Uploaded"]
+
+
+async def test_ceilings_hold_for_what_is_loaded_at_upload(world: World, admin: Caller) -> None:
+    assert admin.tenant_id is not None
+    await change_tenant(world.platform, OPERATOR, admin.tenant_id, Changes(ceilings=RequestedLimits(memory_mb=64)))
+    await world.upload(admin)
+    limits, _ = world.executor.probed[-1]
+    assert limits is not None
+    assert limits.memory_bytes == 64 << 20

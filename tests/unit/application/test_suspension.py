@@ -255,3 +255,15 @@ async def test_what_is_not_named_stays_as_it_was(world: World, admin: Caller) ->
     entries = world.actions
     assert entries.count("tenant.bounded") == 1
     assert entries.count("tenant.modules_denied") == 1
+
+
+async def test_a_tenant_that_another_process_resumes_goes_on_here_as_well(world: World, admin: Caller) -> None:
+    view = await world.active(admin)
+    await suspend(world.platform, OPERATOR, of(admin), "abuse")
+    async with world.store.for_operator() as tx:  # as another process writes it
+        await tx.save_state(of(admin), TenantState.ACTIVE, None, world.clock())
+    with pytest.raises(TenantSuspended):
+        await require_active(world.platform, admin)
+    world.clock.forward(minutes=1, seconds=1)
+    await require_active(world.platform, admin)
+    assert (await world.execute(admin, view)).execution.status is ExecutionStatus.SUCCEEDED
