@@ -1,6 +1,6 @@
 """What there is and what there was: plugins, versions, reports and executions."""
 
-from plugyard.application.platform import Platform, plugin_of, require, tenant_of
+from plugyard.application.platform import Platform, plugin_of, record_tenant_change, require, tenant_of
 from plugyard.application.ports import (
     ExecutionFilter,
     Page,
@@ -91,4 +91,7 @@ async def cancel(platform: Platform, caller: Caller, execution_id: str) -> Execu
     found = await execution(platform, caller, execution_id)
     if found.status.final or not platform.executor.cancel(execution_id):
         raise Conflict(f"The execution has ended: {found.status.value}. Only one that runs or waits can be cancelled.")
+    async with platform.store.for_tenant(found.tenant_id) as tx:
+        what = {"pluginId": found.plugin_id, "function": found.function}
+        await record_tenant_change(platform, tx, caller, "execution.cancelled", found.id, what)
     return found

@@ -3,7 +3,8 @@ data of plugins that were uninstalled, once it has been kept for as long as the 
 
 from datetime import timedelta
 
-from plugyard.application.platform import Platform
+from plugyard.application.platform import Platform, record_tenant_change
+from plugyard.domain.identity import Caller, Role
 
 PREFIXES = ("packages/", "bundles/")
 FILES = "files/"  # then the tenant, the plugin, and what the plugin calls it
@@ -53,6 +54,9 @@ async def drop_data(platform: Platform, kept: timedelta) -> int:
             await platform.databases.drop(tenant_id, plugin_id)
         for key in files.get((tenant_id, plugin_id), ()):
             await platform.objects.delete(key)
+        async with platform.store.for_tenant(tenant_id) as tx:
+            service = Caller("service:housekeeping", Role.OPERATOR, tenant_id)
+            await record_tenant_change(platform, tx, service, "plugin.data_dropped", plugin_id)
     return len(gone)
 
 

@@ -12,6 +12,7 @@ from plugyard.domain.identity import Action, ApiKey, Caller, Role
 
 PREFIX = "plugyard_"
 SECRET_BYTES = 32
+_NOT_USABLE = "The API key is not known, has expired or was revoked."
 _TOUCH_EVERY = timedelta(seconds=60)
 
 
@@ -32,8 +33,11 @@ async def authenticate(platform: Platform, secret: str, *, request_id: str, want
     """Who holds this key; raises ``Unauthenticated``. An operator names the tenant to act in, by id or slug."""
     now = platform.clock()
     key = await _known(platform, secret, now)
-    if key is None or not key.usable_at(now):
-        raise Unauthenticated("The API key is not known, has expired or was revoked.")
+    if key is None:
+        raise Unauthenticated(_NOT_USABLE)
+    if not key.usable_at(now):
+        why = "expired" if key.revoked_at is None else "revoked"
+        raise Unauthenticated(_NOT_USABLE, actor=f"key:{key.id}", tenant_id=key.tenant_id, reason=why)
     if key.last_used_at is None or now - key.last_used_at > _TOUCH_EVERY:
         platform.cached[("key", hash_of(platform, secret))] = (
             now + timedelta(seconds=platform.policies.key_cache_s),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from plugyard.application.denialbook import DenialBook
 from plugyard.application.ports import (
     AuditEntry,
     Clock,
@@ -79,6 +80,7 @@ class Platform:
     cached: dict[Any, Any] = field(default_factory=dict)
     watched: dict[str, bool] = field(default_factory=dict)  # plugins under check, and whether one failed meanwhile
     uses: UseBook = field(default_factory=UseBook)
+    denials: DenialBook = field(default_factory=DenialBook)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:

@@ -20,6 +20,7 @@ from plugyard.domain.permissions import Service
 from plugyard.domain.tenants import Quota, TenantState
 
 _HALTED_FOR = timedelta(minutes=1)
+_STARTED = "service:start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +275,8 @@ async def ensure_key(platform: Platform, secret: str, *, name: str, role: Role, 
     key = ApiKey(platform.ids(), tenant_id, name, role, platform.clock())
     async with platform.store.for_operator() as tx:
         await tx.add_key(key, hashed)
+        service = Caller(_STARTED, Role.OPERATOR, tenant_id)
+        await record_tenant_change(platform, tx, service, "key.created", key.id, {"name": name, "role": role.value})
 
 
 async def ensure_tenant(platform: Platform, slug: str, name: str) -> Tenant:
@@ -283,4 +286,6 @@ async def ensure_tenant(platform: Platform, slug: str, name: str) -> Tenant:
         if found is None:
             found = Tenant(platform.ids(), slug, name, platform.clock())
             await tx.add_tenant(found)
+            service = Caller(_STARTED, Role.OPERATOR, None)
+            await record_tenant_change(platform, tx, service, "tenant.created", found.id, {"slug": slug})
     return found

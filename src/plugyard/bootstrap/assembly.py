@@ -16,6 +16,7 @@ import structlog
 import uuid_utils
 
 from plugyard import __version__
+from plugyard.application.denials import write_denials
 from plugyard.application.erase import finish_deletions
 from plugyard.application.housekeeping import drop_data, sweep_orphans
 from plugyard.application.observe import check_all_health
@@ -147,6 +148,7 @@ async def assemble(
 
 
 async def _write_last_uses(platform: Platform) -> None:
+    await write_denials(platform, all_of_them=True)
     with contextlib.suppress(PlugyardError):
         await write_uses(platform)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from plugyard.application.denials import write_denials
 from plugyard.bootstrap.keys import CannotStart, Keys, write_private
 from plugyard.bootstrap.limits import gate_limits, limit_policy, malware_file, pool_settings
 from plugyard.domain.errors import PlugyardError
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 SERVICE_FILE = "service.json"
 DRAIN_S, CUT_S = 10.0, 3.0
 # What a kill loses at most of the uses of rights, which are counted in days.
+DENIALS_WRITTEN_EVERY_S = 5.0
 USES_WRITTEN_EVERY_S = 60.0
 Progress = Callable[[str, float | None], None]
 log = structlog.get_logger("plugyard")
@@ -111,6 +113,7 @@ class Service:
             self._watch(postgres),
             self._judge_health(assembled),
             self._write_uses(assembled),
+            self._write_denials(assembled),
             self._tidy(assembly, assembled),
         ):
             self._run_beside(work)
@@ -257,6 +260,12 @@ class Service:
             await asyncio.sleep(USES_WRITTEN_EVERY_S)
             with _logged("writing down which rights were used"):
                 await assembled.write_uses()
+
+    async def _write_denials(self, assembled: "Assembled") -> None:
+        while True:
+            await asyncio.sleep(DENIALS_WRITTEN_EVERY_S)
+            with _logged("writing down what was denied"):
+                await write_denials(assembled.platform)
 
     async def _tidy(self, assembly: Any, assembled: "Assembled") -> None:
         while True:

@@ -133,6 +133,13 @@ class Unauthenticated(PlugyardError):
 
     code = "unauthenticated"
 
+    def __init__(
+        self, message: str | None = None, *, actor: str | None = None, tenant_id: str | None = None, reason: str = ""
+    ) -> None:
+        """``actor`` and what follows tell the trail whose credentials these were; the answer never does."""
+        super().__init__(message)
+        self.actor, self.tenant_id, self.reason = actor, tenant_id, reason
+
 
 class Forbidden(PlugyardError):
     """The key's role does not allow this."""

@@ -16,9 +16,11 @@ import structlog
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from plugyard.application.denialbook import Denial
+from plugyard.application.denials import note_denial
 from plugyard.application.platform import require
 from plugyard.application.tenants import require_active
-from plugyard.domain.errors import Unauthenticated
+from plugyard.domain.errors import Forbidden, Unauthenticated
 from plugyard.domain.identity import Action, Caller
 from plugyard.http.answers import EXTENSION, JSON, Answer
 from plugyard.http.auth import caller_of
@@ -171,7 +173,14 @@ class Endpoint:
         self._has_headers = any(parameter.header for parameter in one.query)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; raises what ``problems`` tells of."""
+        """Answer one request; raises what ``problems`` tells of. A denial is noted for the trail."""
+        try:
+            await self._answer(scope, receive, send)
+        except (Forbidden, Unauthenticated) as error:
+            self._note(error, scope["state"])
+            raise
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         one, state = self._operation, scope["state"]
         headers = headers_of(scope)
         # Who may not do it learns nothing of whether the rest of the request is right.
@@ -197,6 +206,19 @@ class Endpoint:
         )
         answer = await one.run(exchange)
         await answer(scope, receive, send)
+
+    def _note(self, error: Forbidden | Unauthenticated, state: Mapping[str, Any]) -> None:
+        """Note whom this denies what. Unknown credentials are no tenant's; the log and the counters have them."""
+        operation, caller = f"{self._operation.method} {self._operation.path}", state.get("caller")
+        if isinstance(error, Unauthenticated):
+            actor, tenant_id, reason = error.actor, error.tenant_id, error.reason
+        else:
+            actor, tenant_id, reason = (
+                (caller.actor, caller.tenant_id, caller.role.value) if caller else (None, None, "")
+            )
+        if actor is not None:
+            denial = Denial(tenant_id, actor, operation, error.code, reason, state["request_id"])
+            note_denial(self._service.platform, denial)
 
     async def _caller(self, scope: Scope, headers: Mapping[str, str], request_id: str) -> Caller:
         """Who asks; wrong credentials are counted, and from where too many came none are looked at."""
