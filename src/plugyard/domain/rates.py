@@ -1,6 +1,7 @@
 """What is allowed within a short time, and how much of it is left."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 WINDOW_S = 60
 
@@ -14,9 +15,11 @@ class RatePolicy:
     window_s: int = WINDOW_S
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """Whether a request is within its policy, how many more are, and the seconds until there are more again."""
+class Rate(NamedTuple):
+    """Whether a request is within its policy, how many more are, and the seconds until there are more again.
+
+    Two are made for every request, and a tuple takes a third of the time that a frozen dataclass does.
+    """
 
     allowed: bool
     remaining: int

@@ -81,12 +81,8 @@ class MarketplaceRows(Session):
 
     async def rate(self, rating: Rating) -> None:
         """Adds or replaces the tenant's one rating of a listing; raises `NotFound` when there is no such listing."""
-        if uuid_or_none(rating.listing_id) is None:
+        if uuid_or_none(rating.listing_id) is None or await self._run(_SQL["rate"], dataclasses.asdict(rating)) == 0:
             raise NotFound
-        try:
-            await self._run(_SQL["rate"], dataclasses.asdict(rating))
-        except psycopg.errors.ForeignKeyViolation as error:
-            raise NotFound from error
 
     async def own_ratings(self, page: PageRequest) -> Page[Rating]:
         """The ratings that the tenant gave, of listings that are gone too, the newest first."""

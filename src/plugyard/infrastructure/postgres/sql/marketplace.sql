@@ -57,6 +57,8 @@ select plugyard.count_installation(%(id)s);
 
 -- # rate
 insert into plugyard.plugin_ratings (tenant_id, listing_id, stars, review, created_at, updated_at)
-values (%(tenant_id)s, %(listing_id)s, %(stars)s, %(review)s, %(created_at)s, %(updated_at)s)
+select %(tenant_id)s, %(listing_id)s, %(stars)s, %(review)s, %(created_at)s, %(updated_at)s
+-- No foreign key says so: a rating outlives the listing when its publisher's tenant is deleted.
+where exists (select from plugyard.marketplace_listings where id = %(listing_id)s)
 on conflict (tenant_id, listing_id) do update set
   stars = excluded.stars, review = excluded.review, updated_at = excluded.updated_at;
