@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import tracemalloc
 import zipfile
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -149,3 +150,25 @@ async def test_exports_are_for_admins_and_operators(world: World, admin: Caller)
         await export_tenant(world.platform, admin, admin.tenant_id)
     with pytest.raises(NotFound):
         await export_tenant(world.platform, OPERATOR, "gone")
+
+
+async def test_an_archive_of_any_size_is_never_whole_in_memory(
+    world: World, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.active(admin)
+    piece = bytes(1 << 20)
+
+    async def large(key: str) -> AsyncGenerator[bytes, None]:
+        for _ in range(100):
+            yield piece
+
+    monkeypatch.setattr(world.objects, "pieces", large)
+    pieces = await export_own_tenant(world.platform, admin)
+    tracemalloc.start()
+    try:
+        size = sum([len(one) async for one in pieces])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size > 100 << 20
+    assert peak < 8 << 20
