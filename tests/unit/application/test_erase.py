@@ -183,3 +183,28 @@ async def test_a_young_package_is_left_to_the_sweep_of_orphans(world: World, adm
     await delete(world, admin)
     await world.quiet()
     assert package_key(view.version.digest) in world.objects.held
+
+
+async def test_a_deletion_that_cannot_go_on_holds_up_no_other(
+    world: World, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await world.caller("other")
+    for caller in (admin, other):
+        assert caller.tenant_id is not None
+        await world.platform.databases.provide(caller.tenant_id, "plugin")
+        await suspended(world, caller)
+    dropped = world.databases.drop
+
+    async def drop(tenant_id: str, plugin_id: str) -> None:
+        if tenant_id == admin.tenant_id:
+            raise StoreUnavailable
+        await dropped(tenant_id, plugin_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.databases, "drop", drop)
+        for caller in (admin, other):
+            await delete(world, caller)
+        await world.quiet()
+        assert await finish_deletions(world.platform) == 0
+    assert [one.slug for one in (await tenants(world.platform, OPERATOR, PageRequest())).items] == ["acme"]
+    assert await finish_deletions(world.platform) == 1
