@@ -58,7 +58,10 @@ def test_a_deletion_that_a_kill_interrupts_is_finished_at_the_next_start(folder:
     with service.client() as admin:
         kept = active(admin, "stays")
         assert run(admin, kept, "who")["status"] == "succeeded"
+        own = admin.get("/api/v1/tenant").json()["id"]
     with service.client(service.operator_key) as operator:
+        quotas = {"quotas": {"executionsPerDay": 2}}
+        assert operator.patch(f"/api/v1/tenants/{own}", json=quotas).status_code == 200
         assert operator.post(f"{address}/suspend", json={"reason": "They leave."}).status_code == 200
         with service.client(key) as client:
             assert client.get("/api/v1/me").json()["code"] == "tenant_suspended"
@@ -80,6 +83,9 @@ def test_a_deletion_that_a_kill_interrupts_is_finished_at_the_next_start(folder:
             assert client.get("/api/v1/me").status_code == 401
         with again.client() as admin:
             assert run(admin, kept, "who")["status"] == "succeeded"
+            refused = admin.post(f"/api/v1/plugins/{kept}/execute", json={"function": "who"})
+            assert refused.json()["code"] == "quota_exceeded", "the day's count outlives the kill as well"
+            assert (refused.json()["used"], int(refused.headers["retry-after"]) > 0) == (2, True)
     finally:
         again.stop()
 

@@ -3,10 +3,15 @@
 import io
 import json
 import zipfile
+from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
+import pytest
+
+from plugyard.domain.errors import StoreUnavailable
 from plugyard.domain.identity import Role
-from tests.integration.http.service import MISSING, Http, pointers, problem
+from tests.integration.http.service import KEYS, MISSING, Http, pointers, problem
 
 
 async def acme(operator: Any) -> str:
@@ -143,3 +148,18 @@ async def test_a_tenant_is_exported_and_then_deleted_by_what_its_export_says(htt
 async def test_a_head_of_an_export_makes_none(http: Http, admin: Any) -> None:
     answer = await admin.head("/api/v1/tenant/export")
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+async def test_an_export_that_breaks_off_is_seen_to_be_broken(http: Http, admin: Any, monkeypatch: Any) -> None:
+    await http.plugin(admin)
+
+    async def breaks(key: str) -> AsyncIterator[bytes]:
+        yield b"the beginning"
+        raise StoreUnavailable
+
+    monkeypatch.setattr(http.world.objects, "pieces", breaks)
+    headers = {"Authorization": f"Bearer {KEYS[Role.ADMIN]}"}
+    async with http.served() as url, httpx.AsyncClient(base_url=url, headers=headers) as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/api/v1/tenant/export")
+        assert (await client.get("/api/v1/me")).status_code == 200
