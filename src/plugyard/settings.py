@@ -129,6 +129,10 @@ class Settings:
     """Refuse to start where a plugin's process cannot have every namespace of its own (plugyard doctor tells)."""
     unsafe_no_jail: bool = False
     """DANGER: run plugins without the process jail, on systems that have no seccomp. For development alone."""
+    rescan_suspends: bool = False
+    """Suspend active plugins in whose version a later check finds what would have refused or quarantined it."""
+    rescan_pause_s: Seconds = 2.0
+    """Pause between two stored versions that are checked again because the rules have changed."""
     gate_rules: tuple[str, ...] = ()
     """Rules of the gate set otherwise, as RULE=off or RULE=SEVERITY,CONSEQUENCE; a name may end in *."""
     malware_list: Path | None = None

@@ -34,6 +34,7 @@ class ScriptedInspector:
 
     def __init__(self) -> None:
         self.inspections: dict[str, Inspection] = {}
+        self.rules_version = "rules-1"
         self.failing: Exception | None = None
 
     async def inspect(self, path: Path, *, digest: str, size: int) -> Inspection:

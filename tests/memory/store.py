@@ -26,6 +26,7 @@ from plugyard.domain.rights import rights_of
 from plugyard.domain.secrets import Resealed
 from plugyard.domain.tenants import TenantBounds, TenantState
 from tests.memory import lists, trail
+from tests.memory.standings import MemoryOperatorStandings
 from tests.memory.tables import Tables
 from tests.memory.trail import MemoryTrail
 from tests.memory.transaction import MemoryTransaction
@@ -33,7 +34,7 @@ from tests.memory.transaction import MemoryTransaction
 BEFORE_EVERYTHING = datetime.min.replace(tzinfo=UTC)
 
 
-class MemoryOperatorTransaction(MemoryTrail):
+class MemoryOperatorTransaction(MemoryTrail, MemoryOperatorStandings):
     """Works on ``tables`` across tenants."""
 
     def __init__(self, tables: Tables) -> None:

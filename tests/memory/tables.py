@@ -9,6 +9,7 @@ from plugyard.domain.execution import Execution
 from plugyard.domain.identity import ApiKey, Tenant
 from plugyard.domain.marketplace import Listing, Rating
 from plugyard.domain.plugin import Plugin, PluginVersion
+from plugyard.domain.standing import Rescan, Standing
 
 
 @dataclass
@@ -27,6 +28,9 @@ class Tables:
     ratings: dict[tuple[str, str], Rating] = field(default_factory=dict)  # listing, tenant
     replies: dict[tuple[str, str, str], StoredReply] = field(default_factory=dict)  # tenant, plugin, key
     used_rights: dict[UsedBy, datetime] = field(default_factory=dict)
+    standings: dict[str, Standing] = field(default_factory=dict)
+    rescans: dict[str, Rescan] = field(default_factory=dict)
+    rescan_demands: list[datetime] = field(default_factory=list)
     audit: list[AuditEntry] = field(default_factory=list)
     outbox: list[Event] = field(default_factory=list)
     policy_changed: dict[str, datetime] = field(default_factory=dict)

@@ -1,5 +1,8 @@
 """What there is and what there was: plugins, versions, reports and executions."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 from plugyard.application.platform import Platform, plugin_of, record_tenant_change, require, tenant_of
 from plugyard.application.ports import (
     ExecutionFilter,
@@ -12,6 +15,7 @@ from plugyard.domain.errors import Conflict, NotFound
 from plugyard.domain.execution import Execution, ExecutionStatus
 from plugyard.domain.identity import Action, Caller
 from plugyard.domain.plugin import PluginVersion, PluginView
+from plugyard.domain.standing import Rescan, Standing
 
 
 async def plugin(
@@ -48,6 +52,30 @@ async def version(platform: Platform, caller: Caller, plugin_id: str, number: st
     if found is None:
         raise NotFound(f"There is no version {number} of this plugin.")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A version with what became of its report: an operator's word, and what later checks found."""
+
+    version: PluginVersion
+    standing: Standing | None
+    rescan: Rescan | None
+
+
+async def judged(platform: Platform, caller: Caller, plugin_id: str, number: str | None) -> Judged:
+    """One version with all that was ever said of it."""
+    found = await version(platform, caller, plugin_id, number)
+    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+        standings, rescans = await tx.standings([found.id]), await tx.rescans([found.id])
+    return Judged(found, standings.get(found.id), rescans.get(found.id))
+
+
+async def standings(platform: Platform, caller: Caller, version_ids: Sequence[str]) -> Mapping[str, Standing]:
+    """Where those of the versions stand that ever were suspicious."""
+    require(caller, Action.READ)
+    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+        return await tx.standings(version_ids)
 
 
 async def executions(

@@ -19,6 +19,7 @@ from plugyard.domain.marketplace import MAX_STARS, MIN_STARS, Category, Listing,
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView, allowed
 from plugyard.domain.report import Report
+from plugyard.domain.standing import refuse_if_blocked
 from plugyard.domain.versions import Version
 
 PUBLISHABLE = (PluginState.INSTALLED, PluginState.ACTIVE, PluginState.INACTIVE)
@@ -36,6 +37,7 @@ async def publish(platform: Platform, caller: Caller, plugin_id: str, number: st
         version = view.version if number is None else await tx.version_numbered(plugin_id, number)
         if version is None:
             raise NotFound(f"There is no version {number} of this plugin.")
+        refuse_if_blocked((await tx.standings([version.id])).get(version.id))
         manifest = version.manifest
         absent = [key for key in ("description", "author", "category") if not getattr(manifest, key)]
         if absent:

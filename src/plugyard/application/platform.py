@@ -51,6 +51,9 @@ class Policies:
     modules: ModuleList = field(default_factory=ModuleList)
     platform_version: Version = field(default_factory=lambda: Version.parse("1.0.0"))
     rules: RuleSettings = field(default_factory=RuleSettings)
+    rescan_suspends: bool = (
+        False  # whether a weighty finding of a later check suspends the plugins that use the version
+    )
     rehearsal_ms: int = 3_000  # for the examples of one package, all together; 0 runs none
     unused_rights_days: int = 30
     quotas: Quotas = field(default_factory=Quotas)  # of a tenant for which nothing else was decided

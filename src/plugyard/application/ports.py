@@ -32,6 +32,7 @@ from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginVie
 from plugyard.domain.report import Report
 from plugyard.domain.rights import Right
 from plugyard.domain.secrets import Resealed
+from plugyard.domain.standing import Affected, Rescan, Standing, StandingState
 from plugyard.domain.tenants import TenantBounds, TenantState
 from plugyard.domain.trail import Head
 
@@ -202,6 +203,17 @@ class UsedBy:
 
 
 @dataclass(frozen=True, slots=True)
+class ToRescan:
+    """A stored version that is checked again: what it is, and what its report found."""
+
+    version_id: str
+    tenant_id: str
+    plugin_id: str
+    digest: str
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
 class StoredReply:
     """What is kept under an idempotency key. ``response`` is ``None`` while the first request is under way."""
 
@@ -261,6 +273,12 @@ class Transaction(Trail, Protocol):
     async def metrics(self, plugin_id: str, since: datetime, until: datetime) -> Metrics: ...
     async def outcomes(self, plugin_id: str, since: datetime) -> Mapping[ExecutionStatus, int]: ...
 
+    # the quarantine, and later checks
+    async def save_standing(self, standing: Standing) -> None: ...  # insert or update
+    async def standings(self, version_ids: Sequence[str]) -> Mapping[str, Standing]: ...  # of those that have one
+    async def save_rescan(self, rescan: Rescan) -> None: ...  # insert or update; one for each version
+    async def rescans(self, version_ids: Sequence[str]) -> Mapping[str, Rescan]: ...
+
     # marketplace
     async def save_listing(self, listing: Listing) -> None: ...  # insert or update; NameTaken when another tenant's
     async def listing(self, listing_id: str, *, withdrawn: bool = False) -> Listing | None: ...
@@ -317,6 +335,13 @@ class OperatorTransaction(Trail, Protocol):
     # plugins_to_check: (tenant id, plugin id) of active plugins with executions since then, the longest unchecked first
     async def uninstalled(self, plugin_ids: Sequence[str], before: datetime) -> frozenset[str]: ...
     # uninstalled: those of the plugins that were uninstalled before then
+    async def standing(self, version_id: str) -> Standing | None: ...
+    async def list_standings(self, state: StandingState, page: PageRequest) -> Page[Standing]: ...  # oldest first
+    async def versions_to_rescan(self, rules_version: str, limit: int) -> Sequence[ToRescan]: ...
+    # versions_to_rescan: those that a plugin points at and that these rules, or a demand, have not seen; newest first
+    async def count_to_rescan(self, rules_version: str) -> int: ...
+    async def affected(self, page: PageRequest) -> Page[Affected]: ...  # versions in which something was found later
+    async def demand_rescan(self, demand_id: str, at: datetime) -> None: ...
     async def known_digests(self, digests: Sequence[str]) -> frozenset[str]: ...  # those that any version names
     async def secret_keys(self) -> Mapping[str, int]: ...  # plugins by the key that seals them, the first key first
     async def plain_secrets(self) -> bool: ...  # whether any are stored that no key seals
@@ -388,8 +413,13 @@ class Inspection:
 
 
 class PackageInspector(Protocol):
-    """Reads a package in a jailed process. Raises ``GateUnavailable`` where none can be had."""
+    """Reads a package in a jailed process. Raises ``GateUnavailable`` where none can be had.
 
+    ``rules_version`` names the rules as they are run now, an operator's settings and lists included.
+    """
+
+    @property
+    def rules_version(self) -> str: ...
     async def inspect(self, path: Path, *, digest: str, size: int) -> Inspection: ...
 
 

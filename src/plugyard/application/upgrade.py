@@ -25,6 +25,7 @@ from plugyard.domain.errors import Conflict, NotFound
 from plugyard.domain.identity import Action, Caller
 from plugyard.domain.permissions import Permission, narrowed
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView, Transition
+from plugyard.domain.standing import refuse_if_blocked
 
 
 class ConsentRequired(Conflict):
@@ -112,8 +113,10 @@ async def _wanted(platform: Platform, tx: Transaction, view: PluginView, number:
             return adopted
     if number is not None:
         raise NotFound(f"There is no version {number} of this plugin.")
-    newest = await tx.versions(view.plugin.id, PageRequest(limit=1))
-    return newest.items[0] if newest.items else view.version
+    newest = await tx.versions(view.plugin.id, PageRequest(limit=100))
+    standings = await tx.standings([one.id for one in newest.items])
+    usable = (one for one in newest.items if one.id not in standings or not standings[one.id].blocks)
+    return next(usable, view.version)
 
 
 async def point_at(
@@ -132,6 +135,7 @@ async def point_at(
     The present grants are kept as far as they fit. What the version asks beyond them an admin consents to by naming it
     in ``grants`` and declines by naming other things or nothing; ``consents`` says that an admin agrees to all of it.
     """
+    refuse_if_blocked((await tx.standings([version.id])).get(version.id))
     asked = version.manifest.permissions
     if view.plugin.state is PluginState.VALIDATED:
         kept: tuple[Permission, ...] = ()  # consent comes with the install

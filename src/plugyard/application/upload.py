@@ -10,6 +10,7 @@ from plugyard.application.activate import ConfigurationIncomplete, activate_in
 from plugyard.application.install import consent_needed, forget_cached, install_in
 from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
 from plugyard.application.ports import Transaction
+from plugyard.application.quarantine import quarantine_in
 from plugyard.application.quotas import add_plugin, add_version, require_room
 from plugyard.application.upgrade import ConsentRequired, point_at
 from plugyard.application.verify import Verified, verify
@@ -27,6 +28,7 @@ from plugyard.domain.identity import Action, Caller, allows
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView, Transition
 from plugyard.domain.report import Report
+from plugyard.domain.standing import Standing, VersionQuarantined, refuse_if_blocked
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class ReceivedPackage:
 class Uploaded:
     """What came of an upload. ``created`` is false where the same bytes were there already.
 
-    ``consent_needed`` and ``not_activated`` say what still stands between the version and its first execution.
+    ``consent_needed`` and ``not_activated`` say what still stands between the version and its first execution, and
+    ``standing`` what an operator thinks of it where the gate found it suspicious.
     """
 
     view: PluginView
@@ -51,6 +54,7 @@ class Uploaded:
     created: bool
     consent_needed: tuple[Permission, ...] = ()
     not_activated: str | None = None
+    standing: Standing | None = None
 
 
 def package_key(digest: str) -> str:
@@ -121,14 +125,12 @@ async def _write_down(
     elif existing is None:
         version = _new_version(platform, caller, view.plugin.id, verified)
         await add_version(platform, tx, version)
-        data = {"version": number, "digest": version.digest}
-        await record_change(platform, tx, caller, EventType.PLUGIN_UPLOADED, view.plugin, data)
-        await record_change(platform, tx, caller, EventType.PLUGIN_VALIDATED, view.plugin, data)
-        if view.plugin.state is PluginState.VALIDATED:
-            # Nobody has consented to the first version yet, so the newest is the one to ask about.
-            view = await point_at(platform, tx, caller, view, version, Transition.UPGRADE, None)
+        view = await _next_version(platform, tx, caller, view, version)
     else:
         version = existing
+    standing = (await tx.standings([version.id])).get(version.id)
+    if standing is not None and standing.blocks:
+        return Uploaded(view, version, version.report, existing is None, (), _waits_for(standing), standing)
     try:
         view, needed = await _go_on(platform, tx, caller, view, version, activate=activate)
     except (DependencyConflict, ConfigurationIncomplete, ConsentRequired, NotGrantable) as error:
@@ -137,8 +139,38 @@ async def _write_down(
         if isinstance(error, ConsentRequired):
             error = ConsentRequired(asked, await wait_for_consent(platform, tx, caller, view, version, asked))
         latest = await plugin_of(tx, view.plugin.id)
-        return Uploaded(latest, version, verified.report, existing is None, asked, error.message)
-    return Uploaded(view, version, verified.report, existing is None, needed, None)
+        return Uploaded(latest, version, verified.report, existing is None, asked, error.message, standing)
+    return Uploaded(view, version, verified.report, existing is None, needed, None, standing)
+
+
+def _waits_for(standing: Standing) -> str:
+    try:
+        refuse_if_blocked(standing)
+    except VersionQuarantined as error:
+        return error.message
+    return ""
+
+
+async def _next_version(
+    platform: Platform, tx: Transaction, caller: Caller, view: PluginView, version: PluginVersion
+) -> PluginView:
+    """Another version of a plugin that is there: suspicious, it waits beside those that are good."""
+    data = {"version": version.number, "digest": version.digest}
+    await record_change(platform, tx, caller, EventType.PLUGIN_UPLOADED, view.plugin, data)
+    if version.report.suspicious:
+        await quarantine_in(platform, tx, caller, view.plugin, version)
+        return view
+    if view.plugin.state in (PluginState.QUARANTINED, PluginState.REJECTED):
+        # Its earlier versions may not be used, and this one may.
+        plugin, happened = view.plugin.validated(platform.clock(), version.id)
+        await tx.save_plugin(plugin)
+        await record_change(platform, tx, caller, happened, plugin, data)
+        return PluginView(plugin, version)
+    await record_change(platform, tx, caller, EventType.PLUGIN_VALIDATED, view.plugin, data)
+    if view.plugin.state is PluginState.VALIDATED:
+        # Nobody has consented to the first version yet, so the newest is the one to ask about.
+        return await point_at(platform, tx, caller, view, version, Transition.UPGRADE, None)
+    return view
 
 
 async def _go_on(
@@ -165,12 +197,14 @@ async def _first_version(platform: Platform, tx: Transaction, caller: Caller, ve
     plugin = Plugin(
         version.plugin_id, tenant_of(caller), verified.manifest.name, PluginState.PENDING, version.id, now, now
     )
-    validated, happened = plugin.validated(now)
-    await add_plugin(platform, tx, validated, version)
+    moved, happened = plugin.quarantined(now) if version.report.suspicious else plugin.validated(now)
+    await add_plugin(platform, tx, moved, version)
     data = {"version": version.number, "digest": version.digest}
     await record_change(platform, tx, caller, EventType.PLUGIN_UPLOADED, plugin, data)
-    await record_change(platform, tx, caller, happened, validated, data)
-    return PluginView(validated, version)
+    await record_change(platform, tx, caller, happened, moved, data)
+    if version.report.suspicious:
+        await quarantine_in(platform, tx, caller, moved, version)
+    return PluginView(moved, version)
 
 
 def _new_version(platform: Platform, caller: Caller, plugin_id: str, verified: Verified) -> PluginVersion:

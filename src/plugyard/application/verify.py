@@ -97,6 +97,7 @@ async def verify(platform: Platform, tenant_id: str, path: Path, *, digest: str,
         report = replace(report.with_findings(*platform.policies.rules.apply(found)), behaviour=behaviour)
     if report.refused:
         raise PackageRefused(report)
+    report = replace(report, rules_version=platform.inspector.rules_version)
     return Verified(report, manifest, inspection.bundle, probe.exports)
 
 

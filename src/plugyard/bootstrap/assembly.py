@@ -22,6 +22,7 @@ from plugyard.application.housekeeping import drop_data, sweep_orphans
 from plugyard.application.observe import check_all_health
 from plugyard.application.platform import Platform
 from plugyard.application.publish import Published, publish
+from plugyard.application.rescan import rescan_next
 from plugyard.application.secrets import seal_what_is_plain
 from plugyard.application.tenants import ensure_key, ensure_tenant
 from plugyard.application.uses import write_uses
@@ -85,6 +86,10 @@ class Assembled:
     async def write_uses(self) -> None:
         """Write down which rights were used since the last time."""
         await write_uses(self.platform)
+
+    async def rescan_next(self) -> bool:
+        """Check the next stored version again; whether there was one."""
+        return await rescan_next(self.platform) is not None
 
     async def judge_health(self, since: datetime) -> None:
         """Judge the health of every plugin that ran since then."""

@@ -32,6 +32,7 @@ def policies(settings: Settings) -> Policies:
         modules=module_list(settings.modules_denied),
         platform_version=Version.parse(__version__),
         rules=RuleSettings.of(settings.gate_rules, RULES),
+        rescan_suspends=settings.rescan_suspends,
         rehearsal_ms=settings.rehearsal_ms,
         unused_rights_days=settings.unused_rights_days,
         quotas=quotas(settings),

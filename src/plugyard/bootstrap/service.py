@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 
 SERVICE_FILE = "service.json"
 DRAIN_S, CUT_S = 10.0, 3.0
-# What a kill loses at most of the uses of rights, which are counted in days.
 DENIALS_WRITTEN_EVERY_S = 5.0
+RESCANS_LOOKED_FOR_EVERY_S = 15.0
+# What a kill loses at most of the uses of rights, which are counted in days.
 USES_WRITTEN_EVERY_S = 60.0
 Progress = Callable[[str, float | None], None]
 log = structlog.get_logger("plugyard")
@@ -115,6 +116,7 @@ class Service:
             self._write_uses(assembled),
             self._write_denials(assembled),
             self._tidy(assembly, assembled),
+            self._rescan(assembled),
         ):
             self._run_beside(work)
         write_private(settings.data / SERVICE_FILE, json.dumps({"url": self.url, "pid": os.getpid()}))
@@ -266,6 +268,16 @@ class Service:
             await asyncio.sleep(DENIALS_WRITTEN_EVERY_S)
             with _logged("writing down what was denied"):
                 await write_denials(assembled.platform)
+
+    async def _rescan(self, assembled: "Assembled") -> None:
+        """Check stored versions again that the rules of now have not seen; slowly, for nobody waits for it."""
+        while True:
+            await asyncio.sleep(self.settings.rescan_pause_s)
+            found = False
+            with _logged("checking a stored version again"):
+                found = await assembled.rescan_next()
+            if not found:
+                await asyncio.sleep(RESCANS_LOOKED_FOR_EVERY_S)
 
     async def _tidy(self, assembly: Any, assembled: "Assembled") -> None:
         while True:

@@ -26,7 +26,7 @@ app = App(
 
 def main() -> None:
     """Run the command line; ends with status 0, 1 (it failed, and said why), 2 (the command makes no sense)."""
-    from plugyard.cli import author, consent, operator, secrets, tenants, trail
+    from plugyard.cli import author, consent, operator, quarantine, secrets, tenants, trail
     from plugyard.cli.failure import Failure
 
     operator.register(app)
@@ -35,6 +35,7 @@ def main() -> None:
     trail.register(app)
     tenants.register(app)
     secrets.register(app)
+    quarantine.register(app)
     try:
         app()
     except Failure as failure:

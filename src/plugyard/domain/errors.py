@@ -6,6 +6,7 @@
  │    └── ``FunctionNotFound``   names the functions that do exist
  ├── ``Conflict``                the thing is there and its state stands against the request
  │    ├── ``WrongState``         names the state and what would be allowed
+ │    ├── ``VersionQuarantined`` in ``standing.py``: an operator has to release it first
  │    └── ``VersionExists``      another content under a version that exists
  ├── ``Unauthenticated``         no key, or one that is not known, has expired or was revoked
  ├── ``Forbidden``               the key's role does not allow it

@@ -32,6 +32,7 @@ class Action(StrEnum):
     MANAGE_KEYS = "manage_keys"
     MANAGE_TENANTS = "manage_tenants"
     MANAGE_SECRETS = "manage_secrets"
+    REVIEW = "review"
 
 
 LOWEST_ROLE: dict[Action, Role] = {
@@ -46,6 +47,7 @@ LOWEST_ROLE: dict[Action, Role] = {
     Action.MANAGE_KEYS: Role.ADMIN,
     Action.MANAGE_TENANTS: Role.OPERATOR,
     Action.MANAGE_SECRETS: Role.OPERATOR,
+    Action.REVIEW: Role.OPERATOR,
 }
 _ORDER = list(Role)
 

@@ -57,7 +57,7 @@ _KEPT = {_T.UPGRADE: None, _T.ROLLBACK: None, _T.CONFIGURE: None}
 TRANSITIONS: dict[PluginState, dict[Transition, PluginState | None]] = {
     _S.PENDING: {_T.VALIDATE: _S.VALIDATED, _T.REJECT: _S.REJECTED, _T.QUARANTINE: _S.QUARANTINED},
     _S.VALIDATED: {_T.INSTALL: _S.INSTALLED, _T.UNINSTALL: _S.UNINSTALLED, _T.UPGRADE: None},
-    _S.REJECTED: {},
+    _S.REJECTED: {_T.VALIDATE: _S.VALIDATED, _T.UNINSTALL: _S.UNINSTALLED},
     _S.QUARANTINED: {_T.VALIDATE: _S.VALIDATED, _T.REJECT: _S.REJECTED, _T.UNINSTALL: _S.UNINSTALLED},
     _S.INSTALLED: {_T.ACTIVATE: _S.ACTIVE, _T.UNINSTALL: _S.UNINSTALLED, _T.INSTALL: _S.INSTALLED, **_KEPT},
     _S.ACTIVE: {
@@ -82,6 +82,7 @@ TRANSITIONS: dict[PluginState, dict[Transition, PluginState | None]] = {
 EVENT_OF: dict[Transition, EventType] = {
     _T.VALIDATE: EventType.PLUGIN_VALIDATED,
     _T.REJECT: EventType.PLUGIN_REJECTED,
+    _T.QUARANTINE: EventType.PLUGIN_QUARANTINED,
     _T.INSTALL: EventType.PLUGIN_INSTALLED,
     _T.ACTIVATE: EventType.PLUGIN_ACTIVATED,
     _T.DEACTIVATE: EventType.PLUGIN_DEACTIVATED,
@@ -160,9 +161,14 @@ class Plugin:
         """Raise ``WrongState`` unless the present state allows the transition."""
         after(self.state, transition)
 
-    def validated(self, at: datetime) -> tuple["Plugin", EventType]:
-        """The gate let it pass."""
-        return self._moved(Transition.VALIDATE, at), EVENT_OF[Transition.VALIDATE]
+    def validated(self, at: datetime, version_id: str | None = None) -> tuple["Plugin", EventType]:
+        """The gate let it pass, or an operator released it; ``version_id`` where another version is the good one."""
+        moved = self._moved(Transition.VALIDATE, at, version_id=version_id or self.version_id)
+        return moved, EVENT_OF[Transition.VALIDATE]
+
+    def quarantined(self, at: datetime) -> tuple["Plugin", EventType]:
+        """The gate found something suspicious in its only version; an operator decides."""
+        return self._moved(Transition.QUARANTINE, at), EVENT_OF[Transition.QUARANTINE]
 
     def rejected(self, at: datetime) -> tuple["Plugin", EventType]:
         """The gate, or an operator, refused it."""

@@ -59,6 +59,7 @@ class Report:
 
     ``components`` are the libraries that were recognised in it; ``behaviour`` is what its examples did, where it has
     some and they were run. That is measured, so that two reports on the same package may differ in it.
+    ``rules_version`` names the rules that were run: with others, the version is checked again.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -70,6 +71,7 @@ class Report:
     took_ms: float = field(default=0.0, compare=False)
     components: tuple[Component, ...] = ()
     behaviour: Behaviour | None = field(default=None, compare=False)
+    rules_version: str = field(default="", compare=False)
 
     @property
     def refused(self) -> bool:

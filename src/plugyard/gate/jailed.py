@@ -20,7 +20,7 @@ from plugyard.gate import answer
 from plugyard.gate.findings import Findings
 from plugyard.gate.limits import GateLimits
 from plugyard.gate.malware import NOTHING_KNOWN, MalwareFile
-from plugyard.gate.rules import RULES, effective
+from plugyard.gate.rules import RULES, effective, version_of
 from plugyard.sandbox import wire
 from plugyard.sandbox.outside.zygote_client import Child, Exit, Zygote, ZygoteError
 
@@ -71,6 +71,11 @@ class JailedInspector:
     def alive(self) -> bool:
         """Whether the zygote runs, for the health report."""
         return self._zygote.alive
+
+    @property
+    def rules_version(self) -> str:
+        """Names the rules as they are run now; another name after a change of rules, settings or malware list."""
+        return version_of(self._rules, self._malware.stamp if self._malware is not None else "")
 
     async def inspect(self, path: Path, *, digest: str, size: int) -> Inspection:
         """Check the package at ``path``; raises ``GateUnavailable`` where no process or no file can be had."""

@@ -22,6 +22,7 @@ from plugyard.http import (
     observability,
     openapi,
     plugins,
+    quarantine,
     secrets,
     tenants,
     uploads,
@@ -47,6 +48,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *tenants.OPERATIONS,
     *audit.OPERATIONS,
     *secrets.OPERATIONS,
+    *quarantine.OPERATIONS,
 )
 
 

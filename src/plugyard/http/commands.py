@@ -223,6 +223,12 @@ class SetPolicy(Command, frozen=True):
     auto_grant: Annotated[list[Service], Meta(max_length=20)]
 
 
+class Decide(Command, frozen=True):
+    """Why; who uploaded the version reads it."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=1_000, pattern=r"^[^\u0000]*[^\s\u0000][^\u0000]*$")]
+
+
 # What configurations are made of: JSON without NUL in its text, which PostgreSQL's JSONB does not keep.
 CONFIGURATION_VALUE: dict[str, Any] = {
     "title": "ConfigurationValue",

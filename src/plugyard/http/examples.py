@@ -174,6 +174,47 @@ UPLOADED = {
     "report": {**REPORT, "findings": []},
     "consentNeeded": [],
     "notActivated": None,
+    "standing": None,
+}
+STANDING = {
+    "state": "released",
+    "since": "2026-11-01T12:00:00Z",
+    "decidedAt": "2026-11-02T09:00:00Z",
+    "reason": "The eval is that of a template engine.",
+}
+JUDGED_REPORT: dict[str, Any] = {**REPORT, "standing": STANDING, "laterFindings": None}
+SUSPECT = {
+    "versionId": "01a1f0c4-7a10-7000-8000-000000000031",
+    "tenantId": "01a1f0c4-7a10-7000-8000-000000000001",
+    "pluginId": "01a1f0c4-7a10-7000-8000-000000000021",
+    "name": "invoice-totals",
+    "version": "1.0.0",
+    "digest": DIGEST,
+    "decidedBy": "key:01a1f0c4-7a10-7000-8000-000000000009",
+    **STANDING,
+}
+SUSPECT_DETAIL = {**SUSPECT, "report": REPORT}
+RESCAN = {
+    "rulesVersion": "3f2a9c0b7d415e68",
+    "waiting": 12,
+    "items": [
+        {
+            "versionId": "01a1f0c4-7a10-7000-8000-000000000031",
+            "name": "invoice-totals",
+            "version": "1.0.0",
+            "digest": DIGEST,
+            "at": "2026-11-02T09:00:00Z",
+            "findings": [REPORT["findings"][0]],
+            "installations": [
+                {
+                    "tenantId": "01a1f0c4-7a10-7000-8000-000000000001",
+                    "pluginId": "01a1f0c4-7a10-7000-8000-000000000021",
+                    "status": "active",
+                }
+            ],
+        }
+    ],
+    "nextCursor": None,
 }
 VERSION = {
     "version": "1.0.0",
@@ -183,6 +224,7 @@ VERSION = {
     "functions": ["total"],
     "permissions": [PERMISSION],
     "createdAt": MOMENT,
+    "standing": None,
 }
 USAGE = {"wallMs": 1.9, "cpuMs": 0.8, "peakMemoryBytes": 6291456, "serviceCalls": 2, "start": "warm"}
 EXECUTED: dict[str, Any] = {

@@ -11,7 +11,7 @@ from plugyard.domain.identity import Action
 from plugyard.domain.manifest import Runtime
 from plugyard.domain.permissions import Service
 from plugyard.domain.plugin import PluginState
-from plugyard.http import commands, examples, present, views
+from plugyard.http import commands, examples, present, suspects, views
 from plugyard.http.answers import json_answer
 from plugyard.http.bodies import JSON_TYPE, MERGE_PATCH_TYPE
 from plugyard.http.detailed import detail_of, listing_of
@@ -92,8 +92,10 @@ async def get_plugin(exchange: Exchange) -> ASGIApp:
 )
 async def list_versions(exchange: Exchange) -> ASGIApp:
     """List a plugin's versions, highest first."""
-    found = await history.versions(exchange.platform, exchange.caller, exchange.id("pluginId"), page_of(exchange.query))
-    return json_answer(present.page(found, present.version))
+    plugin_id = exchange.id("pluginId")
+    found = await history.versions(exchange.platform, exchange.caller, plugin_id, page_of(exchange.query))
+    stands = await history.standings(exchange.platform, exchange.caller, [one.id for one in found.items])
+    return json_answer(present.page(found, lambda one: present.version(one, stands.get(one.id))))
 
 
 @operation(
@@ -101,15 +103,13 @@ async def list_versions(exchange: Exchange) -> ASGIApp:
     _ONE + "/report",
     tag=_TAG,
     query=(text("version", "Whose report; by default the version in use.", most=100, example="1.0.0"),),
-    replies=[Reply(200, "The report.", views.ReportView, examples.REPORT)],
+    replies=[Reply(200, "The report.", views.JudgedReportView, examples.JUDGED_REPORT)],
     problems=["not_found"],
 )
 async def get_report(exchange: Exchange) -> ASGIApp:
-    """Show what the gate said of a version."""
-    found = await history.version(
-        exchange.platform, exchange.caller, exchange.id("pluginId"), exchange.query["version"]
-    )
-    return json_answer(present.report(found.report, found.number))
+    """Show what the gate said of a version, what an operator said of it, and what later checks found."""
+    found = await history.judged(exchange.platform, exchange.caller, exchange.id("pluginId"), exchange.query["version"])
+    return json_answer(suspects.judged_report(found))
 
 
 @operation(

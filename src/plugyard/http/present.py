@@ -20,6 +20,7 @@ from plugyard.domain.marketplace import Category, Listing, Rating
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import PluginVersion, PluginView, allowed
 from plugyard.domain.report import Finding, Report
+from plugyard.domain.standing import Standing as VersionStanding
 from plugyard.domain.tenants import QUOTA_FIELDS, Quota, Quotas
 from plugyard.http.behaviour import behaviour
 from plugyard.http.views import (
@@ -51,6 +52,7 @@ from plugyard.http.views import (
     QuotasView,
     RatingView,
     ReportView,
+    StandingView,
     TenantView,
     UsageOfQuotasView,
     UsageView,
@@ -223,7 +225,12 @@ def finding(one: Finding) -> FindingView:
 
 def report(one: Report, version: str) -> ReportView:
     """The gate's report on a version."""
-    return ReportView(
+    return ReportView(**report_fields(one, version))
+
+
+def report_fields(one: Report, version: str) -> dict[str, Any]:
+    """What every view of a report has."""
+    return dict(
         version=version,
         digest=f"sha256:{one.digest}",
         format=one.format,
@@ -236,8 +243,15 @@ def report(one: Report, version: str) -> ReportView:
     )
 
 
-def version(one: PluginVersion) -> VersionView:
-    """A version for a list."""
+def version_standing(one: VersionStanding | None) -> StandingView | None:
+    """The operator's word on a version, without who gave it."""
+    if one is None:
+        return None
+    return StandingView(state=one.state, since=one.since, decided_at=one.decided_at, reason=one.reason)
+
+
+def version(one: PluginVersion, stands: VersionStanding | None = None) -> VersionView:
+    """A version for a list, with the operator's word on it where there is one."""
     return VersionView(
         version=one.number,
         digest=f"sha256:{one.digest}",
@@ -246,6 +260,7 @@ def version(one: PluginVersion) -> VersionView:
         functions=one.functions,
         permissions=[permission(each) for each in one.manifest.permissions],
         created_at=one.created_at,
+        standing=version_standing(stands),
     )
 
 

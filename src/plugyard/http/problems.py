@@ -48,6 +48,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "request_timeout": (408, "The body did not arrive in time"),
     "conflict": (409, "The present state stands against it"),
     "wrong_state": (409, "The plugin's state does not allow this"),
+    "version_quarantined": (409, "The version is in quarantine"),
     "version_exists": (409, "The version exists with other content"),
     "name_taken": (409, "The name is in use"),
     "dependency_conflict": (409, "The dependencies cannot all be met"),

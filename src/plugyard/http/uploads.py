@@ -118,6 +118,7 @@ async def upload_package(exchange: Exchange) -> ASGIApp:
         report=present.report(uploaded.report, uploaded.version.number),
         consent_needed=[present.permission(one) for one in uploaded.consent_needed],
         not_activated=uploaded.not_activated,
+        standing=present.version_standing(uploaded.standing),
     )
     location = f"/api/v1/plugins/{uploaded.view.plugin.id}"
     return json_answer(view, status=201 if uploaded.created else 200, headers=(("location", location),))

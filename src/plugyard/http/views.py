@@ -14,6 +14,7 @@ from plugyard.domain.manifest import Effect, Isolation, Runtime
 from plugyard.domain.permissions import Service
 from plugyard.domain.plugin import PluginState
 from plugyard.domain.report import Consequence, Severity
+from plugyard.domain.standing import StandingState
 from plugyard.domain.tenants import TenantState
 from plugyard.http.behaviour import BehaviourView
 from plugyard.http.view import View
@@ -186,6 +187,23 @@ class FindingView(View, frozen=True):
     mend: str
 
 
+class StandingView(View, frozen=True):
+    """Where a suspicious version stands, and the operator's word on it."""
+
+    state: StandingState
+    since: datetime
+    decided_at: datetime | None
+    reason: str | None
+
+
+class LaterFindingsView(View, frozen=True):
+    """What rules that came later find in a version beyond its report, which never changes."""
+
+    rules_version: str
+    at: datetime
+    findings: list[FindingView]
+
+
 class ReportView(View, frozen=True):
     """What the gate says of a package; sizes in bytes, time in milliseconds. Without examples there is no behaviour."""
 
@@ -200,6 +218,13 @@ class ReportView(View, frozen=True):
     behaviour: BehaviourView | None
 
 
+class JudgedReportView(ReportView, frozen=True):
+    """A report, with what became of it: an operator's word, and what later checks found."""
+
+    standing: StandingView | None
+    later_findings: LaterFindingsView | None
+
+
 class UploadedView(View, frozen=True):
     """What came of an upload, and what still stands between the version and its first execution."""
 
@@ -209,6 +234,7 @@ class UploadedView(View, frozen=True):
     report: ReportView
     consent_needed: list[PermissionView]
     not_activated: str | None
+    standing: StandingView | None
 
 
 class VersionView(View, frozen=True):
@@ -221,6 +247,58 @@ class VersionView(View, frozen=True):
     functions: Sequence[str]
     permissions: list[PermissionView]
     created_at: datetime
+    standing: StandingView | None
+
+
+class SuspectView(View, frozen=True):
+    """A version of some tenant's in the quarantine; `decidedBy` is the operator who gave the word."""
+
+    version_id: str
+    tenant_id: str
+    plugin_id: str
+    name: str
+    version: str
+    digest: str
+    state: StandingState
+    since: datetime
+    decided_at: datetime | None
+    decided_by: str | None
+    reason: str | None
+
+
+class SuspectDetail(SuspectView, frozen=True):
+    """The same with the report."""
+
+    report: ReportView
+
+
+class InstallationView(View, frozen=True):
+    """A plugin of some tenant's that points at a version."""
+
+    tenant_id: str
+    plugin_id: str
+    status: PluginState
+
+
+class AffectedView(View, frozen=True):
+    """A version in use in which something was found later, and who uses it."""
+
+    version_id: str
+    name: str
+    version: str
+    digest: str
+    at: datetime
+    findings: list[FindingView]
+    installations: list[InstallationView]
+
+
+class RescanView(View, frozen=True):
+    """How far stored versions were checked again by the rules of now: how many wait, and a page of what was found."""
+
+    rules_version: str
+    waiting: int
+    items: list[AffectedView]
+    next_cursor: str | None
 
 
 class UsageView(View, frozen=True):

@@ -44,7 +44,7 @@ def _type(column: str) -> Any:
     """The type of a column, by its name: SQLAlchemy casts what is compared with it to that."""
     if column == "id" or column.endswith("_id"):
         return postgresql.UUID(as_uuid=False)
-    if column == "at" or column.endswith("_at"):
+    if column in ("at", "since") or column.endswith("_at"):
         return postgresql.TIMESTAMP(timezone=True)
     return sa.Text()
 
@@ -77,6 +77,11 @@ _TENANTS = _table(
     "tenants", "id slug name policy created_at modules_denied bounds state suspended_because suspended_at"
 )
 _AUDIT = _table("audit_log", "id tenant_id at actor action target detail request_id")
+_STANDINGS = _table(
+    "version_standings",
+    "version_id tenant_id plugin_id name version digest state since decided_at decided_by reason",
+)
+_RESCANS = _table("version_rescans", "version_id tenant_id rules_version at findings")
 _LINKS = _table("audit_links", "entry_id sequence hash")
 
 
@@ -298,3 +303,21 @@ def tenants(page: PageRequest) -> Query:
     table = _TENANTS.c
     where = [table.state != "deleted"]
     return _query(list(table), where, _Order("tenants", table.created_at, table.id, datetime), page)
+
+
+def standings(state: str, page: PageRequest) -> Query:
+    """Versions of all tenants in one state of the quarantine, the longest waiting first."""
+    table = _STANDINGS.c
+    order = _Order("standings", table.since, table.version_id, datetime, descending=False)
+    return _query(list(table), [table.state == state], order, page)
+
+
+def affected(page: PageRequest) -> Query:
+    """Versions in which a later check found something, the latest found first, with what they are."""
+    table, version = _RESCANS.c, _VERSIONS.c
+    joined = _RESCANS.join(_VERSIONS, sa.and_(version.tenant_id == table.tenant_id, version.id == table.version_id))
+    named: Any = sa.literal_column("plugyard.plugin_versions.manifest #>> '{metadata,name}'").label("name")
+    number: Any = sa.literal_column("plugyard.plugin_versions.manifest #>> '{metadata,version}'").label("version")
+    where: list[Any] = [sa.literal_column("plugyard.version_rescans.findings <> '[]'")]
+    order = _Order("affected", table.at, table.version_id, datetime)
+    return _query([*table, named, number, version.digest], where, order, page, joined)

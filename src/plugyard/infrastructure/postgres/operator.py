@@ -14,6 +14,7 @@ from plugyard.domain.identity import Tenant, TenantPolicy
 from plugyard.domain.tenants import TenantBounds, TenantState
 from plugyard.infrastructure.postgres.rows import uuid_or_none
 from plugyard.infrastructure.postgres.sealed import SealedRows
+from plugyard.infrastructure.postgres.standings import OperatorStandingRows
 from plugyard.infrastructure.postgres.statements import statements
 from plugyard.infrastructure.postgres.trail import TenantRows, tenant_of
 
@@ -21,7 +22,7 @@ _SQL = statements("trail")
 _EXECUTIONS = statements("executions")
 
 
-class PostgresOperatorTransaction(TenantRows, SealedRows):
+class PostgresOperatorTransaction(TenantRows, SealedRows, OperatorStandingRows):
     """`application.ports.OperatorTransaction` on PostgreSQL."""
 
     async def add_tenant(self, tenant: Tenant) -> None:

@@ -30,6 +30,7 @@ from plugyard.infrastructure.postgres.operator import PostgresOperatorTransactio
 from plugyard.infrastructure.postgres.plugins import PluginRows
 from plugyard.infrastructure.postgres.rows import Connection, VersionCache, uuid_or_none
 from plugyard.infrastructure.postgres.seals import Seals
+from plugyard.infrastructure.postgres.standings import StandingRows
 from plugyard.infrastructure.postgres.statements import statements
 from plugyard.infrastructure.postgres.trail import TrailRows, key_of
 
@@ -40,7 +41,7 @@ _NOWHERE = ""
 """The tenant of a transaction for an id that is none: no row is its."""
 
 
-class PostgresTransaction(PluginRows, ExecutionRows, MarketplaceRows, TrailRows):
+class PostgresTransaction(PluginRows, ExecutionRows, MarketplaceRows, TrailRows, StandingRows):
     """`application.ports.Transaction` on PostgreSQL: its methods stand in the modules of its parts."""
 
 

@@ -5,6 +5,8 @@ Before code.
 Revision ID: 0006
 """
 
+from alembic import op
+
 from plugyard.infrastructure.postgres.migrations.scripts import run_scripts
 
 revision = "0006"
@@ -19,4 +21,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """There is nothing to take away yet."""
+    """Takes it away again; what was decided is forgotten."""
+    for table in ("rescan_demands", "version_rescans", "version_standings"):
+        op.execute(f"drop table plugyard.{table}")

@@ -1,0 +1,145 @@
+"""A suspicious version waits for an operator; what was good before goes on."""
+
+from dataclasses import replace
+
+import pytest
+
+from plugyard.application import quarantine
+from plugyard.application.execute import Call, execute
+from plugyard.application.history import judged
+from plugyard.application.install import install
+from plugyard.application.marketplace import publish
+from plugyard.application.ports import PageRequest
+from plugyard.application.upgrade import upgrade
+from plugyard.application.upload import Uploaded
+from plugyard.domain.errors import Conflict, Forbidden, NotFound, WrongState
+from plugyard.domain.events import EventType
+from plugyard.domain.identity import Caller, Role
+from plugyard.domain.plugin import PluginState
+from plugyard.domain.report import Consequence, Finding, Severity
+from plugyard.domain.standing import StandingState, VersionQuarantined
+from tests.memory.world import World, manifest
+
+SUSPICIOUS = Finding(
+    "code.eval", Severity.WARNING, "index.js", "calls eval", "it could", "do not", 3, Consequence.QUARANTINE
+)
+OPERATOR = Caller("key:operator", Role.OPERATOR, None, "request-9")
+
+
+async def _suspicious(world: World, admin: Caller, version: str = "1.0.0", name: str = "greeter") -> Uploaded:
+    return await world.upload(admin, manifest(name, version), findings=(SUSPICIOUS,), activate=True)
+
+
+async def test_a_suspicious_package_is_kept_and_nothing_of_it_can_be_used(world: World, admin: Caller) -> None:
+    uploaded = await _suspicious(world, admin)
+    plugin = uploaded.view.plugin
+    assert plugin.state is PluginState.QUARANTINED
+    assert uploaded.standing is not None
+    assert uploaded.standing.state is StandingState.QUARANTINED
+    assert "in quarantine" in (uploaded.not_activated or "")
+    with pytest.raises(WrongState):
+        await install(world.platform, admin, plugin.id, None)
+    with pytest.raises(WrongState):
+        await execute(world.platform, admin, plugin.id, Call("greet"))
+    with pytest.raises(WrongState):
+        await publish(world.platform, admin, plugin.id, None)
+
+
+async def test_a_good_version_goes_on_while_a_suspicious_one_waits(world: World, admin: Caller) -> None:
+    plugin = (await world.upload(admin, activate=True)).view.plugin
+    uploaded = await _suspicious(world, admin, "1.1.0")
+    assert uploaded.view.plugin.state is PluginState.ACTIVE
+    assert uploaded.view.version.number == "1.0.0"
+    assert (await execute(world.platform, admin, plugin.id, Call("greet"))).execution.version == "1.0.0"
+    with pytest.raises(VersionQuarantined, match=r"1\.1\.0 is in quarantine"):
+        await upgrade(world.platform, admin, plugin.id, "1.1.0", None)
+    with pytest.raises(VersionQuarantined):
+        await publish(world.platform, admin, plugin.id, "1.1.0")
+    with pytest.raises(Conflict, match="nothing to upgrade to"):
+        await upgrade(world.platform, admin, plugin.id, None, None)
+
+
+async def test_the_same_bytes_have_the_same_standing(world: World, admin: Caller) -> None:
+    first = await _suspicious(world, admin)
+    again = await _suspicious(world, admin)
+    assert not again.created
+    assert again.standing == first.standing
+    assert again.view.plugin.state is PluginState.QUARANTINED
+
+
+async def test_an_operator_releases_and_the_plugin_goes_on(world: World, admin: Caller) -> None:
+    uploaded = await _suspicious(world, admin)
+    waiting = await quarantine.suspects(world.platform, OPERATOR, StandingState.QUARANTINED, PageRequest())
+    assert [one.version_id for one in waiting.items] == [uploaded.version.id]
+    found = await quarantine.suspect(world.platform, OPERATOR, uploaded.version.id)
+    assert found.version.report.findings == (SUSPICIOUS,)
+    released = await quarantine.release(world.platform, OPERATOR, uploaded.version.id, "a template engine")
+    assert (released.state, released.reason, released.decided_by) == (
+        StandingState.RELEASED,
+        "a template engine",
+        "key:operator",
+    )
+    view = await install(world.platform, admin, uploaded.view.plugin.id, None)
+    assert view.plugin.state is PluginState.INSTALLED
+    seen = await judged(world.platform, admin, uploaded.view.plugin.id, None)
+    assert seen.standing is not None
+    assert seen.standing.reason == "a template engine"
+
+
+async def test_a_refused_version_rejects_its_plugin_until_a_good_one_comes(world: World, admin: Caller) -> None:
+    uploaded = await _suspicious(world, admin)
+    await quarantine.refuse(world.platform, OPERATOR, uploaded.version.id, "it leaks")
+    again = await _suspicious(world, admin)
+    assert again.view.plugin.state is PluginState.REJECTED
+    assert "refused by an operator: it leaks" in (again.not_activated or "")
+    good = await world.upload(admin, manifest(version="1.1.0"), activate=True)
+    assert good.view.plugin.state is PluginState.ACTIVE
+    assert good.view.version.number == "1.1.0"
+
+
+async def test_a_word_can_be_changed_but_not_given_twice(world: World, admin: Caller) -> None:
+    uploaded = await _suspicious(world, admin)
+    await quarantine.refuse(world.platform, OPERATOR, uploaded.version.id, "it leaks")
+    with pytest.raises(Conflict, match="refused already"):
+        await quarantine.refuse(world.platform, OPERATOR, uploaded.version.id, "again")
+    released = await quarantine.release(world.platform, OPERATOR, uploaded.version.id, "it was a mistake")
+    assert not released.blocks
+
+
+async def test_every_step_is_an_event_and_an_entry_of_the_tenants_trail(world: World, admin: Caller) -> None:
+    uploaded = await _suspicious(world, admin)
+    await quarantine.release(world.platform, OPERATOR, uploaded.version.id, "fine")
+    types = [event.type for event in world.store.tables.outbox]
+    assert types == [
+        EventType.PLUGIN_UPLOADED,
+        EventType.PLUGIN_QUARANTINED,
+        EventType.VERSION_QUARANTINED,
+        EventType.VERSION_RELEASED,
+        EventType.PLUGIN_VALIDATED,
+    ]
+    decided = next(entry for entry in world.store.tables.audit if entry.action == "version.released")
+    assert (decided.actor, decided.tenant_id) == ("key:operator", admin.tenant_id)
+    assert decided.detail["reason"] == "fine"
+
+
+async def test_only_operators_see_the_quarantine(world: World, admin: Caller) -> None:
+    uploaded = await _suspicious(world, admin)
+    with pytest.raises(Forbidden):
+        await quarantine.suspects(world.platform, admin, StandingState.QUARANTINED, PageRequest())
+    with pytest.raises(Forbidden):
+        await quarantine.release(world.platform, admin, uploaded.version.id, "mine")
+    with pytest.raises(NotFound):
+        await quarantine.suspect(world.platform, OPERATOR, "no-such-version")
+
+
+async def test_an_operator_gets_the_bytes(world: World, admin: Caller) -> None:
+    uploaded = await _suspicious(world, admin)
+    standing, data = await quarantine.package(world.platform, OPERATOR, uploaded.version.id)
+    assert standing.digest == uploaded.version.digest
+    assert data
+
+
+async def test_a_version_that_was_never_suspicious_has_no_standing(world: World, admin: Caller) -> None:
+    uploaded = await world.upload(admin, activate=True)
+    assert uploaded.standing is None
+    assert replace(uploaded.version.report, findings=()).suspicious is False
