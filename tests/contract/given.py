@@ -15,8 +15,9 @@ from plugyard.domain.execution import Execution, ExecutionFailure, ExecutionStat
 from plugyard.domain.identity import ApiKey, Role, Tenant
 from plugyard.domain.manifest import Manifest
 from plugyard.domain.marketplace import Listing, Rating
-from plugyard.domain.plugin import Plugin, PluginState, PluginVersion
+from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
 from plugyard.domain.report import Finding, Report, Severity
+from plugyard.domain.standing import Standing, StandingState
 
 NOW = datetime.now(UTC).replace(microsecond=123456)
 
@@ -190,3 +191,12 @@ async def a_stored_listing(store: Store, name: str | None = None, **changes: Any
 def a_rating(tenant_id: str, listing_id: str, stars: int, **changes: Any) -> Rating:
     """A rating with a review."""
     return replace(Rating(tenant_id, listing_id, stars, "It works.", NOW, NOW), **changes)
+
+
+def a_standing(view: PluginView, state: StandingState = StandingState.QUARANTINED, **changes: Any) -> Standing:
+    """Where the version of a plugin stands."""
+    version = view.version
+    standing = Standing(
+        version.id, version.tenant_id, view.plugin.id, view.plugin.name, version.number, version.digest, state, NOW
+    )
+    return replace(standing, **changes)

@@ -94,7 +94,8 @@ async def _decide(platform: Platform, caller: Caller, version_id: str, state: St
         await tx.save_standing(standing)
         released = state is StandingState.RELEASED
         type_ = EventType.VERSION_RELEASED if released else EventType.VERSION_REFUSED
-        data = {"version": version.number, "digest": version.digest, "reason": reason}
+        what = {"version": version.number, "digest": version.digest}
+        data = {**what, "reason": reason}
         await record_change(platform, tx, acting, type_, view.plugin, data)
         plugin = view.plugin
         if (
@@ -108,11 +109,11 @@ async def _decide(platform: Platform, caller: Caller, version_id: str, state: St
         ):
             plugin, happened = plugin.validated(platform.clock())
             await tx.save_plugin(plugin)
-            await record_change(platform, tx, acting, happened, plugin, data)
+            await record_change(platform, tx, acting, happened, plugin, what)
         elif plugin.version_id == version_id and not released and plugin.state is PluginState.QUARANTINED:
             plugin, happened = plugin.rejected(platform.clock())
             await tx.save_plugin(plugin)
-            await record_change(platform, tx, acting, happened, plugin, data)
+            await record_change(platform, tx, acting, happened, plugin, what)
     return standing
 
 

@@ -22,13 +22,14 @@ from plugyard.domain.errors import (
     NameTaken,
     NotGrantable,
     VersionExists,
+    VersionQuarantined,
 )
 from plugyard.domain.events import EventType
 from plugyard.domain.identity import Action, Caller, allows
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView, Transition
 from plugyard.domain.report import Report
-from plugyard.domain.standing import Standing, VersionQuarantined, refuse_if_blocked
+from plugyard.domain.standing import Standing, refuse_if_blocked
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@
  │    └── ``FunctionNotFound``   names the functions that do exist
  ├── ``Conflict``                the thing is there and its state stands against the request
  │    ├── ``WrongState``         names the state and what would be allowed
- │    ├── ``VersionQuarantined`` in ``standing.py``: an operator has to release it first
+ │    ├── ``VersionQuarantined`` an operator has to release it first
  │    └── ``VersionExists``      another content under a version that exists
  ├── ``Unauthenticated``         no key, or one that is not known, has expired or was revoked
  ├── ``Forbidden``               the key's role does not allow it
@@ -99,6 +99,12 @@ class VersionExists(Conflict):
     """Another content was already uploaded under this version; versions never change."""
 
     code = "version_exists"
+
+
+class VersionQuarantined(Conflict):
+    """The version is in quarantine: an operator has to release it before it can be used."""
+
+    code = "version_quarantined"
 
 
 class NameTaken(Conflict):

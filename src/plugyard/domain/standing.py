@@ -1,10 +1,10 @@
-"""What an operator thinks of a version that the gate found suspicious, and what later checks found in versions in use."""
+"""What an operator thinks of a version that was found suspicious, and what later checks found in versions in use."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from plugyard.domain.errors import Conflict
+from plugyard.domain.errors import Conflict, VersionQuarantined
 from plugyard.domain.report import Finding
 
 
@@ -14,12 +14,6 @@ class StandingState(StrEnum):
     QUARANTINED = "quarantined"
     RELEASED = "released"
     REFUSED = "refused"
-
-
-class VersionQuarantined(Conflict):
-    """The version is in quarantine: an operator has to release it before it can be used."""
-
-    code = "version_quarantined"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def effective(settings: RuleSettings) -> Mapping[str, Rule | None]:
 
 
 CHECKS_VERSION = 1
-"""Raised by whoever changes what a check finds without changing its rules, so that stored versions are checked again."""
+"""Raised by whoever changes what a check finds without changing its rules, so that versions are checked again."""
 
 
 def version_of(rules: Mapping[str, Rule | None], *more: str) -> str:

@@ -230,17 +230,17 @@ def report(one: Report, version: str) -> ReportView:
 
 def report_fields(one: Report, version: str) -> dict[str, Any]:
     """What every view of a report has."""
-    return dict(
-        version=version,
-        digest=f"sha256:{one.digest}",
-        format=one.format,
-        packed_bytes=one.packed_bytes,
-        unpacked_bytes=one.unpacked_bytes,
-        entries=one.entries,
-        took_ms=round(one.took_ms, 3),
-        findings=[finding(each) for each in one.findings],
-        behaviour=behaviour(one.behaviour),
-    )
+    return {
+        "version": version,
+        "digest": f"sha256:{one.digest}",
+        "format": one.format,
+        "packed_bytes": one.packed_bytes,
+        "unpacked_bytes": one.unpacked_bytes,
+        "entries": one.entries,
+        "took_ms": round(one.took_ms, 3),
+        "findings": [finding(each) for each in one.findings],
+        "behaviour": behaviour(one.behaviour),
+    }
 
 
 def version_standing(one: VersionStanding | None) -> StandingView | None:

@@ -1,9 +1,11 @@
 """Every event that the service can send is sent by some use case, in the transaction of what it tells of."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from plugyard.application import quarantine
 from plugyard.application.activate import activate, deactivate
 from plugyard.application.configure import configure
 from plugyard.application.consent import consent, decline
@@ -12,14 +14,17 @@ from plugyard.application.observe import check_health
 from plugyard.application.platform import Policies
 from plugyard.application.publish import Published
 from plugyard.application.publish import publish as publish_event
+from plugyard.application.rescan import rescan_next
 from plugyard.application.rights import drop_rights
 from plugyard.application.uninstall import uninstall
 from plugyard.application.upgrade import ConsentRequired, rollback, upgrade
 from plugyard.domain.events import EventType
 from plugyard.domain.execution import Violation
 from plugyard.domain.health import SuspensionRule
+from plugyard.domain.identity import Caller, Role
 from plugyard.domain.permissions import Service
 from plugyard.domain.plugin import Plugin, PluginState
+from plugyard.domain.report import Consequence, Finding, Severity
 from plugyard.domain.rights import Right
 from tests.memory.chance import START
 from tests.memory.sandbox import failed, succeeded
@@ -27,9 +32,7 @@ from tests.memory.transaction import MemoryTransaction
 from tests.memory.world import World, manifest
 
 # What no use case sends, and why.
-NOT_SENT = {
-    EventType.PLUGIN_REJECTED: "a refused upload leaves nothing; only a version that is stored can be rejected later",
-}
+NOT_SENT: dict[EventType, str] = {}
 
 
 async def a_whole_life(folder: Path) -> World:
@@ -66,7 +69,23 @@ async def a_whole_life(folder: Path) -> World:
     await activate(platform, admin, plugin_id)
     await deactivate(platform, admin, plugin_id)
     await uninstall(platform, admin, plugin_id)
+    await _suspected(world, admin)
     return world
+
+
+async def _suspected(world: World, admin: Caller) -> None:
+    """A plugin of the same name whose only version is suspicious, refused, released, and found out later."""
+    finding = Finding("code.eval", Severity.ERROR, "index.js", "what", "why", "mend", 1, Consequence.QUARANTINE)
+    uploaded = await world.upload(admin, manifest(version="2.0.0"), findings=(finding,), code="suspicious")
+    operator = replace(admin, role=Role.OPERATOR, actor="key:operator")
+    await quarantine.refuse(world.platform, operator, uploaded.version.id, "it looks bad")
+    await quarantine.release(world.platform, operator, uploaded.version.id, "it is not")
+    known = world.inspector.inspections[uploaded.version.digest]
+    later = replace(finding, rule="code.miner")
+    world.inspector.inspections[uploaded.version.digest] = replace(known, report=known.report.with_findings(later))
+    world.inspector.rules_version = "rules-2"
+    while await rescan_next(world.platform):
+        pass
 
 
 async def test_every_event_is_sent_or_listed_with_the_reason_why_not(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from plugyard.application.marketplace import publish
 from plugyard.application.ports import PageRequest
 from plugyard.application.upgrade import upgrade
 from plugyard.application.upload import Uploaded
-from plugyard.domain.errors import Conflict, Forbidden, NotFound, WrongState
+from plugyard.domain.errors import Conflict, Forbidden, NotFound, VersionQuarantined, WrongState
 from plugyard.domain.events import EventType
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.plugin import PluginState
 from plugyard.domain.report import Consequence, Finding, Severity
-from plugyard.domain.standing import StandingState, VersionQuarantined
+from plugyard.domain.standing import StandingState
 from tests.memory.world import World, manifest
 
 SUSPICIOUS = Finding(

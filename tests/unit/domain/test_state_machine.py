@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugyard.domain.errors import WrongState
+from plugyard.domain.events import EventType
 from plugyard.domain.health import Health, HealthStatus
 from plugyard.domain.manifest import Manifest
 from plugyard.domain.permissions import Permission, Service
@@ -81,11 +82,17 @@ def test_what_is_allowed_holds_only_words_of_the_api(state: PluginState) -> None
     assert set(allowed(state)) == {one.value for one in TRANSITIONS[state] if one not in INTERNAL}
 
 
-@pytest.mark.parametrize("state", [PluginState.REJECTED, PluginState.UNINSTALLED])
-def test_an_end_allows_nothing(state: PluginState) -> None:
-    assert allowed(state) == ()
+def test_an_end_allows_nothing() -> None:
+    assert allowed(PluginState.UNINSTALLED) == ()
     with pytest.raises(WrongState, match="Allowed now: nothing"):
-        replace(NEW, state=state).check(Transition.ACTIVATE)
+        replace(NEW, state=PluginState.UNINSTALLED).check(Transition.ACTIVATE)
+
+
+def test_a_rejected_plugin_can_only_leave_or_be_mended_by_a_good_version() -> None:
+    assert allowed(PluginState.REJECTED) == ("uninstall",)
+    mended, happened = replace(NEW, state=PluginState.REJECTED).validated(NEW.created_at, "another-version")
+    assert (mended.state, mended.version_id) == (PluginState.VALIDATED, "another-version")
+    assert happened is EventType.PLUGIN_VALIDATED
 
 
 @pytest.mark.parametrize("state", [one for one in PluginState if one is not PluginState.ACTIVE])

@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from plugyard.application.rescan import RULES as OF_THE_RESCAN
 from plugyard.application.verify import RULES as OF_THE_VERIFICATION
 from plugyard.domain.report import Consequence
 from plugyard.gate.archive.contents import caseless
@@ -44,7 +45,7 @@ def test_the_harmless_twin_is_accepted(sample: Sample) -> None:
 def test_every_rule_has_a_sample() -> None:
     shown = {sample.rule for sample in SAMPLES} | {sample.rule for sample in MANIFEST_SAMPLES}
     shown |= {rule for rule, *_ in COMPONENT_SAMPLES}
-    shown |= {sample.rule for sample in FOLDERS} | {rule.id for rule in OF_THE_VERIFICATION}
+    shown |= {sample.rule for sample in FOLDERS} | {rule.id for rule in (*OF_THE_VERIFICATION, *OF_THE_RESCAN)}
     assert set(RULES) - shown == _OF_THE_PROCESS | _OF_MANY | {rule.id for rule in malware.CHECK.rules}
 
 

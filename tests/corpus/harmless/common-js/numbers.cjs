@@ -1,0 +1,2 @@
+"use strict";
+exports.half = (amount) => Math.floor(amount / 2);

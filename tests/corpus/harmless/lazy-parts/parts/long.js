@@ -1,0 +1,1 @@
+export const write = (words) => words.join(", ");

@@ -1,0 +1,1 @@
+export const write = (words) => words.slice(0, 3).join(" ");

@@ -1,0 +1,5 @@
+from tinytemplate import fill
+
+
+def render(input, context):
+    return {"text": fill(input["template"], input["values"])}

@@ -1,0 +1,2 @@
+def f(input, context):
+    return 1

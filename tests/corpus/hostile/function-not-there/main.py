@@ -1,0 +1,2 @@
+def greet(input, context):
+    return "hello"

