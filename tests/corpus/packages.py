@@ -6,8 +6,9 @@ for each the rules of which at least one must be found, and what its author is a
 """
 
 import base64
+import hashlib
 import json
-import zlib
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def _of(*parts: str) -> str:
 
 
 def _private_key() -> str:
-    body = base64.b64encode(zlib.compress(b"not a real key" * 50)).decode()
+    body = base64.b64encode(random.Random(7).randbytes(1190)).decode()
     lines = "\n".join(body[at : at + 64] for at in range(0, len(body), 64))
     return _of("-----BEGIN RSA PRIV", "ATE KEY-----\n", lines, "\n-----END RSA PRIV", "ATE KEY-----\n")
 
@@ -118,7 +119,7 @@ def _dot_env() -> bytes:
     return zip_of(
         Entry(b"plugin.json", json.dumps({**_PY, "metadata": {"name": "dot-env", "version": "1.0.0"}}).encode()),
         Entry(b"main.py", _RUN),
-        Entry(b".env", _of("DATABASE_URL=postgres://app:", "v3ryS3cretPhrase", "@db.acme.example/prod\n").encode()),
+        Entry(b".env", _of("DATABASE_URL=postgres://app:", "v3ryS3cretPhrase", "@db.acme-prod.net/orders\n").encode()),
     )
 
 
@@ -147,13 +148,13 @@ HOSTILE: Mapping[str, tuple[tuple[str, ...], str, Callable[[], bytes] | None]] =
                        lambda: plain(Entry(b"INDEX.js", b"export const x = 1\n"))),
     "core-module": (("component.not-one",), "runs code that declares nothing", _core_module),
     "socket-component": (("component.import",), "asks for sockets", _component_with_sockets),
-    "cloud-key": (("secret.cloud-token", "secret.aws-key"), "leaks a key of its author's cloud", _cloud_key),
+    "cloud-key": (("secret.token",), "leaks a key of its author's cloud", _cloud_key),
     "hub-token": (("secret.token",), "leaks a token of its author's code host", _hub_token),
     "payment-key": (("secret.token",), "leaks a live payment key", _payment_key),
     "private-key": (("secret.private-key",), "leaks a private key",
                     lambda: _python("private-key", deploy__pem=_private_key())),
-    "dot-env": (("secret.file", "secret.connection-string"), "leaks a database's password", _dot_env),
-    "known-malware": (("malware.known-file", "malware.known-package"), "is on the list of known malware",
+    "dot-env": (("secret.file", "secret.url"), "leaks a database's password", _dot_env),
+    "known-malware": (("malware.package",), "is on the list of known malware",
                       lambda: _KNOWN_MALWARE),
     "base64-exec": (("code.packed-execution",), "runs code that nobody could read, from base64", None),
     "zlib-marshal": (("code.packed-execution",), "runs compiled code from a compressed string", None),
@@ -245,3 +246,8 @@ def packages() -> list[Package]:
     """All of them, the hostile ones first."""
     hostile = [Package(name, about, rules, made) for name, (rules, about, made) in HOSTILE.items()]
     return hostile + [Package(name, about) for name, about in HARMLESS.items()]
+
+
+def malware_list() -> str:
+    """The list of known malware that the service is started with: one package of the corpus is on it."""
+    return f"# the corpus\n{hashlib.sha256(_KNOWN_MALWARE).hexdigest()}\n"
