@@ -16,6 +16,7 @@ from plugyard.http.app import OPERATIONS
 from tests.integration.http.service import MISSING, Http, problem
 from tests.integration.http.test_consent import WANTS, upload
 from tests.memory.sandbox import succeeded
+from tests.unit.application.test_quarantine import SUSPICIOUS
 
 CHANGING = {one.id for one in OPERATIONS if one.method not in ("GET", "HEAD")}
 RECORDED_ELSEWHERE = {"executeFunction"}
@@ -71,6 +72,7 @@ async def _change_everything(changes: Changes) -> None:
     await changes.call("uninstallPlugin", admin, one)
     await _change_keys_and_tenants(changes)
     await _change_in_the_marketplace(changes)
+    await _decide_on_suspects(changes)
     await changes.call("rotateSecrets", operator, "/api/v1/secrets/rotate", json={})
 
 
@@ -97,6 +99,16 @@ async def _change_in_the_marketplace(changes: Changes) -> None:
     one = f"/api/v1/plugins/marketplace/{listing}"
     await changes.call("installListing", admin, one + "/install", json={"activate": True})
     await changes.call("rateListing", admin, one + "/rating", json={"stars": 4})
+
+
+async def _decide_on_suspects(changes: Changes) -> None:
+    http, admin, operator = changes.http, changes.admin, changes.operator
+    for name, verb in (("releaseQuarantined", "release"), ("refuseQuarantined", "refuse")):
+        await http.plugin(admin, f"suspicious-{verb}", findings=(SUSPICIOUS,), activate=False)
+        (waiting,) = (await operator.get("/api/v1/quarantine", params={"state": "quarantined"})).json()["items"]
+        one = f"/api/v1/quarantine/{waiting['versionId']}"
+        await changes.call(name, operator, f"{one}/{verb}", json={"reason": "It was looked at."})
+    await changes.call("demandRescan", operator, "/api/v1/rescan")
 
 
 async def test_every_operation_that_changes_something_leaves_an_entry(http: Http, admin: Any, operator: Any) -> None:
