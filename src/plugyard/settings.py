@@ -62,6 +62,27 @@ class Settings:
     tenant: str = "default"
     """Slug of the tenant that the first start makes."""
 
+    oidc_issuer: str | None = None
+    """Issuer (https URL) of the identity provider whose tokens (JWT) are taken beside API keys."""
+    oidc_audience: str | None = None
+    """Audience that a token must be for; needed where an issuer is named."""
+    oidc_algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")
+    """Algorithms that tokens may be signed by; signatures by public keys alone."""
+    oidc_tenant_claim: str = "tenant"
+    """Claim that names the tenant by id or slug; keys joined with dots where it lies deeper."""
+    oidc_roles_claim: str = "roles"
+    """Claim that lists the roles; the highest that is known here holds."""
+    oidc_roles: tuple[str, ...] = ()
+    """What the roles claim says and which role that is, as VALUE=ROLE; by default viewer, developer and admin."""
+    oidc_leeway_s: Seconds = 30.0
+    """How far the clocks of the issuer and this machine may be apart."""
+    oidc_jwks_url: str | None = None
+    """Address of the issuer's keys, where its discovery document is not to be asked."""
+    oidc_jwks_cache_s: Seconds = 300.0
+    """After how long the issuer's keys are fetched again; a key that it took away stops working then."""
+    oidc_refresh_pause_s: Seconds = 10.0
+    """Shortest time between two fetches of the issuer's keys, however many unknown keys are met."""
+
     log_format: Literal["console", "json"] = "console"
     """Form of the log on standard error."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

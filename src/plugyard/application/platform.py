@@ -21,6 +21,7 @@ from plugyard.application.ports import (
     PackageInspector,
     PluginDatabases,
     Store,
+    TokenVerifier,
     Transaction,
 )
 from plugyard.application.uses import UseBook
@@ -35,6 +36,7 @@ from plugyard.domain.plugin import Plugin, PluginView
 from plugyard.domain.rules import RuleSettings
 from plugyard.domain.tallies import Tallies
 from plugyard.domain.tenants import Quotas
+from plugyard.domain.tokens import TokenRules
 from plugyard.domain.versions import Version
 
 
@@ -51,6 +53,8 @@ class Policies:
     modules: ModuleList = field(default_factory=ModuleList)
     platform_version: Version = field(default_factory=lambda: Version.parse("1.0.0"))
     rules: RuleSettings = field(default_factory=RuleSettings)
+    tokens: TokenRules | None = None
+    token_cache_s: float = 10.0
     rescan_suspends: bool = (
         False  # whether a weighty finding of a later check suspends the plugins that use the version
     )
@@ -77,6 +81,7 @@ class Platform:
     running: dict[str, Execution] = field(default_factory=dict)
     tallies: Tallies = field(default_factory=Tallies)
     erasing: set[str] = field(default_factory=set)  # tenants whose data goes at this moment
+    tokens: TokenVerifier | None = None
     on_tenant_gone: Callable[[str], None] = lambda tenant_id: None
     # Tenants that were suspended here: why, and until when what was read before may still say otherwise.
     halted: dict[str, tuple[str, datetime]] = field(default_factory=dict)

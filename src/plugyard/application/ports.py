@@ -395,6 +395,12 @@ class Objects(Protocol):
     def sizes(self, prefix: str) -> AsyncIterator[tuple[str, int]]: ...  # key, bytes
 
 
+class TokenVerifier(Protocol):
+    """Checks the signature of an identity provider's token. Raises ``Unauthenticated``, ``IdentityUnavailable``."""
+
+    async def claims(self, token: str) -> Mapping[str, Any]: ...
+
+
 # --- the gate --------------------------------------------------------------------------------------------------------
 
 

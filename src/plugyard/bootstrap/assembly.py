@@ -26,6 +26,7 @@ from plugyard.application.rescan import rescan_next
 from plugyard.application.secrets import seal_what_is_plain
 from plugyard.application.tenants import ensure_key, ensure_tenant
 from plugyard.application.uses import write_uses
+from plugyard.bootstrap.identity import token_verifier
 from plugyard.bootstrap.keys import CannotStart, Keys
 from plugyard.bootstrap.limits import policies, rate_limits
 from plugyard.domain.errors import PlugyardError
@@ -132,6 +133,7 @@ async def assemble(
         policies(settings),
         telemetry.execution,
         on_tenant_gone=cache.forget_tenant,
+        tokens=token_verifier(settings),
     )
     parts.push_async_callback(_write_last_uses, platform)
     parts.push_async_callback(platform.settle)

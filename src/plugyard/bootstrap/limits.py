@@ -6,6 +6,7 @@ import structlog
 
 from plugyard import __version__
 from plugyard.application.platform import Policies
+from plugyard.bootstrap.identity import token_rules
 from plugyard.bootstrap.keys import CannotStart
 from plugyard.domain.health import SuspensionRule
 from plugyard.domain.limits import LimitPolicy
@@ -32,6 +33,7 @@ def policies(settings: Settings) -> Policies:
         modules=module_list(settings.modules_denied),
         platform_version=Version.parse(__version__),
         rules=RuleSettings.of(settings.gate_rules, RULES),
+        tokens=token_rules(settings),
         rescan_suspends=settings.rescan_suspends,
         rehearsal_ms=settings.rehearsal_ms,
         unused_rights_days=settings.unused_rights_days,

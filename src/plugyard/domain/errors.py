@@ -19,7 +19,8 @@
  └── ``Unavailable``             a part that is needed is away; trying again later may help
       ├── ``StoreUnavailable``
       ├── ``SandboxUnavailable``
-     XX
+      ├── ``GateUnavailable``
+      ├── ``IdentityUnavailable``
       └── ``Overloaded``         the tenant's queue is full
 
 Errors know no HTTP: ``http/problems.py`` holds the one table that maps ``code`` to a status.
@@ -236,6 +237,12 @@ class SandboxUnavailable(Unavailable):
     """The sandbox is away; nothing was executed."""
 
     code = "sandbox_unavailable"
+
+
+class IdentityUnavailable(Unavailable):
+    """The identity provider does not give its keys, so that no token can be checked; API keys work."""
+
+    code = "identity_unavailable"
 
 
 class GateUnavailable(Unavailable):

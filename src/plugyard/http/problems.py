@@ -71,6 +71,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "store_unavailable": (503, "The database or the object store is away"),
     "sandbox_unavailable": (503, "The sandbox is away"),
     "secrets_locked": (503, "The plugin's secrets cannot be opened"),
+    "identity_unavailable": (503, "The identity provider does not answer"),
     "gate_unavailable": (503, "The package could not be checked"),
     "storage_full": (507, "There is no room for the package"),
 }
