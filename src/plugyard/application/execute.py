@@ -22,6 +22,7 @@ from plugyard.application.upload import bundle_key
 from plugyard.domain.configuration import with_defaults
 from plugyard.domain.errors import (
     FieldError,
+    Forbidden,
     FunctionNotFound,
     IdempotencyConflict,
     IdempotencyMismatch,
@@ -36,6 +37,7 @@ from plugyard.domain.manifest import Isolation
 from plugyard.domain.modules import ModuleRules
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginVersion, Transition
+from plugyard.domain.scopes import may_call
 from plugyard.domain.secrets import hidden, secret_texts
 from plugyard.domain.tallies import Full
 from plugyard.domain.tenants import Quotas, TenantBounds, TenantState
@@ -89,6 +91,8 @@ async def execute(platform: Platform, caller: Caller, plugin_id: str, call: Call
     """Run the function. Raises ``WrongState``, ``FunctionNotFound``, ``InvalidInput``, ``Overloaded``,
     ``QuotaExceeded``, ``TenantSuspended``; what the plugin does is in the answer, whatever it is."""
     require(caller, Action.EXECUTE)
+    if caller.scopes and not may_call(caller.scopes, plugin_id, call.function):
+        raise Forbidden("The key is narrowed to other functions.")
     tenant_id = tenant_of(caller)
     executable = await _executable(platform, tenant_id, plugin_id)
     executable.plugin.check(Transition.EXECUTE)

@@ -4,11 +4,13 @@ import hashlib
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from plugyard.application.platform import Platform, record_tenant_change, require, tenant_of
 from plugyard.application.ports import Page, PageRequest
-from plugyard.domain.errors import FieldError, Forbidden, InvalidInput, NotFound, Unauthenticated
-from plugyard.domain.identity import Action, ApiKey, Caller, Role
+from plugyard.domain.errors import Conflict, FieldError, Forbidden, InvalidInput, NotFound, Unauthenticated
+from plugyard.domain.identity import Action, ApiKey, Caller, Role, allows
+from plugyard.domain.scopes import Scope, within
 
 PREFIX = "plugyard_"
 SECRET_BYTES = 32
@@ -53,7 +55,7 @@ async def authenticate(platform: Platform, secret: str, *, request_id: str, want
         and await _tenant_named(platform, wanted_tenant) != tenant_id
     ):
         raise NotFound("There is no tenant of this name.")
-    return Caller(f"key:{key.id}", key.role, tenant_id, request_id)
+    return Caller(f"key:{key.id}", key.role, tenant_id, request_id, key.scopes)
 
 
 async def _known(platform: Platform, secret: str, now: datetime) -> ApiKey | None:
@@ -82,9 +84,14 @@ async def _tenant_named(platform: Platform, name: str) -> str:
 
 
 async def create_key(
-    platform: Platform, caller: Caller, name: str, role: Role, expires_at: datetime | None
+    platform: Platform,
+    caller: Caller,
+    name: str,
+    role: Role,
+    expires_at: datetime | None,
+    scopes: tuple[Scope, ...] = (),
 ) -> tuple[ApiKey, str]:
-    """A new key of the caller's tenant, and its secret, which is never shown again."""
+    """A new key of the tenant, and its secret, which is never shown again. It may do no more than its maker."""
     require(caller, Action.MANAGE_KEYS)
     tenant_id = tenant_of(caller)
     if role is Role.OPERATOR:
@@ -92,12 +99,75 @@ async def create_key(
     if expires_at is not None and (expires_at.tzinfo is None or expires_at <= platform.clock()):
         fault = FieldError("/expiresAt", "a time to come, with its offset from UTC")
         raise InvalidInput("The key would have expired already.", [fault])
+    if not within(scopes, caller.scopes):
+        raise Forbidden("A key makes no key that may do more than itself; name scopes within its own.")
+    _check_scopes(role, scopes)
+    key = ApiKey(platform.ids(), tenant_id, name, role, platform.clock(), expires_at, scopes=scopes)
+    detail = {"name": name, "role": role.value, "scopes": [one.to_document() for one in scopes]}
+    return key, await _add(platform, caller, key, "key.created", detail)
+
+
+def _check_scopes(role: Role, scopes: tuple[Scope, ...]) -> None:
+    faults = []
+    for place, one in enumerate(scopes):
+        beyond = sorted(action for action in one.actions if not allows(role, Action(action)))
+        if beyond:
+            faults.append(FieldError(f"/scopes/{place}/actions", f"the role {role.value} may not: {', '.join(beyond)}"))
+        if one.functions and one.plugin is None:
+            faults.append(FieldError(f"/scopes/{place}/functions", "functions are those of a plugin: name it, too"))
+    if faults:
+        raise InvalidInput("The scopes do not fit the key.", faults)
+
+
+async def _add(platform: Platform, caller: Caller, key: ApiKey, action: str, detail: dict[str, Any]) -> str:
     secret = new_secret()
-    key = ApiKey(platform.ids(), tenant_id, name, role, platform.clock(), expires_at)
-    async with platform.store.for_tenant(tenant_id) as tx:
+    async with platform.store.for_tenant(tenant_of(caller)) as tx:
         await tx.add_key(key, hash_of(platform, secret))
-        await record_tenant_change(platform, tx, caller, "key.created", key.id, {"name": name, "role": role.value})
+        await record_tenant_change(platform, tx, caller, action, key.id, detail)
+    return secret
+
+
+async def rotate_key(platform: Platform, caller: Caller, key_id: str, overlap: timedelta) -> tuple[ApiKey, str]:
+    """A new key in the place of one, with the same name, role, scopes and end; the old works until the overlap ends.
+
+    Raises ``Conflict`` for a key that is revoked, has expired, or was rotated before.
+    """
+    require(caller, Action.MANAGE_KEYS)
+    now = platform.clock()
+    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+        old = await tx.key(key_id)
+        if old is None:
+            raise NotFound("There is no key of this id.")
+        if not old.usable_at(now):
+            raise Conflict("The key is revoked or has expired; make a new one.")
+        if not within(old.scopes, caller.scopes):
+            raise Forbidden("A key rotates no key that may do more than itself.")
+        ends = min(now + overlap, old.expires_at or now + overlap)
+        key = replace(
+            old, id=platform.ids(), created_at=now, last_used_at=None, succeeds=old.id, expires_at=old.expires_at
+        )
+        secret = new_secret()
+        await tx.save_key(replace(old, expires_at=ends))
+        await tx.add_key(key, hash_of(platform, secret))
+        detail = {"name": key.name, "succeeds": old.id, "overlapS": int(overlap.total_seconds())}
+        await record_tenant_change(platform, tx, caller, "key.rotated", key.id, detail)
+    _forget_keys(platform)
     return key, secret
+
+
+async def key_of(platform: Platform, caller: Caller, key_id: str) -> ApiKey:
+    """One key of the tenant, without its secret."""
+    require(caller, Action.MANAGE_KEYS)
+    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+        key = await tx.key(key_id)
+    if key is None:
+        raise NotFound("There is no key of this id.")
+    return key
+
+
+def _forget_keys(platform: Platform) -> None:
+    for name in [name for name in platform.cached if isinstance(name, tuple) and name[0] == "key"]:
+        platform.cached.pop(name, None)
 
 
 async def revoke_key(platform: Platform, caller: Caller, key_id: str) -> ApiKey:
@@ -111,8 +181,7 @@ async def revoke_key(platform: Platform, caller: Caller, key_id: str) -> ApiKey:
             key = replace(key, revoked_at=platform.clock())
             await tx.save_key(key)
             await record_tenant_change(platform, tx, caller, "key.revoked", key.id, {"name": key.name})
-    for name in [name for name in platform.cached if isinstance(name, tuple) and name[0] == "key"]:
-        platform.cached.pop(name, None)
+    _forget_keys(platform)
     return key
 
 

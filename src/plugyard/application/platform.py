@@ -34,6 +34,7 @@ from plugyard.domain.limits import LimitPolicy
 from plugyard.domain.modules import ModuleList
 from plugyard.domain.plugin import Plugin, PluginView
 from plugyard.domain.rules import RuleSettings
+from plugyard.domain.scopes import permitted
 from plugyard.domain.tallies import Tallies
 from plugyard.domain.tenants import Quotas
 from plugyard.domain.tokens import TokenRules
@@ -108,6 +109,16 @@ def require(caller: Caller, action: Action) -> None:
     if not allows(caller.role, action):
         wanted = LOWEST_ROLE[action].value
         raise Forbidden(f"This needs the role {wanted}; the key has the role {caller.role.value}.")
+
+
+def require_scope(caller: Caller, action: Action | None, plugin_id: str | None) -> None:
+    """Raise ``Forbidden`` unless the caller's scopes let through what is done to a plugin, or to none by name.
+
+    ``http/operations.py`` calls it for every operation with the plugin that its path names, so that none can forget it.
+    """
+    if caller.scopes and not permitted(caller.scopes, action.value if action is not None else None, plugin_id):
+        allowed = "; ".join(str(one) for one in caller.scopes)
+        raise Forbidden(f"The key is narrowed and does not allow this. It allows: {allowed}.")
 
 
 def tenant_of(caller: Caller) -> str:

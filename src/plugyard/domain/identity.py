@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from plugyard.domain.permissions import Service
+from plugyard.domain.scopes import Scope
 from plugyard.domain.tenants import TenantBounds, TenantState
 
 
@@ -112,6 +113,8 @@ class ApiKey:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+    scopes: tuple[Scope, ...] = ()
+    succeeds: str | None = None  # the key whose place this one takes
 
     def usable_at(self, moment: datetime) -> bool:
         """Whether the key may still be used."""
@@ -126,3 +129,4 @@ class Caller:
     role: Role
     tenant_id: str | None
     request_id: str = ""
+    scopes: tuple[Scope, ...] = ()

@@ -1,14 +1,16 @@
 """What requests look like: the bodies that operations take, with every bound that their fields have."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from plugyard.application.tenants import Changes
-from plugyard.domain.identity import Role
+from plugyard.domain.identity import Action, Role
 from plugyard.domain.limits import RequestedLimits
 from plugyard.domain.permissions import Permission, Service
+from plugyard.domain.scopes import Scope
 from plugyard.domain.tenants import Quota
 from plugyard.http.queries import PLAIN_TEXT
 
@@ -19,6 +21,13 @@ Prose = Annotated[str, Meta(max_length=2_000, pattern=r"^[^\u0000]*$")]
 Words = Annotated[list[Text], Meta(max_length=100)]
 
 
+PluginId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+        examples=["01a1f0c4-7a10-7000-8000-000000000021"],
+    ),
+]
 ModuleName = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^(node:)?[A-Za-z_@][A-Za-z0-9_./@-]*$")]
 
 
@@ -145,12 +154,33 @@ class ExecuteFunction(Command, frozen=True):
     limits: CallLimits | None = None
 
 
+class KeyScope(Command, frozen=True):
+    """What a key is narrowed to: actions (none: all of its role), one plugin by its id, functions of that plugin."""
+
+    actions: Annotated[list[Action], Meta(max_length=30)] = []
+    plugin: PluginId | None = None
+    functions: Annotated[list[Text], Meta(max_length=100)] = []
+
+    def scope(self) -> Scope:
+        """The domain's value."""
+        plugin = None if self.plugin is None else self.plugin.lower()
+        return Scope(frozenset(one.value for one in self.actions), plugin, frozenset(self.functions))
+
+
 class CreateKey(Command, frozen=True):
-    """A name to know the key by, its role, and after how many days it ends (null: never)."""
+    """A name to know the key by, its role, what it is narrowed to, and when it ends: a time, or days (null: never)."""
 
     name: Text
     role: Role
+    scopes: Annotated[list[KeyScope], Meta(max_length=50)] = []
     expires_in_days: Annotated[int, Meta(ge=1, le=3_650)] | None = None
+    expires_at: datetime | None = None
+
+
+class RotateKey(Command, frozen=True):
+    """For how many seconds the old secret goes on working; 0 ends it at once."""
+
+    overlap_seconds: Annotated[int, Meta(ge=0, le=2_592_000)] = 86_400
 
 
 class CreateTenant(Command, frozen=True):

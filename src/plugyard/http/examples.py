@@ -297,6 +297,8 @@ KEY: dict[str, Any] = {
     "id": KEY_ID,
     "name": "continuous delivery",
     "role": "developer",
+    "scopes": [{"actions": ["execute"], "plugin": PLUGIN_ID, "functions": ["total"]}],
+    "succeeds": None,
     "createdAt": MOMENT,
     "expiresAt": None,
     "revokedAt": None,

@@ -5,6 +5,7 @@ from datetime import timedelta
 from starlette.types import ASGIApp
 
 from plugyard.application import keys
+from plugyard.domain.errors import FieldError, InvalidInput
 from plugyard.domain.identity import Action
 from plugyard.http import commands, examples, present, views
 from plugyard.http.answers import json_answer
@@ -49,21 +50,66 @@ async def list_keys(exchange: Exchange) -> ASGIApp:
     action=Action.MANAGE_KEYS,
     body=Body(
         commands.CreateKey,
-        examples={"for a pipeline": {"name": "continuous delivery", "role": "developer", "expiresInDays": 90}},
+        examples={
+            "for a pipeline": {"name": "continuous delivery", "role": "developer", "expiresInDays": 90},
+            "for one function": {
+                "name": "the shop",
+                "role": "developer",
+                "scopes": [{"actions": ["execute"], "plugin": examples.PLUGIN_ID, "functions": ["total"]}],
+            },
+        },
     ),
     replies=[Reply(201, "The key, with the secret that is never shown again.", views.NewKeyView, examples.NEW_KEY)],
 )
 async def create_key(exchange: Exchange) -> ASGIApp:
     """Make a key.
 
-    Operator keys belong to no tenant and are made where the service is started.
+    `scopes` narrow it: to actions, to a plugin, to functions of that plugin; it may do what any of them lets through,
+    and never more than the key that makes it. Operator keys belong to no tenant and are made where the service is
+    started.
     """
     asked = await exchange.body(commands.CreateKey)
     platform = exchange.platform
-    expires_at = None
+    expires_at = asked.expires_at
     if asked.expires_in_days is not None:
+        if expires_at is not None:
+            raise InvalidInput("Say once when the key ends.", [FieldError("/expiresAt", "stands beside expiresInDays")])
         expires_at = platform.clock() + timedelta(days=asked.expires_in_days)
-    key, secret = await keys.create_key(platform, exchange.caller, asked.name, asked.role, expires_at)
+    scopes = tuple(one.scope() for one in asked.scopes)
+    key, secret = await keys.create_key(platform, exchange.caller, asked.name, asked.role, expires_at, scopes)
+    return json_answer(present.new_key(key, secret), status=201)
+
+
+@operation(
+    "GET",
+    "/api/v1/keys/{keyId}",
+    tag=_TAG,
+    action=Action.MANAGE_KEYS,
+    replies=[Reply(200, "The key.", views.KeyView, examples.KEY)],
+    problems=["not_found"],
+)
+async def get_key(exchange: Exchange) -> ASGIApp:
+    """Show one key, without its secret."""
+    return json_answer(present.key(await keys.key_of(exchange.platform, exchange.caller, exchange.id("keyId"))))
+
+
+@operation(
+    "POST",
+    "/api/v1/keys/{keyId}/rotate",
+    tag=_TAG,
+    action=Action.MANAGE_KEYS,
+    body=Body(commands.RotateKey, examples={"a day": {"overlapSeconds": 86400}}, required=False),
+    replies=[Reply(201, "The new key, with the secret that is never shown again.", views.NewKeyView, examples.NEW_KEY)],
+    problems=["not_found", "conflict"],
+)
+async def rotate_key(exchange: Exchange) -> ASGIApp:
+    """Make a new key in the place of one.
+
+    It has the same name, role, scopes and end. The old secret works until the overlap ends.
+    """
+    asked = await exchange.optional_body(commands.RotateKey)
+    overlap = timedelta(seconds=asked.overlap_seconds)
+    key, secret = await keys.rotate_key(exchange.platform, exchange.caller, exchange.id("keyId"), overlap)
     return json_answer(present.new_key(key, secret), status=201)
 
 
@@ -83,4 +129,4 @@ async def revoke_key(exchange: Exchange) -> ASGIApp:
     return json_answer(present.key(await keys.revoke_key(exchange.platform, exchange.caller, exchange.id("keyId"))))
 
 
-OPERATIONS = (who_am_i, list_keys, create_key, revoke_key)
+OPERATIONS = (who_am_i, list_keys, create_key, get_key, rotate_key, revoke_key)

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plugyard.application.denialbook import Denial
 from plugyard.application.denials import note_denial
-from plugyard.application.platform import require
+from plugyard.application.platform import require, require_scope
 from plugyard.application.tenants import require_active
 from plugyard.domain.errors import Forbidden, Unauthenticated
 from plugyard.domain.identity import Action, Caller
@@ -29,6 +29,7 @@ from plugyard.http.problems import MethodNotAllowed
 from plugyard.http.queries import Parameter, read_headers, read_query
 from plugyard.http.rates import RateClass
 
+WHO_AM_I = "/api/v1/me"
 EXECUTE = "/api/v1/plugins/{pluginId}/execute"
 Handler = Callable[[Exchange], Awaitable[ASGIApp]]
 
@@ -193,6 +194,8 @@ class Endpoint:
         structlog.contextvars.bind_contextvars(tenantId=caller.tenant_id)
         if one.action is not None:
             require(caller, one.action)
+        if caller.scopes and one.path != WHO_AM_I:
+            require_scope(caller, one.action, scope["path_params"].get("pluginId", "").lower() or None)
         exchange = Exchange(
             self._service,
             caller,

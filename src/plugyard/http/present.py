@@ -13,7 +13,7 @@ from plugyard.domain.configuration import masked, with_defaults
 from plugyard.domain.consent import Ask, WaitingUpgrade
 from plugyard.domain.execution import Execution, ExecutionFailure, ExecutionStatus, Usage
 from plugyard.domain.health import Health
-from plugyard.domain.identity import ApiKey, Tenant
+from plugyard.domain.identity import Action, ApiKey, Tenant
 from plugyard.domain.limits import WORDS, RequestedLimits
 from plugyard.domain.manifest import Effect, Manifest
 from plugyard.domain.marketplace import Category, Listing, Rating
@@ -52,6 +52,7 @@ from plugyard.http.views import (
     QuotasView,
     RatingView,
     ReportView,
+    ScopeView,
     StandingView,
     TenantView,
     UsageOfQuotasView,
@@ -388,6 +389,15 @@ def _key(one: ApiKey) -> dict[str, Any]:
         "id": one.id,
         "name": one.name,
         "role": one.role,
+        "scopes": [
+            ScopeView(
+                actions=[Action(word) for word in sorted(each.actions)],
+                plugin=each.plugin,
+                functions=sorted(each.functions),
+            )
+            for each in one.scopes
+        ],
+        "succeeds": one.succeeds,
         "created_at": one.created_at,
         "expires_at": one.expires_at,
         "revoked_at": one.revoked_at,

@@ -9,7 +9,7 @@ import msgspec
 from plugyard.domain.consent import AskStatus
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.health import HealthStatus
-from plugyard.domain.identity import Role
+from plugyard.domain.identity import Action, Role
 from plugyard.domain.manifest import Effect, Isolation, Runtime
 from plugyard.domain.permissions import Service
 from plugyard.domain.plugin import PluginState
@@ -446,12 +446,22 @@ class RatingView(View, frozen=True):
     updated_at: datetime
 
 
+class ScopeView(View, frozen=True):
+    """What a key is narrowed to; no actions are all of its role."""
+
+    actions: list[Action]
+    plugin: str | None
+    functions: list[str]
+
+
 class KeyView(View, frozen=True):
-    """An API key, without its secret."""
+    """An API key, without its secret; `succeeds` is the key whose place it takes."""
 
     id: str
     name: str
     role: Role
+    scopes: list[ScopeView]
+    succeeds: str | None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None

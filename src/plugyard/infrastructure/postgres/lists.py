@@ -42,7 +42,7 @@ def _table(name: str, columns: str) -> sa.TableClause:
 
 def _type(column: str) -> Any:
     """The type of a column, by its name: SQLAlchemy casts what is compared with it to that."""
-    if column == "id" or column.endswith("_id"):
+    if column in ("id", "succeeds") or column.endswith("_id"):
         return postgresql.UUID(as_uuid=False)
     if column in ("at", "since") or column.endswith("_at"):
         return postgresql.TIMESTAMP(timezone=True)
@@ -72,7 +72,7 @@ _EXECUTIONS = _table("plugin_executions", _EXECUTION_COLUMNS)
 _LOGS = _table("plugin_logs", f"{_LOG_COLUMNS} tenant_id plugin_id")
 _LISTINGS = _table("marketplace_listings", f"{_LISTING_COLUMNS} category words precedence")
 _RATINGS = _table("plugin_ratings", "tenant_id listing_id stars review created_at updated_at")
-_KEYS = _table("api_keys", "id tenant_id name role created_at expires_at revoked_at last_used_at")
+_KEYS = _table("api_keys", "id tenant_id name role created_at expires_at revoked_at last_used_at scopes succeeds")
 _TENANTS = _table(
     "tenants", "id slug name policy created_at modules_denied bounds state suspended_because suspended_at"
 )

@@ -11,6 +11,7 @@ from plugyard.application.ports import Holdings, Page, PageRequest, StoredReply
 from plugyard.domain.errors import NotFound
 from plugyard.domain.events import Event
 from plugyard.domain.identity import ApiKey, Role, Tenant, TenantPolicy
+from plugyard.domain.scopes import Scope
 from plugyard.domain.tenants import TenantBounds, TenantState
 from plugyard.infrastructure.postgres.audit import AuditRows
 from plugyard.infrastructure.postgres.rows import uuid_or_none
@@ -117,6 +118,8 @@ def _key_row(key: ApiKey) -> dict[str, Any]:
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,
         "last_used_at": key.last_used_at,
+        "scopes": Jsonb([one.to_document() for one in key.scopes]),
+        "succeeds": key.succeeds,
     }
 
 
@@ -131,6 +134,8 @@ def key_of(row: dict[str, Any]) -> ApiKey:
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
         last_used_at=row["last_used_at"],
+        scopes=tuple(Scope.from_document(one) for one in row["scopes"]),
+        succeeds=row["succeeds"],
     )
 
 

@@ -64,17 +64,18 @@ select
 
 -- # add key
 insert into plugyard.api_keys (
-  id, tenant_id, name, role, secret_hash, created_at, expires_at, revoked_at, last_used_at)
+  id, tenant_id, name, role, secret_hash, created_at, expires_at, revoked_at, last_used_at,
+  scopes, succeeds)
 values (
   %(id)s, %(tenant_id)s, %(name)s, %(role)s, %(secret_hash)s, %(created_at)s, %(expires_at)s, %(revoked_at)s,
-  %(last_used_at)s);
+  %(last_used_at)s, %(scopes)s, %(succeeds)s);
 
 -- # key by id
-select id, tenant_id, name, role, created_at, expires_at, revoked_at, last_used_at
+select id, tenant_id, name, role, created_at, expires_at, revoked_at, last_used_at, scopes, succeeds
 from plugyard.api_keys where id = %(id)s;
 
 -- # key by hash
-select id, tenant_id, name, role, created_at, expires_at, revoked_at, last_used_at
+select id, tenant_id, name, role, created_at, expires_at, revoked_at, last_used_at, scopes, succeeds
 from plugyard.key_by_hash(%(secret_hash)s);
 
 -- # save key

@@ -5,6 +5,8 @@ Before code.
 Revision ID: 0003
 """
 
+from alembic import op
+
 from plugyard.infrastructure.postgres.migrations.scripts import run_scripts
 
 revision = "0003"
@@ -19,4 +21,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """There is nothing to take away yet."""
+    """Takes it away again; a narrowed key would become a wide one, so it is revoked."""
+    op.execute("update plugyard.api_keys set revoked_at = now() where scopes <> '[]' and revoked_at is null")
+    op.execute("alter table plugyard.api_keys drop column scopes, drop column succeeds")

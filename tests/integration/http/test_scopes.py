@@ -1,0 +1,107 @@
+"""Keys with scopes over HTTP, and rotation with an overlap."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from plugyard.http.app import OPERATIONS
+from plugyard.http.operations import Operation
+from tests.integration.http.service import MISSING, Http, problem
+
+
+async def _made(admin: Any, *scopes: dict[str, Any], role: str = "admin", **more: Any) -> dict[str, Any]:
+    answer = await admin.post("/api/v1/keys", json={"name": "narrow", "role": role, "scopes": list(scopes), **more})
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+@asynccontextmanager
+async def _with(http: Http, secret: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with http.client(None, Authorization=f"Bearer {secret}") as client:
+        yield client
+
+
+async def test_a_key_of_one_function_executes_that_and_nothing_else(http: Http, admin: Any) -> None:
+    plugin, other = await http.plugin(admin, "mine"), await http.plugin(admin, "another")
+    key = await _made(admin, {"actions": ["execute"], "plugin": plugin, "functions": ["greet"]}, role="developer")
+    assert key["scopes"] == [{"actions": ["execute"], "plugin": plugin, "functions": ["greet"]}]
+    async with _with(http, key["secret"]) as client:
+        ran = await client.post(f"/api/v1/plugins/{plugin}/execute", json={"function": "greet"})
+        assert ran.status_code == 200, ran.text
+        upper = await client.post(f"/api/v1/plugins/{plugin.upper()}/execute", json={"function": "greet"})
+        assert upper.status_code == 200, upper.text
+        refused = await client.post(f"/api/v1/plugins/{plugin}/execute", json={"function": "wave"})
+        assert refused.status_code in (403, 404)
+        for path in (f"/api/v1/plugins/{other}/execute", f"/api/v1/plugins/{MISSING}/execute"):
+            said = problem(await client.post(path, json={"function": "greet"}), 403, "forbidden")
+            assert "execute" in said["detail"]
+        assert (await client.get(f"/api/v1/plugins/{plugin}")).status_code == 403
+        assert (await client.get(f"/api/v1/executions/{ran.json()['executionId']}")).status_code == 403
+        assert (await client.get("/api/v1/plugins")).status_code == 403
+        assert (await client.get("/api/v1/me")).status_code == 200
+
+
+@pytest.mark.parametrize("one", [one for one in OPERATIONS if one.path != "/api/v1/me"], ids=lambda one: one.id)
+async def test_a_key_of_another_plugin_reaches_no_operation(http: Http, admin: Any, one: Operation) -> None:
+    key = await _made(admin, {"plugin": MISSING[:-1] + "1"})
+    path = one.path.replace("{pluginId}", MISSING).replace("{path}", "x")
+    async with _with(http, key["secret"]) as client:
+        answer = await client.request(one.method, path)
+    assert answer.status_code == 403, answer.text
+
+
+async def test_a_key_makes_and_rotates_no_key_that_may_do_more(http: Http, admin: Any) -> None:
+    wide = await _made(admin)
+    narrow = await _made(admin, {"actions": ["manage_keys", "read"]})
+    async with _with(http, narrow["secret"]) as client:
+        for scopes in ([], [{}], [{"actions": ["read", "execute"]}]):
+            asked = {"name": "more", "role": "admin", "scopes": scopes}
+            problem(await client.post("/api/v1/keys", json=asked), 403, "forbidden")
+        made = await client.post(
+            "/api/v1/keys", json={"name": "x", "role": "viewer", "scopes": [{"actions": ["read"]}]}
+        )
+        assert made.status_code == 201, made.text
+        problem(await client.post(f"/api/v1/keys/{wide['id']}/rotate", json={}), 403, "forbidden")
+
+
+async def test_scopes_that_do_not_fit_are_named(http: Http, admin: Any) -> None:
+    scopes = [{"actions": ["configure"]}, {"functions": ["f"]}, {"plugin": "no id"}]
+    asked = {"name": "x", "role": "viewer", "scopes": scopes[:2]}
+    said = problem(await admin.post("/api/v1/keys", json=asked), 422, "invalid_input")
+    assert {one["pointer"] for one in said["errors"]} == {"/scopes/0/actions", "/scopes/1/functions"}
+    said = problem(await admin.post("/api/v1/keys", json={**asked, "scopes": scopes[2:]}), 422, "invalid_input")
+    assert {one["pointer"] for one in said["errors"]} == {"/scopes/0/plugin"}
+    both = {"name": "x", "role": "viewer", "expiresInDays": 1, "expiresAt": "2030-01-01T00:00:00Z"}
+    problem(await admin.post("/api/v1/keys", json=both), 422, "invalid_input")
+
+
+async def test_rotation_keeps_the_old_secret_for_the_overlap(http: Http, admin: Any) -> None:
+    old = await _made(admin, {"actions": ["read"]}, role="viewer")
+    answer = await admin.post(f"/api/v1/keys/{old['id']}/rotate", json={"overlapSeconds": 60})
+    new = answer.json()
+    assert answer.status_code == 201
+    assert (new["succeeds"], new["role"], new["scopes"]) == (old["id"], "viewer", old["scopes"])
+    assert new["secret"] != old["secret"]
+    for secret, status in ((old["secret"], 200), (new["secret"], 200)):
+        async with _with(http, secret) as client:
+            assert (await client.get("/api/v1/me")).status_code == status
+    http.world.clock.forward(seconds=61)
+    for secret, status in ((old["secret"], 401), (new["secret"], 200)):
+        async with _with(http, secret) as client:
+            assert (await client.get("/api/v1/me")).status_code == status
+    problem(await admin.post(f"/api/v1/keys/{old['id']}/rotate", json={}), 409, "conflict")
+    shown = (await admin.get(f"/api/v1/keys/{old['id']}")).json()
+    assert shown["expiresAt"] is not None
+    assert "secret" not in shown
+
+
+async def test_rotation_without_an_overlap_ends_the_old_secret_at_once(http: Http, admin: Any) -> None:
+    old = await _made(admin)
+    new = (await admin.post(f"/api/v1/keys/{old['id']}/rotate", json={"overlapSeconds": 0})).json()
+    async with _with(http, old["secret"]) as client:
+        problem(await client.get("/api/v1/me"), 401, "unauthenticated")
+    async with _with(http, new["secret"]) as client:
+        assert (await client.get("/api/v1/me")).status_code == 200
