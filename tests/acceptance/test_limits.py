@@ -7,6 +7,7 @@ from tests.acceptance.test_path_of_a_package import active
 from tests.conftest import RunningService
 
 PYTHON = """
+import ast
 import asyncio
 
 def log(input, context):
@@ -21,7 +22,7 @@ def fill(input):
     return "x" * input
 
 def deep(input):
-    return eval("(" * input + "1" + ")" * input)
+    return ast.literal_eval("(" * input + "1" + ")" * input)
 
 async def call(input, context):
     await asyncio.gather(*(context.services.cache.set(str(n), n) for n in range(input)))

@@ -79,6 +79,7 @@ async def _change_everything(changes: Changes) -> None:
 async def _change_keys_and_tenants(changes: Changes) -> None:
     admin, operator = changes.admin, changes.operator
     key = await changes.call("createKey", admin, "/api/v1/keys", json={"name": "ci", "role": "viewer"})
+    await changes.call("rotateKey", admin, f"/api/v1/keys/{key['id']}/rotate")
     await changes.call("revokeKey", admin, f"/api/v1/keys/{key['id']}")
     await changes.call("setPolicy", admin, "/api/v1/tenant/policy", json={"autoGrant": ["cache"]})
     made = await changes.call("createTenant", operator, "/api/v1/tenants", json={"slug": "new", "name": "New"})

@@ -35,6 +35,8 @@ FOREIGN = "zebrafish"
 class RefusingInspector:
     """A gate that takes random bytes for what they are."""
 
+    rules_version = "rules-1"
+
     async def inspect(self, path: Path, *, digest: str, size: int) -> Inspection:
         """Refuse."""
         finding = Finding(
