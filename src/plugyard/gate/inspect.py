@@ -9,13 +9,14 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import BinaryIO
 
 from plugyard.application.ports import Inspection
 from plugyard.domain.manifest import Runtime
 from plugyard.domain.report import Component, Report
 from plugyard.domain.rules import Rule
-from plugyard.gate import component, manifest
+from plugyard.gate import bill, component, manifest
 from plugyard.gate.archive import open_archive
 from plugyard.gate.archive.contents import MANIFEST, Contents
 from plugyard.gate.checks import CHECKS
@@ -53,7 +54,8 @@ def inspect(
         checked = _check_manifest(contents, findings)
         texts = _texts(contents, findings)
         package = _package(contents, checked, texts, digest, knowledge)
-        components = package.components
+        components = _components(package, findings)
+        package = replace(package, components=components)
         _run_checks(package, findings)
         bundle = _code(contents, checked, texts, findings)
     report_known(knowledge.malware, digest, contents.digests, components, findings)
@@ -93,6 +95,15 @@ def _package(
         knowledge,
         sources=read_sources(texts),
     )
+
+
+def _components(package: Package, findings: Findings) -> tuple[Component, ...]:
+    try:
+        return bill.components(package)
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError, AttributeError) as error:
+        what = f"the bill of materials broke: {type(error).__name__}: {error}"
+        findings.add("gate.could-not-run", "the package", what)
+        return ()
 
 
 def _run_checks(package: Package, findings: Findings) -> None:

@@ -168,13 +168,13 @@ class KeyScope(Command, frozen=True):
 
 
 class CreateKey(Command, frozen=True):
-    """A name to know the key by, its role, what it is narrowed to, and when it ends: a time, or days (null: never)."""
+    """A name to know the key by, its role, what narrows it, and when it ends: a time, days, or the earlier of both."""
 
     name: Text
     role: Role
     scopes: Annotated[list[KeyScope], Meta(max_length=50)] = []
     expires_in_days: Annotated[int, Meta(ge=1, le=3_650)] | None = None
-    expires_at: datetime | None = None
+    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
 
 
 class RotateKey(Command, frozen=True):

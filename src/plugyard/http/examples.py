@@ -182,6 +182,11 @@ STANDING = {
     "decidedAt": "2026-11-02T09:00:00Z",
     "reason": "The eval is that of a template engine.",
 }
+SBOM = {
+    "bomFormat": "CycloneDX",
+    "specVersion": "1.6",
+    "components": [{"type": "library", "name": "tally", "version": "1.0.0", "purl": "pkg:pypi/tally@1.0.0"}],
+}
 JUDGED_REPORT: dict[str, Any] = {**REPORT, "standing": STANDING, "laterFindings": None}
 SUSPECT = {
     "versionId": "01a1f0c4-7a10-7000-8000-000000000031",

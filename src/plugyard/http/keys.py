@@ -5,7 +5,6 @@ from datetime import timedelta
 from starlette.types import ASGIApp
 
 from plugyard.application import keys
-from plugyard.domain.errors import FieldError, InvalidInput
 from plugyard.domain.identity import Action
 from plugyard.http import commands, examples, present, views
 from plugyard.http.answers import json_answer
@@ -72,9 +71,8 @@ async def create_key(exchange: Exchange) -> ASGIApp:
     platform = exchange.platform
     expires_at = asked.expires_at
     if asked.expires_in_days is not None:
-        if expires_at is not None:
-            raise InvalidInput("Say once when the key ends.", [FieldError("/expiresAt", "stands beside expiresInDays")])
-        expires_at = platform.clock() + timedelta(days=asked.expires_in_days)
+        then = platform.clock() + timedelta(days=asked.expires_in_days)
+        expires_at = then if expires_at is None else min(then, expires_at)
     scopes = tuple(one.scope() for one in asked.scopes)
     key, secret = await keys.create_key(platform, exchange.caller, asked.name, asked.role, expires_at, scopes)
     return json_answer(present.new_key(key, secret), status=201)

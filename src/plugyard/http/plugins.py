@@ -1,10 +1,12 @@
 """Plugins over HTTP: upload, the list, one plugin, its versions and report, and everything that moves it on."""
 
+from typing import Any
+
 from starlette.types import ASGIApp
 
 from plugyard.application import activate as activation
 from plugyard.application import configure as configuration
-from plugyard.application import history, install, marketplace, uninstall, upgrade
+from plugyard.application import history, install, marketplace, sbom, uninstall, upgrade
 from plugyard.application.consent import standing
 from plugyard.application.ports import PluginFilter, UpgradeFilter
 from plugyard.domain.identity import Action
@@ -12,7 +14,7 @@ from plugyard.domain.manifest import Runtime
 from plugyard.domain.permissions import Service
 from plugyard.domain.plugin import PluginState
 from plugyard.http import commands, examples, present, suspects, views
-from plugyard.http.answers import json_answer
+from plugyard.http.answers import Answer, json_answer
 from plugyard.http.bodies import JSON_TYPE, MERGE_PATCH_TYPE
 from plugyard.http.detailed import detail_of, listing_of
 from plugyard.http.exchange import Exchange
@@ -22,6 +24,7 @@ from plugyard.http.queries import PAGE, choice, choice_of, page_of, text
 _ONE = "/api/v1/plugins/{pluginId}"
 _CHANGED = (Reply(200, "The plugin as it is now.", views.PluginDetail, examples.DETAIL),)
 _TAG = "Plugins"
+CYCLONEDX = "application/vnd.cyclonedx+json"
 
 
 @operation(
@@ -321,11 +324,26 @@ async def withdraw_plugin(exchange: Exchange) -> ASGIApp:
     return json_answer(await listing_of(exchange, found))
 
 
+@operation(
+    "GET",
+    _ONE + "/versions/{version}/sbom",
+    tag=_TAG,
+    replies=[Reply(200, "The bill of materials.", dict[str, Any], examples.SBOM, media_type=CYCLONEDX)],
+    problems=["not_found"],
+)
+async def get_sbom(exchange: Exchange) -> ASGIApp:
+    """List the libraries that a version's package holds, as a CycloneDX 1.6 bill of materials."""
+    number = exchange.path["version"]
+    bill = await sbom.bill_of(exchange.platform, exchange.caller, exchange.id("pluginId"), number)
+    return Answer(bill, media_type=CYCLONEDX)
+
+
 OPERATIONS = (
     list_plugins,
     get_plugin,
     list_versions,
     get_report,
+    get_sbom,
     install_plugin,
     activate_plugin,
     deactivate_plugin,

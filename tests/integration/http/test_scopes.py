@@ -74,8 +74,15 @@ async def test_scopes_that_do_not_fit_are_named(http: Http, admin: Any) -> None:
     assert {one["pointer"] for one in said["errors"]} == {"/scopes/0/actions", "/scopes/1/functions"}
     said = problem(await admin.post("/api/v1/keys", json={**asked, "scopes": scopes[2:]}), 422, "invalid_input")
     assert {one["pointer"] for one in said["errors"]} == {"/scopes/0/plugin"}
-    both = {"name": "x", "role": "viewer", "expiresInDays": 1, "expiresAt": "2030-01-01T00:00:00Z"}
-    problem(await admin.post("/api/v1/keys", json=both), 422, "invalid_input")
+    past = {"name": "x", "role": "viewer", "expiresAt": "2001-01-01T00:00:00Z"}
+    said = problem(await admin.post("/api/v1/keys", json=past), 422, "invalid_input")
+    assert {one["pointer"] for one in said["errors"]} == {"/expiresAt"}
+
+
+async def test_of_two_ends_the_earlier_holds(http: Http, admin: Any) -> None:
+    for days, at, ends in ((1, "2090-01-01T00:00:00Z", "2090"), (3650, "2031-05-05T00:00:00+02:00", "2031-05-04")):
+        key = await _made(admin, expiresInDays=days, expiresAt=at)
+        assert key["expiresAt"].startswith(ends) == (days == 3650)
 
 
 async def test_rotation_keeps_the_old_secret_for_the_overlap(http: Http, admin: Any) -> None:
