@@ -3,16 +3,17 @@
 import json
 import sys
 import tempfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from plugyard.cli.failure import Failure
-from plugyard.cli.findings import finding_lines
-from plugyard.settings import DEFAULT_DATA
+from plugyard.settings import CONFIG_FILE, DEFAULT_DATA
 
 LEFT_OUT = {"node_modules", "__pycache__", "dist", ".git", ".venv", ".DS_Store"}
 
@@ -59,6 +60,11 @@ TEMPLATES = {
 Url = Annotated[str | None, Parameter(help="The service; by default the one that runs on the data folder.")]
 Key = Annotated[str | None, Parameter(help="API key; by default the admin key in the data folder.")]
 Data = Annotated[Path, Parameter(help="The data folder of a service on this machine.")]
+Form = Annotated[Literal["text", "json", "sarif"], Parameter(name="--format", help="The form of the report.")]
+Rules = Annotated[
+    list[str] | None,
+    Parameter(name="--rule", negative="", help="Set a rule, as RULE=off or RULE=SEVERITY,CONSEQUENCE."),
+]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for a program to read.")]
 
 
@@ -88,35 +94,59 @@ def new(folder: Path, /, *, runtime: Annotated[str, Parameter(help="python or ja
     print(f"Made {folder} with {', '.join(TEMPLATES[runtime])}.\nNext: plugyard upload {folder} --activate")
 
 
-def check(package: Path, /, *, as_json: AsJson = False) -> None:
+def check(
+    package: Path,
+    /,
+    *,
+    form: Form = "text",
+    as_json: AsJson = False,
+    output: Annotated[Path | None, Parameter(help="Write the report to a file.")] = None,
+    rule: Rules = None,
+    malware_list: Annotated[Path | None, Parameter(help="A list of what is known to be malicious.")] = None,
+    sbom: Annotated[Path | None, Parameter(help="Write the bill of materials (CycloneDX) to a file.")] = None,
+) -> None:
     """Check a package or a folder as the service would, on this machine.
 
-    The code is not loaded and dependencies are not resolved here; the service does both at upload.
+    The code is not loaded, examples are not run and dependencies are not resolved here; the service does so at upload.
+    Rules are set as in plugyard.toml's gate_rules, and --rule goes over them. Ends with status 1 where it is refused.
 
     For example:
 
     ```
     plugyard check hello
-    plugyard check hello-1.0.0.zip --json
+    plugyard check hello-1.0.0.zip --format sarif --output findings.sarif
+    plugyard check hello --rule code.eval=block --sbom bom.json
     ```
     """
-    import msgspec
+    from plugyard.cli.checking import checked, written
 
-    from plugyard.gate.inspect import inspect
-    from plugyard.gate.limits import GateLimits
-
+    lines = [*configured_rules(), *(rule or [])]
     with tempfile.TemporaryDirectory() as folder, packed_in(package, folder).open("rb") as stream:
-        report = inspect(stream, GateLimits()).report
-    if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report)).decode() + "\n")
+        report, name, number = checked(stream, lines, malware_list)
+    text = written(report, "json" if as_json else form, str(package))
+    if output is None:
+        sys.stdout.write(text)
     else:
-        for finding in msgspec.to_builtins(report.findings):
-            print(finding_lines(finding))
-        print(
-            f"{package}: {'refused' if report.refused else 'good'}, {report.entries} files, {report.packed_bytes} bytes"
-        )
+        output.write_text(text, "utf-8")
+        print(f"wrote {output}")
+    if sbom is not None:
+        from plugyard.application.sbom import cyclonedx
+
+        sbom.write_bytes(cyclonedx(name, number, report, datetime.now(UTC)))
+        print(f"wrote {sbom}: {len(report.components)} libraries", file=sys.stderr)
     if report.refused:
         raise SystemExit(1)
+
+
+def configured_rules() -> list[str]:
+    """What plugyard.toml in this folder sets of the gate's rules."""
+    try:
+        lines = tomllib.loads(Path(CONFIG_FILE).read_text()).get("gate_rules", [])
+    except FileNotFoundError:
+        return []
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise Failure(f"{CONFIG_FILE} cannot be read: {error}") from error
+    return [str(line) for line in lines] if isinstance(lines, list) else [str(lines)]
 
 
 def pack(folder: Path, /, *, output: Path | None = None) -> None:

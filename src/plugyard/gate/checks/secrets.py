@@ -81,7 +81,7 @@ _BUDGET = 40_000_000
 _LOOK = 200  # what one look costs beside its characters
 _SHOWN = 4
 _HOSTS_OF_NOBODY = re.compile(
-    r"(?i)(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]|host|hostname|server|domain|proxy|"
+    r"(?i)(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]|[a-z0-9_-]+(?=[:/?#\"'`\s),;\]\\]|\Z)|"
     r"[\w.-]*\.(?:test|local|invalid|localhost)|[\w.-]*example[\w.-]*|foo|bar)(?:[:/?#\"'`\s),;\]\\]|\Z)"
 )
 _PEM_BODY = re.compile(r"(?:[^\n-]{0,20}-----)(?P<body>[A-Za-z0-9+/=:,.\-\s\\\"'`+;()]{0,6000})")
