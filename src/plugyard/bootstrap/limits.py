@@ -15,7 +15,6 @@ from plugyard.domain.tenants import Quotas
 from plugyard.domain.versions import Version
 from plugyard.gate.limits import GateLimits
 from plugyard.gate.malware import MalwareFile
-from plugyard.gate.rules import RULES
 from plugyard.http.rates import RateClass, RateLimits, Rates
 from plugyard.sandbox.outside.guests import module_list
 from plugyard.sandbox.outside.pool import PoolSettings
@@ -26,6 +25,9 @@ log = structlog.get_logger("plugyard")
 
 def policies(settings: Settings) -> Policies:
     """What the use cases keep to."""
+    # The checks are loaded while the processes start; whoever starts those does not wait for them.
+    from plugyard.gate.rules import RULES
+
     return Policies(
         limit_policy(settings),
         SuspensionRule(settings.suspend_minimum, settings.suspend_ratio, settings.suspend_window_s),

@@ -22,7 +22,6 @@ from plugyard.bootstrap.keys import CannotStart, Keys, write_private
 from plugyard.bootstrap.limits import gate_limits, limit_policy, malware_file, pool_settings
 from plugyard.domain.errors import PlugyardError
 from plugyard.domain.rules import BadRuleSetting
-from plugyard.gate.jailed import JailedInspector
 from plugyard.infrastructure.embedded.errors import EmbeddedPostgresError
 from plugyard.infrastructure.embedded.server import EmbeddedPostgres, Urls
 from plugyard.infrastructure.logs import configure_logging
@@ -37,6 +36,7 @@ from plugyard.settings import MEGABYTE, Settings
 
 if TYPE_CHECKING:
     from plugyard.bootstrap.assembly import Assembled
+    from plugyard.gate.jailed import JailedInspector
     from plugyard.infrastructure.postgres.store import PostgresStore
 
 SERVICE_FILE = "service.json"
@@ -82,24 +82,14 @@ class Service:
         settings = self.settings
         self._parts.callback(listener.close)
         await self._look_at_namespaces()
-        try:
-            inspector = JailedInspector(
-                gate_limits(settings),
-                enforced=not settings.unsafe_no_jail,
-                rules=settings.gate_rules,
-                malware=malware_file(settings),
-            )
-        except BadRuleSetting as error:
-            raise CannotStart(f"--gate-rules: {error}") from error
-        self._parts.push_async_callback(inspector.close)
         services = Services(settings.service_calls_per_s)
         keys = Keys.of(settings.data, settings.admin_key, settings.secret_keys)
         # These know nothing of each other, so they come up side by side; the libraries that only this process needs
         # load meanwhile, which takes as long as the processes do.
-        (postgres, urls), sandbox, _, assembly = await together(
+        (postgres, urls), sandbox, inspector, assembly = await together(
             self._start_postgres(),
             self._start_sandbox(services, bytes.fromhex(keys.pepper)),
-            inspector.start(),
+            self._start_gate(),
             asyncio.to_thread(importlib.import_module, "plugyard.bootstrap.assembly"),
         )
         self.admin_key = keys.admin
@@ -130,6 +120,22 @@ class Service:
         log.info("ready", url=self.url, jail=not settings.unsafe_no_jail)
         if settings.unsafe_no_jail:
             log.warning("plugins run without the process jail (--unsafe-no-jail): WebAssembly alone holds them")
+
+    async def _start_gate(self) -> "JailedInspector":
+        settings = self.settings
+        gate = await asyncio.to_thread(importlib.import_module, "plugyard.gate.jailed")
+        try:
+            inspector: JailedInspector = gate.JailedInspector(
+                gate_limits(settings),
+                enforced=not settings.unsafe_no_jail,
+                rules=settings.gate_rules,
+                malware=malware_file(settings),
+            )
+        except BadRuleSetting as error:
+            raise CannotStart(f"--gate-rules: {error}") from error
+        self._parts.push_async_callback(inspector.close)
+        await inspector.start()
+        return inspector
 
     async def _look_at_namespaces(self) -> None:
         """Say what this machine gives; raises ``CannotStart`` where the operator demands more."""
@@ -190,7 +196,7 @@ class Service:
         return sandbox
 
     async def _ready(
-        self, store: "PostgresStore", postgres: EmbeddedPostgres, sandbox: Sandbox, inspector: JailedInspector
+        self, store: "PostgresStore", postgres: EmbeddedPostgres, sandbox: Sandbox, inspector: "JailedInspector"
     ) -> dict[str, str]:
         """Each part's state, for the health report: ``ok``, a warning, or what is wrong."""
         parts = {"sandbox": "ok" if sandbox.alive else "away", "gate": "ok" if inspector.alive else "away"}
