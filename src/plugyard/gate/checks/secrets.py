@@ -81,9 +81,11 @@ _BUDGET = 40_000_000
 _LOOK = 200  # what one look costs beside its characters
 _SHOWN = 4
 _HOSTS_OF_NOBODY = re.compile(
-    r"(?i)(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]|[a-z0-9_-]+(?=[:/?#\"'`\s),;\]\\]|\Z)|"
+    r"(?i)(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]|host|hostname|server|domain|proxy|"
     r"[\w.-]*\.(?:test|local|invalid|localhost)|[\w.-]*example[\w.-]*|foo|bar)(?:[:/?#\"'`\s),;\]\\]|\Z)"
 )
+# A host of one word is one of a manual, or of a network that nobody reaches from outside.
+_ONE_WORD = re.compile(r"(?i)[a-z0-9_-]+(?:[:/?#\"'`\s),;\]\\]|\Z)")
 _PEM_BODY = re.compile(r"(?:[^\n-]{0,20}-----)(?P<body>[A-Za-z0-9+/=:,.\-\s\\\"'`+;()]{0,6000})")
 _PEM_TEXT = re.compile(r"\\[nrt]|[\s\\\"'`+;(),]")
 _PEM_FIELDS = re.compile(r"(?:Proc-Type|DEK-Info|Version|Comment):[^\n\\]{0,80}")
@@ -275,7 +277,11 @@ def _password(loaded: Detector, text: str, first: int, last: int) -> str | None:
         return None
     if password.lower() in user.lower() or re.search(r"[%{}<>$#]|\\", password.replace("%40", "")):
         return None
-    if _HOSTS_OF_NOBODY.match(text, last + 1) or not re.match(r"[\w\[]", text[last + 1 : last + 2]):
+    if (
+        _HOSTS_OF_NOBODY.match(text, last + 1)
+        or _ONE_WORD.match(text, last + 1)
+        or not re.match(r"[\w\[]", text[last + 1 : last + 2])
+    ):
         return None
     return "holds a password for the host behind it"
 

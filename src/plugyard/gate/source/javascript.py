@@ -12,6 +12,17 @@ import tree_sitter_typescript
 from tree_sitter import Language, Node, Parser, Query, QueryCursor, Tree
 
 from plugyard.gate.source.facts import MOST_FACTS, SERVICES, Argument, Call, Import, Mention, Source, Text, is_vendored
+from plugyard.gate.source.nodes import (
+    bare,
+    character_of,
+    few,
+    first_argument,
+    is_written,
+    line_of,
+    text_of,
+    unescaped,
+    value_of,
+)
 
 _QUERY = """
 (call_expression) @call
@@ -52,10 +63,7 @@ _TOLD = frozenset(
     {"constructor", "__proto__", "prototype", "binding", "mainModule", "env", "__defineGetter__", "_load", "dlopen"}
 )
 _FUNCTIONS = frozenset({"arrow_function", "function_expression", "function_declaration", "function"})
-_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,6})\}|([0-7]{1,3})|(.))", re.DOTALL)
 _ESCAPED_NAME = re.compile(r"\\u(?:\{([0-9a-fA-F]{1,6})\}|([0-9a-fA-F]{4}))")
-_PLAIN = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "\n": ""}
-_FEW = 400
 _DEEPEST, _MOST_IN_AN_ERROR = 1_000, 2_000
 _DEEP = 14
 _SHORTEST, _LONG_LINE = 2, 300
@@ -133,68 +141,68 @@ class _Reading:
         source = node.child_by_field_name("source")
         if source is None:
             return
-        module = _value(source).removeprefix("node:")
-        self._imports.append(Import(module, _line(node)))
+        module = value_of(source).removeprefix("node:")
+        self._imports.append(Import(module, line_of(node)))
         clause = next((child for child in node.named_children if child.type == "import_clause"), None)
         for child in clause.named_children if clause is not None else ():
             if child.type == "identifier":
-                self._aliases[_text(child)] = module
+                self._aliases[text_of(child)] = module
             elif child.type == "namespace_import":
-                self._aliases[_text(child.named_children[-1])] = module
+                self._aliases[text_of(child.named_children[-1])] = module
             elif child.type == "named_imports":
                 for one in child.named_children:
                     name, alias = one.child_by_field_name("name"), one.child_by_field_name("alias")
                     if name is not None:
-                        self._aliases[_text(alias or name)] = f"{module}.{_text(name)}"
+                        self._aliases[text_of(alias or name)] = f"{module}.{text_of(name)}"
 
     def _declare(self, node: Node) -> None:
         name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
         if name is None or value is None:
             return
-        value = _bare(value)
+        value = bare(value)
         source = self._required(value) or (
             self._dotted(value) if value.type in ("identifier", "member_expression", "subscript_expression") else ""
         )
         if not source or source.startswith("?"):
             return
         if name.type == "identifier":
-            if source != _text(name):
-                self._aliases.setdefault(_text(name), source)
+            if source != text_of(name):
+                self._aliases.setdefault(text_of(name), source)
         elif name.type == "object_pattern":
             for one in name.named_children:
                 if one.type == "shorthand_property_identifier_pattern":
-                    self._aliases.setdefault(_text(one), f"{source}.{_text(one)}")
+                    self._aliases.setdefault(text_of(one), f"{source}.{text_of(one)}")
                 elif one.type == "pair_pattern":
                     key, to = one.child_by_field_name("key"), one.child_by_field_name("value")
                     if key is not None and to is not None and to.type == "identifier":
-                        self._aliases.setdefault(_text(to), f"{source}.{_text(key)}")
+                        self._aliases.setdefault(text_of(to), f"{source}.{text_of(key)}")
 
     def _required(self, node: Node) -> str:
         """The module that ``require("...")`` or ``await import("...")`` names; empty where it is no such call."""
         if node.type != "call_expression":
             return ""
-        function, given = node.child_by_field_name("function"), _first(node)
+        function, given = node.child_by_field_name("function"), first_argument(node)
         if function is None or given is None or function.type not in ("identifier", "import"):
             return ""
-        if _text(function) not in ("require", "import") or given.type != "string":
+        if text_of(function) not in ("require", "import") or given.type != "string":
             return ""
-        return _value(given).removeprefix("node:")
+        return value_of(given).removeprefix("node:")
 
     def _dotted(self, node: Node | None, depth: int = 0) -> str:
         if node is None or depth > _DEEP:
             return "?"
         kind = node.type
         if kind == "identifier":
-            name = _text(node)
+            name = text_of(node)
             return self._aliases.get(name, name)
         if kind == "member_expression":
             owner = self._dotted(node.child_by_field_name("object"), depth + 1)
-            name = f"{owner}.{_text(node.child_by_field_name('property'))}"
+            name = f"{owner}.{text_of(node.child_by_field_name('property'))}"
         elif kind == "subscript_expression":
             index = node.child_by_field_name("index")
             if index is None or index.type != "string":
                 return "?"
-            name = f"{self._dotted(node.child_by_field_name('object'), depth + 1)}.{_value(index)}"
+            name = f"{self._dotted(node.child_by_field_name('object'), depth + 1)}.{value_of(index)}"
         elif kind in ("this", "import", "super"):
             return kind
         elif kind == "call_expression":
@@ -224,7 +232,7 @@ class _Reading:
                 self._remember(name)
 
     def _remember(self, name: Node) -> None:
-        text = _text(name)
+        text = text_of(name)
         # In minified code one letter is a hundred variables.
         if len(text) > _SHORTEST or name.end_point[1] < _LONG_LINE:
             self._decoded.add(text)
@@ -232,8 +240,8 @@ class _Reading:
     def _decodes(self, value: Node) -> bool:
         if not self._may_decode or value.type in ("string", "number", "true", "false", "null"):
             return False
-        for node in _few(value):
-            if node.type == "identifier" and _text(node) in self._decoded:
+        for node in few(value):
+            if node.type == "identifier" and text_of(node) in self._decoded:
                 return True
             if node.type == "call_expression":
                 name = self._dotted(node.child_by_field_name("function"))
@@ -251,10 +259,10 @@ class _Reading:
             name = f"{self._dotted(function.child_by_field_name('function'))}()"
         argument = self._argument(name, node)
         if name in ("require", "import"):
-            given = _first(node)
-            constant = _value(given).removeprefix("node:") if given is not None and given.type == "string" else None
-            self._imports.append(Import(constant, _line(node), argument))
-        return Call(name, _line(node), argument)
+            given = first_argument(node)
+            constant = value_of(given).removeprefix("node:") if given is not None and given.type == "string" else None
+            self._imports.append(Import(constant, line_of(node), argument))
+        return Call(name, line_of(node), argument)
 
     def _argument(self, name: str, node: Node) -> Argument:
         if name.removesuffix("()").rpartition(".")[2] not in _LOOKED_AT:
@@ -263,7 +271,7 @@ class _Reading:
         given = arguments.named_children if arguments is not None and arguments.type == "arguments" else []
         if not given:
             return Argument.NONE
-        first, last = _bare(given[0]), _bare(given[-1])
+        first, last = bare(given[0]), bare(given[-1])
         if name in _TIMERS:
             return self._timed(first)
         # For Function the last argument is the body; for others it is mostly the only one.
@@ -275,7 +283,7 @@ class _Reading:
 
     def _timed(self, given: Node) -> Argument:
         """What a timer is to run: a function mostly, and text only where that can be seen."""
-        if given.type == "binary_expression" and any(one.type == "string" for one in _few(given)):
+        if given.type == "binary_expression" and any(one.type == "string" for one in few(given)):
             # Text that is joined to something is text, whatever it is joined to.
             return Argument.PIECES
         if given.type == "call_expression" and self._dotted(given.child_by_field_name("function")) in _DECODERS:
@@ -291,7 +299,7 @@ class _Reading:
             return Argument.CONSTANT
         if self._decodes(node):
             return Argument.DECODED
-        leaves = {one.type for one in _few(node)}
+        leaves = {one.type for one in few(node)}
         if node.type == "template_string" and "template_substitution" not in leaves:
             return Argument.CONSTANT
         return Argument.COMPUTED if leaves & {"identifier", "this"} else Argument.PIECES
@@ -303,11 +311,11 @@ class _Reading:
             key = node.child_by_field_name("property") or node.child_by_field_name("index")
             if key is None:
                 continue
-            word = _value(key) if key.type == "string" else _text(key)
+            word = value_of(key) if key.type == "string" else text_of(key)
             if word in _TOLD and len(mentions) < MOST_FACTS:
-                mentions.append(Mention(self._dotted(node), _line(node), _is_written(node)))
+                mentions.append(Mention(self._dotted(node), line_of(node), is_written(node)))
             elif word in SERVICES and self._dotted(node).rpartition(".")[0].rpartition(".")[2] == "services":
-                services.setdefault(SERVICES[word], _line(node))
+                services.setdefault(SERVICES[word], line_of(node))
         return mentions, services
 
     def _destructured_services(
@@ -330,24 +338,24 @@ class _Reading:
         for call in calls:
             function = call.child_by_field_name("function")
             if function is not None and self._dotted(function) == "fetch":
-                services.setdefault("network", _line(call))
+                services.setdefault("network", line_of(call))
             arguments = call.child_by_field_name("arguments")
             for one in arguments.named_children if arguments is not None else ():
                 if (
                     one.type in ("identifier", "member_expression")
                     and self._dotted(one).rpartition(".")[2] == "services"
                 ):
-                    services[""] = _line(call)
+                    services[""] = line_of(call)
 
     def _services_in(self, pattern: Node, services: dict[str, int]) -> None:
         for one in pattern.named_children:
             if one.type == "pair_pattern":
                 key, to = one.child_by_field_name("key"), one.child_by_field_name("value")
-                if key is not None and to is not None and _text(key) == "services" and to.type == "object_pattern":
+                if key is not None and to is not None and text_of(key) == "services" and to.type == "object_pattern":
                     for each in to.named_children:
-                        word = _text(each.child_by_field_name("key") or each)
+                        word = text_of(each.child_by_field_name("key") or each)
                         if word in SERVICES:
-                            services.setdefault(SERVICES[word], _line(each))
+                            services.setdefault(SERVICES[word], line_of(each))
 
     # --- exports ----------------------------------------------------------------------------------------------------
 
@@ -368,7 +376,7 @@ class _Reading:
                     if one.type == "spread_element":
                         return None
                     key = one.child_by_field_name("key") or one.child_by_field_name("name") or one
-                    names.add(_value(key) if key.type == "string" else _text(key))
+                    names.add(value_of(key) if key.type == "string" else text_of(key))
             elif target.startswith(("exports.", "module.exports.")):
                 names.add(target.rpartition(".")[2])
             elif target == "exports" or (left is not None and left.type == "subscript_expression" and "?" in target):
@@ -391,25 +399,25 @@ def _exported(node: Node) -> set[str] | None:
     if declaration is not None:
         name = declaration.child_by_field_name("name")
         if name is not None:
-            names.add(_text(name))
+            names.add(text_of(name))
         for one in declaration.named_children:
             if one.type == "variable_declarator":
                 target = one.child_by_field_name("name")
                 if target is None or target.type != "identifier":
                     return None
-                names.add(_text(target))
+                names.add(text_of(target))
     for child in node.children:
         if child.type == "*":
             return None
         if child.type == "namespace_export":
-            names.add(_text(child.named_children[-1]))
+            names.add(text_of(child.named_children[-1]))
         if child.type == "default":
             names.add("default")
         if child.type == "export_clause":
             for one in child.named_children:
                 alias = one.child_by_field_name("alias") or one.child_by_field_name("name")
                 if alias is not None:
-                    names.add(_value(alias) if alias.type == "string" else _text(alias))
+                    names.add(value_of(alias) if alias.type == "string" else text_of(alias))
     return names
 
 
@@ -417,12 +425,12 @@ def _names(nodes: list[Node] | tuple[()]) -> tuple[dict[str, int], dict[str, int
     names: dict[str, int] = {}
     escaped: dict[str, int] = {}
     for node in nodes:
-        name = _text(node)
+        name = text_of(node)
         if "\\" in name:
-            name = _ESCAPED_NAME.sub(lambda match: _character(match[1] or match[2], 16), name)
-            escaped.setdefault(name, _line(node))
+            name = _ESCAPED_NAME.sub(lambda match: character_of(match[1] or match[2], 16), name)
+            escaped.setdefault(name, line_of(node))
         if name not in names:
-            names[name] = _line(node)
+            names[name] = line_of(node)
     return names, escaped
 
 
@@ -432,32 +440,9 @@ def _texts(nodes: list[Node] | tuple[()]) -> tuple[Text, ...]:
         size = node.end_byte - node.start_byte
         if size < 10 or len(texts) >= MOST_FACTS:
             continue
-        value, escapes = _unescaped(_text(node)[1:-1])
-        texts.append(Text(value, _line(node), escapes))
+        value, escapes = unescaped(text_of(node)[1:-1])
+        texts.append(Text(value, line_of(node), escapes))
     return tuple(texts)
-
-
-def _unescaped(raw: str) -> tuple[str, int]:
-    """The text as the language reads it, and how many of its characters are printable ASCII written as escapes."""
-    if "\\" not in raw:
-        return raw, 0
-    count = 0
-
-    def plain(match: "re.Match[str]") -> str:
-        nonlocal count
-        code = match[1] or match[2] or match[3]
-        if code is None and match[4] is None:
-            return _PLAIN.get(match[5], match[5])
-        character = _character(code, 16) if code is not None else _character(match[4], 8)
-        count += " " <= character <= "~"
-        return character
-
-    return _ESCAPE.sub(plain, raw), count
-
-
-def _character(digits: str, base: int) -> str:
-    value = int(digits, base)
-    return chr(value) if value < 0x110000 else "?"
 
 
 def _unreadable(tree: Tree) -> str | None:
@@ -488,50 +473,3 @@ def _unreadable(tree: Tree) -> str | None:
 def _is_large(error: Node, root: Node) -> bool:
     covers = (error.end_byte - error.start_byte) * 2 > root.end_byte - root.start_byte
     return covers or error.child_count > _MOST_IN_AN_ERROR
-
-
-def _few(node: Node) -> list[Node]:
-    """Some of the nodes below one, the outer ones first."""
-    found = [node]
-    for one in found:
-        if len(found) > _FEW:
-            break
-        found += one.named_children
-    return found
-
-
-def _bare(node: Node) -> Node:
-    while node.type in ("parenthesized_expression", "await_expression", "as_expression") and node.named_children:
-        node = node.named_children[0]
-    return node
-
-
-def _first(node: Node) -> Node | None:
-    arguments = node.child_by_field_name("arguments")
-    return arguments.named_children[0] if arguments is not None and arguments.named_children else None
-
-
-def _is_written(node: Node) -> bool:
-    parent = node.parent
-    while parent is not None and parent.type in ("member_expression", "subscript_expression"):
-        node, parent = parent, parent.parent
-    return (
-        parent is not None
-        and parent.type in ("assignment_expression", "augmented_assignment_expression")
-        and parent.child_by_field_name("left") == node
-    )
-
-
-def _text(node: Node | None) -> str:
-    if node is None or node.text is None:
-        return "?"
-    return node.text.decode("utf-8", "replace")
-
-
-def _value(node: Node) -> str:
-    """What a string literal holds."""
-    return _unescaped(_text(node)[1:-1])[0]
-
-
-def _line(node: Node) -> int:
-    return int(node.start_point[0]) + 1
