@@ -1,6 +1,6 @@
 """API keys over HTTP, and who the caller's own key belongs to."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 from starlette.types import ASGIApp
 
@@ -69,7 +69,7 @@ async def create_key(exchange: Exchange) -> ASGIApp:
     """
     asked = await exchange.body(commands.CreateKey)
     platform = exchange.platform
-    expires_at = asked.expires_at
+    expires_at = None if asked.expires_at is None else asked.expires_at.astimezone(UTC)
     if asked.expires_in_days is not None:
         then = platform.clock() + timedelta(days=asked.expires_in_days)
         expires_at = then if expires_at is None else min(then, expires_at)

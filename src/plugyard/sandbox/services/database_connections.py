@@ -86,6 +86,9 @@ class Session:
                 if self._received() - began > cap_bytes:
                     raise TooLarge
                 self._pgconn.consume_input()
+            # One look at the input can take more than was there when it was last counted.
+            if self._received() - began > cap_bytes:
+                raise TooLarge
             result = self._pgconn.get_result()
             if result is None:
                 break
