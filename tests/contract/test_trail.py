@@ -11,6 +11,8 @@ from plugyard.application.ports import AuditFilter, PageRequest, StoredReply
 from plugyard.domain.errors import NameTaken, NotFound
 from plugyard.domain.identity import Role, Tenant, TenantPolicy
 from plugyard.domain.permissions import Service
+from plugyard.domain.scopes import Scope
+from plugyard.domain.tenants import TenantState
 from tests.contract.conftest import Stored
 from tests.contract.given import NOW, a_key, a_plugin, a_stored_plugin, a_tenant, ago, an_entry, an_event, new_id
 
@@ -96,6 +98,39 @@ async def test_a_key_is_its_tenants_and_the_operators_key_is_no_tenants(stored: 
         assert (await tx.list_keys(PageRequest())).items == ()
     async with stored.store.for_tenant(tenant.id) as tx:
         assert await tx.key(key.id) == key
+
+
+async def test_a_narrowed_key_and_its_successor_are_kept_as_they_are(stored: Stored) -> None:
+    tenant, other = await a_tenant(stored.store), await a_tenant(stored.store)
+    scopes = (Scope(frozenset({"execute", "read"}), new_id(), frozenset({"f"})), Scope(frozenset({"read"})))
+    old = replace(a_key(tenant.id, created_at=ago(days=1)), scopes=scopes)
+    new = replace(a_key(tenant.id), scopes=scopes, succeeds=old.id)
+    async with stored.store.for_tenant(tenant.id) as tx:
+        for key in (old, new):
+            await tx.add_key(key, key.id.encode())
+    async with stored.store.for_tenant(tenant.id) as tx:
+        assert (await tx.key(old.id), await tx.successor_of(old.id), await tx.successor_of(new.id)) == (old, new, None)
+        assert (await tx.list_keys(PageRequest())).items == (new, old)
+    async with stored.store.for_tenant(other.id) as tx:
+        assert await tx.successor_of(old.id) is None
+    assert await stored.store.key_by_hash(new.id.encode()) == new
+
+
+async def test_keys_that_succeed_each_other_are_erased_in_pieces(stored: Stored) -> None:
+    tenant, last = await a_tenant(stored.store), None
+    async with stored.store.for_tenant(tenant.id) as tx:
+        for _ in range(12):
+            key = replace(a_key(tenant.id), succeeds=last)
+            await tx.add_key(key, key.id.encode())
+            last = key.id
+    async with stored.store.for_operator() as tx:
+        await tx.save_state(tenant.id, TenantState.DELETING, None, NOW)
+    went = 1
+    while went:
+        async with stored.store.for_operator() as tx:
+            went = await tx.erase(tenant.id, 5)
+    async with stored.store.for_tenant(tenant.id) as tx:
+        assert (await tx.list_keys(PageRequest())).items == ()
 
 
 async def test_a_revoked_key_stays_in_the_list_newest_first(stored: Stored) -> None:

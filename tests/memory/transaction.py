@@ -277,6 +277,10 @@ class MemoryTransaction(MemoryTrail, MemoryStandings):
         found = self._tables.keys.get(key_id)
         return found if found is not None and found.tenant_id == self._tenant_id else None
 
+    async def successor_of(self, key_id: str) -> ApiKey | None:
+        found = (one for one in self._tables.keys.values() if one.succeeds == key_id)
+        return next((one for one in found if one.tenant_id == self._tenant_id), None)
+
     async def save_key(self, key: ApiKey) -> None:
         self._own(key.tenant_id)
         self._tables.keys[key.id] = key

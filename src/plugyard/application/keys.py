@@ -143,11 +143,13 @@ async def rotate_key(platform: Platform, caller: Caller, key_id: str, overlap: t
         if not within(old.scopes, caller.scopes):
             raise Forbidden("A key rotates no key that may do more than itself.")
         ends = min(now + overlap, old.expires_at or now + overlap)
-        key = replace(
-            old, id=platform.ids(), created_at=now, last_used_at=None, succeeds=old.id, expires_at=old.expires_at
-        )
+        key = replace(old, id=platform.ids(), created_at=now, last_used_at=None, succeeds=old.id)
         secret = new_secret()
+        # Written before the look at what succeeds it: of two rotations at once, the second waits here for the first.
         await tx.save_key(replace(old, expires_at=ends))
+        successor = await tx.successor_of(old.id)
+        if successor is not None:
+            raise Conflict(f"The key was rotated already; rotate the one that took its place, {successor.id}.")
         await tx.add_key(key, hash_of(platform, secret))
         detail = {"name": key.name, "succeeds": old.id, "overlapS": int(overlap.total_seconds())}
         await record_tenant_change(platform, tx, caller, "key.rotated", key.id, detail)

@@ -87,6 +87,7 @@ class Platform:
     # Tenants that were suspended here: why, and until when what was read before may still say otherwise.
     halted: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     cached: dict[Any, Any] = field(default_factory=dict)
+    known_tokens: dict[bytes, Any] = field(default_factory=dict)  # by their hash
     watched: dict[str, bool] = field(default_factory=dict)  # plugins under check, and whether one failed meanwhile
     uses: UseBook = field(default_factory=UseBook)
     denials: DenialBook = field(default_factory=DenialBook)

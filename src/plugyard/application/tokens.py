@@ -11,6 +11,8 @@ from plugyard.domain.errors import NotFound, NotOffered, Unauthenticated
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.tokens import bearer_of
 
+_MOST_KNOWN = 10_000
+
 
 async def authenticate_token(
     platform: Platform, token: str, *, request_id: str, wanted_tenant: str | None = None
@@ -23,8 +25,8 @@ async def authenticate_token(
     if rules is None or verifier is None:
         raise NotOffered("No identity provider is configured here (oidc_issuer); send an API key.")
     now = platform.clock()
-    name = ("token", hashlib.blake2b(token.encode(), digest_size=32).digest())
-    held = platform.cached.get(name)
+    known, name = platform.known_tokens, hashlib.blake2b(token.encode(), digest_size=32).digest()
+    held = known.get(name)
     if held is not None and now < held[0]:
         actor, role, tenant_id = held[1]
     else:
@@ -32,7 +34,10 @@ async def authenticate_token(
         tenant_id = None if bearer.tenant is None else await _tenant(platform, bearer.tenant)
         actor, role = f"user:{bearer.subject}", bearer.role
         kept = now + timedelta(seconds=platform.policies.token_cache_s)
-        platform.cached[name] = (
+        # An issuer gives new tokens without end; what is known longest goes.
+        if name not in known and len(known) >= _MOST_KNOWN:
+            del known[next(iter(known))]
+        known[name] = (
             min(kept, datetime.fromtimestamp(bearer.expires_at, UTC)),
             (actor, role, tenant_id),
         )

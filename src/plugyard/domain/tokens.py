@@ -9,6 +9,7 @@ from plugyard.domain.errors import Unauthenticated
 from plugyard.domain.identity import Role
 
 _MOST_SUBJECT = 200
+_LATEST = 253_402_300_800  # seconds since 1970, at which the year 9999 ends
 _TRUSTED_ROLES = {role.value: role for role in Role if role is not Role.OPERATOR}
 
 
@@ -89,4 +90,7 @@ def _moment(claims: Mapping[str, Any], name: str, *, needed: bool) -> float | No
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unauthenticated(f"The token's claim {name} is {'missing' if value is None else 'no time'}.")
+    # What is not finite compares as it likes, and a time in milliseconds lies beyond what a calendar has.
+    if not 0 <= value < _LATEST:
+        raise Unauthenticated(f"The token's claim {name} is no time in seconds.")
     return float(value)

@@ -35,7 +35,7 @@ log = structlog.get_logger("plugyard.oidc")
 @dataclass(frozen=True, slots=True)
 class OidcSettings:
     """Whose tokens are taken. Times in seconds: keys are fetched again after ``cache_s``, never twice within
-    ``pause_s``, and are used for ``stale_s`` where the issuer does not answer."""
+    ``pause_s``, within ``timeout_s`` as a whole, and are used for ``stale_s`` where the issuer does not answer."""
 
     issuer: str
     algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")
@@ -115,11 +115,15 @@ class JwksVerifier:
                 return
             self._tried_at = now
             try:
-                self._keys = await self._fetch()
+                # The client's own limit is for each read; an issuer that drips must not hold those who wait.
+                async with asyncio.timeout(self._settings.timeout_s):
+                    self._keys = await self._fetch()
                 self._fetched_at = self._clock()
             except Exception as error:
                 log.warning(
-                    "the issuer's keys could not be fetched", issuer=self._settings.issuer, why=str(error)[:300]
+                    "the issuer's keys could not be fetched",
+                    issuer=self._settings.issuer,
+                    why=(str(error) or type(error).__name__)[:300],
                 )
 
     async def _fetch(self) -> dict[str, list[Any]]:

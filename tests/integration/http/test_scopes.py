@@ -105,6 +105,18 @@ async def test_rotation_keeps_the_old_secret_for_the_overlap(http: Http, admin: 
     assert "secret" not in shown
 
 
+async def test_a_key_is_rotated_once_and_its_successor_keeps_its_end(http: Http, admin: Any) -> None:
+    old = await _made(admin, expiresInDays=30)
+    new = (await admin.post(f"/api/v1/keys/{old['id']}/rotate", json={"overlapSeconds": 3600})).json()
+    ends = (await admin.get(f"/api/v1/keys/{old['id']}")).json()["expiresAt"]
+    said = problem(await admin.post(f"/api/v1/keys/{old['id']}/rotate", json={"overlapSeconds": 60}), 409, "conflict")
+    assert new["id"] in said["detail"]
+    assert (await admin.get(f"/api/v1/keys/{old['id']}")).json()["expiresAt"] == ends
+    assert new["expiresAt"] == old["expiresAt"]
+    again = await admin.post(f"/api/v1/keys/{new['id']}/rotate", json={})
+    assert (again.status_code, again.json()["succeeds"]) == (201, new["id"])
+
+
 async def test_rotation_without_an_overlap_ends_the_old_secret_at_once(http: Http, admin: Any) -> None:
     old = await _made(admin)
     new = (await admin.post(f"/api/v1/keys/{old['id']}/rotate", json={"overlapSeconds": 0})).json()

@@ -32,6 +32,7 @@ class Issuer:
     fetched: int = 0
     down: bool = False
     url: str = ""
+    drips_s: float = 0.0
     answer: Callable[[], Any] | None = None
 
     def key(self, kid: str, kind: str = "RSA") -> Any:
@@ -56,6 +57,16 @@ class Issuer:
         return {"keys": [{**key.as_dict(private=False), "kid": kid, "use": "sig"} for kid, key in self.keys.items()]}
 
 
+async def _dripped(request: web.Request, for_s: float) -> web.StreamResponse:
+    """An answer that never ends and never rests for long."""
+    answer, until = web.StreamResponse(), time.monotonic() + for_s
+    await answer.prepare(request)
+    while time.monotonic() < until:
+        await answer.write(b" ")
+        await asyncio.sleep(0.05)
+    return answer
+
+
 @asynccontextmanager
 async def _issuer() -> AsyncIterator[Issuer]:
     issuer = Issuer()
@@ -65,8 +76,10 @@ async def _issuer() -> AsyncIterator[Issuer]:
             return web.Response(status=503)
         return web.json_response({"issuer": issuer.url, "jwks_uri": issuer.url + "/keys"})
 
-    async def keys(request: web.Request) -> web.Response:
+    async def keys(request: web.Request) -> web.StreamResponse:
         issuer.fetched += 1
+        if issuer.drips_s:
+            return await _dripped(request, issuer.drips_s)
         if issuer.down:
             return web.Response(status=503)
         return web.json_response(issuer.answer() if issuer.answer else issuer.jwks())
@@ -141,6 +154,11 @@ async def test_other_kinds_of_keys_are_taken(there: Setting, kind: str, algorith
         ({"aud": None}, "another audience"),
         ({"exp": None}, "exp is missing"),
         ({"exp": True}, "exp is no time"),
+        ({"exp": int(time.time() * 1000)}, "exp is no time"),
+        ({"exp": float("inf")}, "exp is no time"),
+        ({"exp": float("nan")}, "exp is no time"),
+        ({"exp": 10**400}, "exp is no time"),
+        ({"nbf": float("nan")}, "nbf is no time"),
         ({"exp": int(time.time()) - 3600}, "expired"),
         ({"nbf": int(time.time()) + 3600}, "nbf lies ahead"),
         ({"iat": int(time.time()) + 3600}, "iat lies ahead"),
@@ -262,6 +280,27 @@ async def test_many_at_once_fetch_the_keys_once(there: Setting) -> None:
     token = there.issuer.token()
     assert len(await asyncio.gather(*(there.who(token) for _ in range(20)))) == 20
     assert there.issuer.fetched == 1
+
+
+async def test_an_issuer_that_drips_holds_nobody_for_longer_than_its_time(there: Setting) -> None:
+    token = there.issuer.token()
+    verifier = JwksVerifier(OidcSettings(there.issuer.url, timeout_s=0.5), clock=lambda: there.now[0])
+    there.world.platform = replace(there.world.platform, tokens=verifier)
+    await there.who(token)
+    there.issuer.drips_s = 8.0
+    there.now[0] += 400
+    began = time.monotonic()
+    assert (await there.who(token)).actor == "user:ada"
+    assert time.monotonic() - began < 4
+
+
+async def test_of_tokens_that_were_checked_only_so_many_are_kept(
+    there: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plugyard.application.tokens._MOST_KNOWN", 3)
+    for number in range(5):
+        await there.who(there.issuer.token(jti=str(number)))
+    assert len(there.world.platform.known_tokens) == 3
 
 
 async def test_a_token_reaches_no_other_tenant(there: Setting) -> None:

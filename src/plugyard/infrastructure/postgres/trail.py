@@ -53,6 +53,11 @@ class TrailRows(TenantRows):
         row = await self._one(_SQL["key by id"], {"id": key_id})
         return key_of(row) if row else None
 
+    async def successor_of(self, key_id: str) -> ApiKey | None:
+        """The key that took the place of that one."""
+        row = await self._one(_SQL["key that succeeds"], {"id": key_id})
+        return key_of(row) if row else None
+
     async def save_key(self, key: ApiKey) -> None:
         """Writes a changed key; raises `NotFound` when there is none to change."""
         if await self._run(_SQL["save key"], _key_row(key)) == 0:

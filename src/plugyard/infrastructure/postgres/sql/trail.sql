@@ -74,6 +74,10 @@ values (
 select id, tenant_id, name, role, created_at, expires_at, revoked_at, last_used_at, scopes, succeeds
 from plugyard.api_keys where id = %(id)s;
 
+-- # key that succeeds
+select id, tenant_id, name, role, created_at, expires_at, revoked_at, last_used_at, scopes, succeeds
+from plugyard.api_keys where succeeds = %(id)s order by created_at, id limit 1;
+
 -- # key by hash
 select id, tenant_id, name, role, created_at, expires_at, revoked_at, last_used_at, scopes, succeeds
 from plugyard.key_by_hash(%(secret_hash)s);

@@ -1,0 +1,30 @@
+"""Rotations of one key at the same time, on every store."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from plugyard.application.keys import rotate_key
+from plugyard.application.ports import PageRequest
+from plugyard.domain.errors import Conflict
+from plugyard.domain.identity import Caller, Role
+from tests.contract.conftest import Stored
+from tests.contract.given import a_key, a_tenant, new_id
+from tests.memory.world import World
+
+
+async def test_of_rotations_at_once_one_succeeds(stored: Stored, tmp_path: Path) -> None:
+    tenant = await a_tenant(stored.store)
+    key = a_key(tenant.id)
+    async with stored.store.for_tenant(tenant.id) as tx:
+        await tx.add_key(key, key.id.encode())
+    platform = replace(World(tmp_path).platform, store=stored.store, ids=new_id, clock=lambda: datetime.now(UTC))
+    caller = Caller("key:admin", Role.ADMIN, tenant.id)
+    rotations = [rotate_key(platform, caller, key.id, timedelta(days=1)) for _ in range(8)]
+    ended = await asyncio.gather(*rotations, return_exceptions=True)
+    assert [type(one) for one in ended].count(Conflict) == 7
+    async with stored.store.for_tenant(tenant.id) as tx:
+        assert [one.succeeds for one in (await tx.list_keys(PageRequest())).items].count(key.id) == 1
