@@ -52,7 +52,10 @@ server.listen(0, "127.0.0.1", () => {
   const first = key("first");
   serve([first]);
   console.log(issuer);
-  readline.createInterface({ input: process.stdin }).on("line", (line) => {
+  const input = readline.createInterface({ input: process.stdin });
+  // What starts it may be a wrapper that does not pass a signal on; the end of the input comes through.
+  input.on("close", () => process.exit(0));
+  input.on("line", (line) => {
     if (line === "rotate") {
       serve([key("second"), first]);
       console.log("rotated");
