@@ -116,6 +116,18 @@ async def test_a_narrowed_key_and_its_successor_are_kept_as_they_are(stored: Sto
     assert await stored.store.key_by_hash(new.id.encode()) == new
 
 
+async def test_a_key_that_is_revoked_stays_so_whatever_is_saved_of_it_later(stored: Stored) -> None:
+    tenant = await a_tenant(stored.store)
+    key = a_key(tenant.id)
+    async with stored.store.for_tenant(tenant.id) as tx:
+        await tx.add_key(key, key.id.encode())
+        await tx.save_key(replace(key, revoked_at=NOW))
+        await tx.save_key(replace(key, name="another"))
+        kept = await tx.key(key.id)
+    assert kept is not None
+    assert (kept.name, kept.revoked_at) == ("another", NOW)
+
+
 async def test_keys_that_succeed_each_other_are_erased_in_pieces(stored: Stored) -> None:
     tenant, last = await a_tenant(stored.store), None
     async with stored.store.for_tenant(tenant.id) as tx:

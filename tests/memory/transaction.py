@@ -283,7 +283,9 @@ class MemoryTransaction(MemoryTrail, MemoryStandings):
 
     async def save_key(self, key: ApiKey) -> None:
         self._own(key.tenant_id)
-        self._tables.keys[key.id] = key
+        held = self._tables.keys.get(key.id)
+        revoked_at = key.revoked_at if held is None or held.revoked_at is None else held.revoked_at
+        self._tables.keys[key.id] = replace(key, revoked_at=revoked_at)
 
     async def list_keys(self, page: PageRequest) -> Page[ApiKey]:
         rows = [one for one in self._tables.keys.values() if one.tenant_id == self._tenant_id]

@@ -147,6 +147,9 @@ async def rotate_key(platform: Platform, caller: Caller, key_id: str, overlap: t
         secret = new_secret()
         # Written before the look at what succeeds it: of two rotations at once, the second waits here for the first.
         await tx.save_key(replace(old, expires_at=ends))
+        held = await tx.key(old.id)
+        if held is None or held.revoked_at is not None:
+            raise Conflict("The key was revoked meanwhile; make a new one.")
         successor = await tx.successor_of(old.id)
         if successor is not None:
             raise Conflict(f"The key was rotated already; rotate the one that took its place, {successor.id}.")

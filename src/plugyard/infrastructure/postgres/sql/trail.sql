@@ -83,8 +83,10 @@ select id, tenant_id, name, role, created_at, expires_at, revoked_at, last_used_
 from plugyard.key_by_hash(%(secret_hash)s);
 
 -- # save key
+-- A key that is revoked stays so, whatever was read of it before.
 update plugyard.api_keys set
-  name = %(name)s, role = %(role)s, expires_at = %(expires_at)s, revoked_at = %(revoked_at)s,
+  name = %(name)s, role = %(role)s, expires_at = %(expires_at)s,
+  revoked_at = coalesce(revoked_at, %(revoked_at)s),
   last_used_at = greatest(last_used_at, %(last_used_at)s)
 where id = %(id)s;
 
