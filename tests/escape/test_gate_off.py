@@ -9,6 +9,7 @@ import pytest
 from plugyard.application.ports import Inspection
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.manifest import Manifest, Runtime
+from plugyard.domain.report import Consequence
 from plugyard.domain.rules import RuleSettings
 from plugyard.gate.inspect import inspect
 from plugyard.gate.limits import GateLimits
@@ -43,11 +44,18 @@ async def test_a_hostile_package_that_was_let_in_gets_nowhere(
     package: Package, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     inspection = _inspected(package, tmp_path)
-    if inspection.report.refused or inspection.manifest is None or inspection.bundle is None:
+    if inspection.report.refused:
+        # Only what cannot be set keeps a package out here: there would be nothing to run.
+        assert all(RULES[one.rule].fixed for one in inspection.report.findings if one.consequence is Consequence.BLOCK)
         return
+    assert inspection.manifest is not None
+    assert inspection.bundle is not None
     manifest = Manifest.from_document(inspection.manifest, entry=inspection.entry)
     if manifest.runtime is Runtime.WASM:
-        return  # tests/escape/test_components.py has components of their own
+        # The two of the corpus are no components that could run; tests/escape/test_components.py has some that do.
+        probe = await sandbox.probe(Runtime.WASM, hashlib.sha256(inspection.bundle).hexdigest(), inspection.bundle)
+        assert probe.error is not None
+        return
     files = json.loads(inspection.bundle)["files"]
     digest = hashlib.sha256(inspection.bundle).hexdigest()
     probe = await sandbox.probe(manifest.runtime, digest, inspection.bundle)

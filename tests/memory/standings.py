@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from plugyard.application.ports import Page, PageRequest, ToRescan
-from plugyard.domain.plugin import Plugin, PluginState
+from plugyard.domain.plugin import Plugin, PluginState, PluginVersion
+from plugyard.domain.report import Report
 from plugyard.domain.standing import Affected, Rescan, Standing, StandingState
 from tests.memory import lists
 from tests.memory.tables import Tables
@@ -57,24 +58,33 @@ class MemoryOperatorStandings:
 
     def _waiting(self, rules_version: str) -> list[ToRescan]:
         demanded = max(self._tables.rescan_demands, default=None)
+        used = {plugin.version_id for plugin in self._tables.plugins.values() if plugin.state in IN_USE}
+        used |= {one.version_id for one in self._tables.listings.values() if one.withdrawn_at is None}
         found = []
-        for plugin in self._tables.plugins.values():
-            version = self._tables.versions[plugin.version_id]
-            rescan = self._tables.rescans.get(version.id)
-            seen = rescan.rules_version if rescan else version.report.rules_version
+        for version in (self._tables.versions[one] for one in used):
+            rescan, report = self._tables.rescans.get(version.id), self._judged(version)
+            seen = rescan.rules_version if rescan else report.rules_version
             at = rescan.at if rescan else version.created_at
-            if plugin.state in IN_USE and (seen != rules_version or (demanded is not None and at < demanded)):
-                report = version.report
-                found.append(
-                    (version.created_at, ToRescan(version.id, version.tenant_id, plugin.id, version.digest, report))
-                )
+            if seen != rules_version or (demanded is not None and at < demanded):
+                waiting = ToRescan(version.id, version.tenant_id, version.plugin_id, version.digest, report)
+                found.append((version.created_at, waiting))
         return [one for _, one in sorted(found, key=lambda one: (one[0], one[1].version_id), reverse=True)]
+
+    def _judged(self, version: PluginVersion) -> Report:
+        """The report on the version, or for a copy that has none the one on the same bytes."""
+        same = [one for one in self._tables.versions.values() if one.digest == version.digest]
+        judged = sorted((one for one in same if one.report.rules_version), key=lambda one: (one.created_at, one.id))
+        return version.report if version.report.rules_version or not judged else judged[0].report
 
     async def versions_to_rescan(self, rules_version: str, limit: int) -> Sequence[ToRescan]:
         return self._waiting(rules_version)[:limit]
 
     async def count_to_rescan(self, rules_version: str) -> int:
         return len(self._waiting(rules_version))
+
+    async def installations(self, digest: str) -> Sequence[tuple[str, str, str]]:
+        users = [one for one in self._tables.plugins.values() if self._uses(one, digest)]
+        return sorted((one.tenant_id, one.id, one.state.value) for one in users)
 
     async def affected(self, page: PageRequest) -> Page[Affected]:
         rows = [self._affected(one) for one in self._tables.rescans.values() if one.findings]

@@ -8,6 +8,7 @@ from plugyard.application.schemas import configuration_violations
 from plugyard.domain.errors import Conflict, FieldError
 from plugyard.domain.identity import Action, Caller
 from plugyard.domain.plugin import PluginVersion, PluginView, Transition
+from plugyard.domain.standing import refuse_if_blocked
 
 
 class ConfigurationIncomplete(Conflict):
@@ -21,7 +22,8 @@ class ConfigurationIncomplete(Conflict):
 
 
 async def activate(platform: Platform, caller: Caller, plugin_id: str) -> PluginView:
-    """Let the plugin execute; raises ``WrongState``, ``ConfigurationIncomplete``, ``DependencyConflict``."""
+    """Let the plugin execute; raises ``WrongState``, ``VersionQuarantined``, ``ConfigurationIncomplete``, and
+    ``DependencyConflict``."""
     require(caller, Action.ACTIVATE)
     async with platform.store.for_tenant(tenant_of(caller)) as tx:
         view = await activate_in(platform, tx, caller, await plugin_of(tx, plugin_id, lock=True))
@@ -32,6 +34,7 @@ async def activate(platform: Platform, caller: Caller, plugin_id: str) -> Plugin
 async def activate_in(platform: Platform, tx: Transaction, caller: Caller, view: PluginView) -> PluginView:
     """Activate within a transaction that is open."""
     view.plugin.check(Transition.ACTIVATE)
+    refuse_if_blocked((await tx.standings([view.version.id])).get(view.version.id))
     await require_dependencies(platform, tx, view)
     require_configuration(view.version, {**view.plugin.configuration, **view.plugin.secrets})
     plugin, happened = view.plugin.activated(platform.clock())

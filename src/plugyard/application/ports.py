@@ -204,7 +204,10 @@ class UsedBy:
 
 @dataclass(frozen=True, slots=True)
 class ToRescan:
-    """A stored version that is checked again: what it is, and what its report found."""
+    """A stored version that is checked again: what it is, and the report that let its bytes in.
+
+    A copy from the marketplace has no report of its own; the report is its publisher's then.
+    """
 
     version_id: str
     tenant_id: str
@@ -339,8 +342,9 @@ class OperatorTransaction(Trail, Protocol):
     async def standing(self, version_id: str) -> Standing | None: ...
     async def list_standings(self, state: StandingState, page: PageRequest) -> Page[Standing]: ...  # oldest first
     async def versions_to_rescan(self, rules_version: str, limit: int) -> Sequence[ToRescan]: ...
-    # versions_to_rescan: those that a plugin points at and that these rules, or a demand, have not seen; newest first
+    # versions_to_rescan: those in use or on offer that these rules, or a demand, have not seen; the newest first
     async def count_to_rescan(self, rules_version: str) -> int: ...
+    async def installations(self, digest: str) -> Sequence[tuple[str, str, str]]: ...  # tenant, plugin, state
     async def affected(self, page: PageRequest) -> Page[Affected]: ...  # versions in which something was found later
     async def demand_rescan(self, demand_id: str, at: datetime) -> None: ...
     async def known_digests(self, digests: Sequence[str]) -> frozenset[str]: ...  # those that any version names

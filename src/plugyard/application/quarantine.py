@@ -5,6 +5,8 @@
 
 from dataclasses import dataclass, replace
 
+from plugyard.application.install import forget_cached
+from plugyard.application.marketplace import withdraw_in
 from plugyard.application.platform import Platform, plugin_of, record_change, require
 from plugyard.application.ports import Page, PageRequest, Transaction
 from plugyard.domain.errors import NotFound
@@ -76,45 +78,75 @@ async def release(platform: Platform, caller: Caller, version_id: str, reason: s
 
 
 async def refuse(platform: Platform, caller: Caller, version_id: str, reason: str) -> Standing:
-    """Never let the version be used; a plugin that has no other is rejected, until a good version is uploaded."""
+    """Never let the version be used, whoever has the same bytes.
+
+    A plugin that has no other is rejected, until a good version is uploaded; one that is active with it is suspended,
+    and a listing that offers it is withdrawn.
+    """
     return await _decide(platform, caller, version_id, StandingState.REFUSED, reason)
 
 
 async def _decide(platform: Platform, caller: Caller, version_id: str, state: StandingState, reason: str) -> Standing:
     require(caller, Action.REVIEW)
-    tenant_id = (await _standing(platform, version_id)).tenant_id
+    standing = await _standing(platform, version_id)
+    decided = standing.decided(state, caller.actor, reason, platform.clock())
+    await _write_word(platform, caller, decided, standing.plugin_id)
+    async with platform.store.for_operator() as tx:
+        others = [one for one in await tx.installations(standing.digest) if one[1] != standing.plugin_id]
+    for tenant_id, plugin_id, _ in others:
+        # The same bytes elsewhere, mostly from the marketplace: the word on them is the same.
+        await _write_word(platform, caller, replace(decided, tenant_id=tenant_id, plugin_id=plugin_id), plugin_id)
+    return decided
+
+
+async def _write_word(platform: Platform, caller: Caller, word: Standing, plugin_id: str) -> None:
+    """Write an operator's word on the version of one plugin, and do what it means for the plugin."""
     # What an operator decides is a change of the tenant's, and stands in its trail.
-    acting = replace(caller, tenant_id=tenant_id)
-    async with platform.store.for_tenant(tenant_id) as tx:
-        version = await tx.version(version_id)
-        if version is None:
-            raise NotFound("There is no version of this id in the quarantine.")
-        view = await plugin_of(tx, version.plugin_id, lock=True)
-        standing = (await tx.standings([version_id]))[version_id].decided(state, caller.actor, reason, platform.clock())
-        await tx.save_standing(standing)
-        released = state is StandingState.RELEASED
+    acting = replace(caller, tenant_id=word.tenant_id)
+    async with platform.store.for_tenant(word.tenant_id) as tx:
+        view = await plugin_of(tx, plugin_id, lock=True)
+        version = await tx.version(word.version_id) or view.version
+        if version.digest != word.digest:
+            return  # it points at another version by now
+        held = (await tx.standings([version.id])).get(version.id)
+        if held is None and word.state is StandingState.RELEASED:
+            return  # nobody kept it from being used
+        since = held.since if held is not None else platform.clock()
+        await tx.save_standing(replace(word, version_id=version.id, since=since))
+        released = word.state is StandingState.RELEASED
         type_ = EventType.VERSION_RELEASED if released else EventType.VERSION_REFUSED
         what = {"version": version.number, "digest": version.digest}
-        data = {**what, "reason": reason}
-        await record_change(platform, tx, acting, type_, view.plugin, data)
-        plugin = view.plugin
-        if (
-            plugin.version_id == version_id
-            and released
-            and plugin.state
-            in (
-                PluginState.QUARANTINED,
-                PluginState.REJECTED,
-            )
-        ):
-            plugin, happened = plugin.validated(platform.clock())
-            await tx.save_plugin(plugin)
-            await record_change(platform, tx, acting, happened, plugin, what)
-        elif plugin.version_id == version_id and not released and plugin.state is PluginState.QUARANTINED:
-            plugin, happened = plugin.rejected(platform.clock())
-            await tx.save_plugin(plugin)
-            await record_change(platform, tx, acting, happened, plugin, what)
-    return standing
+        await record_change(platform, tx, acting, type_, view.plugin, {**what, "reason": word.reason})
+        if view.plugin.version_id == version.id:
+            await _move(platform, tx, acting, view.plugin, word, what)
+        listing = await tx.listing_of(plugin_id)
+        if not released and listing is not None and listing.version_id == version.id:
+            await withdraw_in(platform, tx, acting, view)
+    forget_cached(platform, plugin_id)
+    await platform.executor.forget(plugin_id)
+
+
+async def _move(
+    platform: Platform, tx: Transaction, acting: Caller, plugin: Plugin, word: Standing, what: dict[str, str]
+) -> None:
+    """What the word means for a plugin that points at the version."""
+    now = platform.clock()
+    if word.state is StandingState.RELEASED:
+        if plugin.state not in (PluginState.QUARANTINED, PluginState.REJECTED):
+            return
+        moved, happened = plugin.validated(now)
+        facts: dict[str, str] = what
+    elif plugin.state is PluginState.QUARANTINED:
+        moved, happened = plugin.rejected(now)
+        facts = what
+    elif plugin.state is PluginState.ACTIVE:
+        because = f"an operator refused version {what['version']}: {word.reason}"
+        moved, happened = plugin.suspended(because, now)
+        facts = {"because": because}
+    else:
+        return
+    await tx.save_plugin(moved)
+    await record_change(platform, tx, acting, happened, moved, facts)
 
 
 async def _standing(platform: Platform, version_id: str) -> Standing:

@@ -9,13 +9,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from plugyard.application.platform import Platform, entry, event, require
-from plugyard.application.ports import Page, PageRequest, ToRescan
+from plugyard.application.install import forget_cached
+from plugyard.application.platform import Platform, entry, event, record_change, require
+from plugyard.application.ports import Page, PageRequest, ToRescan, Transaction
 from plugyard.application.upload import package_key
-from plugyard.domain.errors import GateUnavailable, NotFound
+from plugyard.domain.errors import NotFound
 from plugyard.domain.events import EventType
 from plugyard.domain.identity import Action, Caller, Role
-from plugyard.domain.plugin import PluginState
+from plugyard.domain.plugin import PluginState, PluginView
 from plugyard.domain.report import Consequence, Finding, Severity
 from plugyard.domain.rules import Rule
 from plugyard.domain.standing import Affected, Rescan
@@ -29,6 +30,7 @@ _GONE = Rule(
     "Upload the same package again.",
 )
 RULES = (_GONE,)
+_OF_ITSELF = frozenset({"gate.could-not-run", "gate.timeout"})  # these say nothing of the package
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,10 @@ class Progress:
 
 
 async def rescan_next(platform: Platform) -> Rescan | None:
-    """Check the next version again; ``None`` where none waits. ``GateUnavailable`` where no check can be had."""
+    """Check the next version again; ``None`` where none waits. ``GateUnavailable`` where no process can be had.
+
+    A check that ended without a result is written down like a finding, so that one package holds up no other.
+    """
     wanted = platform.inspector.rules_version
     async with platform.store.for_operator() as tx:
         waiting = await tx.versions_to_rescan(wanted, 1)
@@ -50,26 +55,50 @@ async def rescan_next(platform: Platform) -> Rescan | None:
     version = waiting[0]
     found = await _look_again(platform, version)
     rescan = Rescan(version.version_id, version.tenant_id, wanted, platform.clock(), found)
-    caller = Caller("service:rescan", Role.OPERATOR, version.tenant_id)
+    suspended = False
     async with platform.store.for_tenant(version.tenant_id) as tx:
+        before = (await tx.rescans([version.version_id])).get(version.version_id)
         await tx.save_rescan(rescan)
+        told = {_mark(one) for one in before.findings} if before is not None else set()
+        news = tuple(one for one in found if _mark(one) not in told)
         view = await tx.plugin(version.plugin_id, lock=True)
-        weighty = sorted({one.rule for one in found if one.consequence is not Consequence.SHOW})
-        if view is not None and found:
-            data = {"version": view.version.number, "digest": version.digest, "rules": sorted({f.rule for f in found})}
-            await tx.emit(event(platform, EventType.VERSION_RESCANNED, view.plugin, data))
-            await tx.audit(entry(platform, caller, EventType.VERSION_RESCANNED.value, view.plugin.id, data))
-            if weighty and platform.policies.rescan_suspends and view.plugin.state is PluginState.ACTIVE:
-                because = f"a later check found: {', '.join(weighty)}"
-                plugin, happened = view.plugin.suspended(because, platform.clock())
-                await tx.save_plugin(plugin)
-                await tx.emit(event(platform, happened, plugin, {**data, "because": because}))
-                await tx.audit(entry(platform, caller, "plugin.suspended", plugin.id, {**data, "because": because}))
+        if view is not None and news:
+            suspended = await _tell(platform, tx, view, version, news)
+    if suspended:
+        forget_cached(platform, version.plugin_id)
+        await platform.executor.forget(version.plugin_id)
     return rescan
 
 
+def _mark(finding: Finding) -> tuple[str, str, str]:
+    return finding.rule, finding.where, finding.what
+
+
+async def _tell(
+    platform: Platform, tx: Transaction, view: PluginView, version: ToRescan, news: tuple[Finding, ...]
+) -> bool:
+    """Tell of what is new, and suspend the plugin where the operator wants that; whether it was."""
+    caller = Caller("service:rescan", Role.OPERATOR, version.tenant_id)
+    checked = await tx.version(version.version_id)
+    number = checked.number if checked is not None else ""
+    data = {"version": number, "digest": version.digest, "rules": sorted({one.rule for one in news})}
+    await tx.emit(event(platform, EventType.VERSION_RESCANNED, view.plugin, data))
+    await tx.audit(entry(platform, caller, EventType.VERSION_RESCANNED.value, view.plugin.id, data))
+    weighty = sorted(
+        {one.rule for one in news if one.consequence is not Consequence.SHOW and one.rule not in _OF_ITSELF}
+    )
+    in_use = view.version.id == version.version_id and view.plugin.state is PluginState.ACTIVE
+    if not weighty or not in_use or not platform.policies.rescan_suspends:
+        return False
+    because = f"a later check found: {', '.join(weighty)}"
+    plugin, happened = view.plugin.suspended(because, platform.clock())
+    await tx.save_plugin(plugin)
+    await record_change(platform, tx, caller, happened, plugin, {"because": because})
+    return True
+
+
 async def _look_again(platform: Platform, version: ToRescan) -> tuple[Finding, ...]:
-    """What the rules find now and the report does not have."""
+    """What the rules find now and the report that let the bytes in does not have."""
     try:
         data = await platform.objects.get(package_key(version.digest))
     except NotFound:
@@ -78,10 +107,8 @@ async def _look_again(platform: Platform, version: ToRescan) -> tuple[Finding, .
         path = Path(folder) / "package"
         await asyncio.to_thread(path.write_bytes, data)
         inspection = await platform.inspector.inspect(path, digest=version.digest, size=len(data))
-    if any(one.rule in ("gate.could-not-run", "gate.timeout") for one in inspection.report.findings):
-        raise GateUnavailable("A stored package could not be checked again.")
-    known = {(one.rule, one.where, one.what) for one in version.report.findings}
-    return tuple(one for one in inspection.report.findings if (one.rule, one.where, one.what) not in known)
+    known = {_mark(one) for one in version.report.findings}
+    return tuple(one for one in inspection.report.findings if _mark(one) not in known)
 
 
 async def progress(platform: Platform, caller: Caller, page: PageRequest) -> Progress:

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from plugyard.application import quarantine
+from plugyard.application.activate import activate
 from plugyard.application.execute import Call, execute
 from plugyard.application.history import judged
 from plugyard.application.install import install
-from plugyard.application.marketplace import publish
+from plugyard.application.marketplace import install_listing, publish
 from plugyard.application.ports import PageRequest
 from plugyard.application.upgrade import upgrade
 from plugyard.application.upload import Uploaded
@@ -143,3 +144,38 @@ async def test_a_version_that_was_never_suspicious_has_no_standing(world: World,
     uploaded = await world.upload(admin, activate=True)
     assert uploaded.standing is None
     assert replace(uploaded.version.report, findings=()).suspicious is False
+
+
+async def test_refusing_a_version_in_use_stops_it_wherever_it_runs(world: World, admin: Caller) -> None:
+    uploaded = await _suspicious(world, admin)
+    plugin_id = uploaded.view.plugin.id
+    await quarantine.release(world.platform, OPERATOR, uploaded.version.id, "fine")
+    await _suspicious(world, admin)
+    listing = await publish(world.platform, admin, plugin_id, None)
+    guest, late = await world.caller("guest"), await world.caller("late")
+    copy = await install_listing(world.platform, guest, listing.id, None, activate=True)
+    await execute(world.platform, admin, plugin_id, Call("greet"))
+    await execute(world.platform, guest, copy.plugin.id, Call("greet"))
+    await quarantine.refuse(world.platform, OPERATOR, uploaded.version.id, "it leaks after all")
+    for caller, one in ((admin, plugin_id), (guest, copy.plugin.id)):
+        view = await world.fetch(caller, one)
+        assert view.plugin.state is PluginState.SUSPENDED
+        assert "it leaks after all" in (view.plugin.suspended_because or "")
+        with pytest.raises(WrongState):
+            await execute(world.platform, caller, one, Call("greet"))
+        with pytest.raises(VersionQuarantined):
+            await activate(world.platform, caller, one)
+    with pytest.raises(NotFound):
+        await install_listing(world.platform, late, listing.id, None, activate=True)
+    await quarantine.release(world.platform, OPERATOR, uploaded.version.id, "it does not")
+    for caller, one in ((admin, plugin_id), (guest, copy.plugin.id)):
+        assert (await activate(world.platform, caller, one)).plugin.state is PluginState.ACTIVE
+
+
+async def test_releasing_touches_nobody_who_was_never_kept_from_it(world: World, admin: Caller) -> None:
+    guest = await world.caller("guest")
+    theirs = await world.upload(guest, activate=True)
+    uploaded = await _suspicious(world, admin)
+    await quarantine.release(world.platform, OPERATOR, uploaded.version.id, "fine")
+    assert (await world.fetch(guest, theirs.view.plugin.id)).plugin.state is PluginState.ACTIVE
+    assert (await judged(world.platform, guest, theirs.view.plugin.id, None)).standing is None

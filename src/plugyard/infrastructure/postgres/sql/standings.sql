@@ -24,21 +24,41 @@ select version_id, tenant_id, rules_version, at, findings
 from plugyard.version_rescans where version_id = any(%(ids)s::uuid[]);
 
 -- # versions to rescan
-select v.id as version_id, v.tenant_id, v.plugin_id, v.digest, v.report
-from plugyard.plugins p join plugyard.plugin_versions v on v.tenant_id = p.tenant_id and v.id = p.version_id
-left join plugyard.version_rescans r on r.version_id = v.id
-where p.state in ('validated', 'installed', 'active', 'inactive', 'suspended')
-  and (coalesce(r.rules_version, v.report ->> 'rules_version', '') <> %(rules_version)s
-       or coalesce(r.at, v.created_at) < (select max(at) from plugyard.rescan_demands))
-order by v.created_at desc, v.id desc limit %(limit)s;
+with used as (
+  select tenant_id, version_id from plugyard.plugins
+  where state in ('validated', 'installed', 'active', 'inactive', 'suspended')
+  union
+  select tenant_id, version_id from plugyard.marketplace_listings where withdrawn_at is null),
+  -- Copies from the marketplace have no report of their own; that on the same bytes speaks for them.
+  judged as (
+  select v.id, v.tenant_id, v.plugin_id, v.digest, v.created_at, coalesce(
+    (select o.report from plugyard.plugin_versions o
+     where o.digest = v.digest and v.report ->> 'rules_version' = '' and o.report ->> 'rules_version' <> ''
+     order by o.created_at, o.id limit 1), v.report) as report
+  from used u join plugyard.plugin_versions v on v.tenant_id = u.tenant_id and v.id = u.version_id)
+select j.id as version_id, j.tenant_id, j.plugin_id, j.digest, j.report
+from judged j left join plugyard.version_rescans r on r.version_id = j.id
+where coalesce(r.rules_version, j.report ->> 'rules_version', '') <> %(rules_version)s
+  or coalesce(r.at, j.created_at) < (select max(at) from plugyard.rescan_demands)
+order by j.created_at desc, j.id desc limit %(limit)s;
 
 -- # count to rescan
+with used as (
+  select tenant_id, version_id from plugyard.plugins
+  where state in ('validated', 'installed', 'active', 'inactive', 'suspended')
+  union
+  select tenant_id, version_id from plugyard.marketplace_listings where withdrawn_at is null),
+  -- Copies from the marketplace have no report of their own; that on the same bytes speaks for them.
+  judged as (
+  select v.id, v.tenant_id, v.plugin_id, v.digest, v.created_at, coalesce(
+    (select o.report from plugyard.plugin_versions o
+     where o.digest = v.digest and v.report ->> 'rules_version' = '' and o.report ->> 'rules_version' <> ''
+     order by o.created_at, o.id limit 1), v.report) as report
+  from used u join plugyard.plugin_versions v on v.tenant_id = u.tenant_id and v.id = u.version_id)
 select count(*) as waiting
-from plugyard.plugins p join plugyard.plugin_versions v on v.tenant_id = p.tenant_id and v.id = p.version_id
-left join plugyard.version_rescans r on r.version_id = v.id
-where p.state in ('validated', 'installed', 'active', 'inactive', 'suspended')
-  and (coalesce(r.rules_version, v.report ->> 'rules_version', '') <> %(rules_version)s
-       or coalesce(r.at, v.created_at) < (select max(at) from plugyard.rescan_demands));
+from judged j left join plugyard.version_rescans r on r.version_id = j.id
+where coalesce(r.rules_version, j.report ->> 'rules_version', '') <> %(rules_version)s
+  or coalesce(r.at, j.created_at) < (select max(at) from plugyard.rescan_demands);
 
 -- # demand rescan
 insert into plugyard.rescan_demands (id, at) values (%(id)s, %(at)s);

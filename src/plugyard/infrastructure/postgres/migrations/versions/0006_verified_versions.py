@@ -1,4 +1,4 @@
-"""Quarantine, signatures, publisher keys, and what later checks found.
+"""Where suspicious versions stand, and what later checks found.
 
 Before code.
 
