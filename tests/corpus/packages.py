@@ -200,7 +200,7 @@ HARMLESS: Mapping[str, str] = {
     "async-pipeline": "async generators",
     "avatar-png": "decodes an image from base64 and packs another with zlib and struct",
     "base64-tool": "base64 is its job",
-    "big-table": "a table of 4,000 rows of hexadecimal numbers",
+    "big-table": "a table of 400 rows of hexadecimal numbers",
     "common-js": "CommonJS with require of its own files",
     "compression-report": "gzip and zlib",
     "csv-cleaner": "a data file beside the code",

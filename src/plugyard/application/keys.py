@@ -101,10 +101,23 @@ async def create_key(
         raise InvalidInput("The key would have expired already.", [fault])
     if not within(scopes, caller.scopes):
         raise Forbidden("A key makes no key that may do more than itself; name scopes within its own.")
+    await _check_end(platform, caller, expires_at)
     _check_scopes(role, scopes)
     key = ApiKey(platform.ids(), tenant_id, name, role, platform.clock(), expires_at, scopes=scopes)
     detail = {"name": name, "role": role.value, "scopes": [one.to_document() for one in scopes]}
     return key, await _add(platform, caller, key, "key.created", detail)
+
+
+async def _check_end(platform: Platform, caller: Caller, expires_at: datetime | None) -> None:
+    kind, _, key_id = caller.actor.partition(":")
+    if kind != "key":
+        return
+    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+        own = await tx.key(key_id)
+    if own is not None and own.expires_at is not None and (expires_at is None or expires_at > own.expires_at):
+        raise Forbidden(
+            f"A key makes no key that lives longer than itself; this one ends {own.expires_at.isoformat()}."
+        )
 
 
 def _check_scopes(role: Role, scopes: tuple[Scope, ...]) -> None:
@@ -182,6 +195,8 @@ async def revoke_key(platform: Platform, caller: Caller, key_id: str) -> ApiKey:
         key = await tx.key(key_id)
         if key is None:
             raise NotFound("There is no key of this id.")
+        if not within(key.scopes, caller.scopes):
+            raise Forbidden("A narrowed key revokes no key that may do more than itself.")
         if key.revoked_at is None:
             key = replace(key, revoked_at=platform.clock())
             await tx.save_key(key)

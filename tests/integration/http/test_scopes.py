@@ -34,7 +34,7 @@ async def test_a_key_of_one_function_executes_that_and_nothing_else(http: Http, 
         upper = await client.post(f"/api/v1/plugins/{plugin.upper()}/execute", json={"function": "greet"})
         assert upper.status_code == 200, upper.text
         refused = await client.post(f"/api/v1/plugins/{plugin}/execute", json={"function": "wave"})
-        assert refused.status_code in (403, 404)
+        assert problem(refused, 403, "forbidden")["detail"] == "The key is narrowed to other functions."
         for path in (f"/api/v1/plugins/{other}/execute", f"/api/v1/plugins/{MISSING}/execute"):
             said = problem(await client.post(path, json={"function": "greet"}), 403, "forbidden")
             assert "execute" in said["detail"]
@@ -65,6 +65,18 @@ async def test_a_key_makes_and_rotates_no_key_that_may_do_more(http: Http, admin
         )
         assert made.status_code == 201, made.text
         problem(await client.post(f"/api/v1/keys/{wide['id']}/rotate", json={}), 403, "forbidden")
+        problem(await client.delete(f"/api/v1/keys/{wide['id']}"), 403, "forbidden")
+        assert (await client.delete(f"/api/v1/keys/{made.json()['id']}")).status_code == 200
+
+
+async def test_a_key_makes_no_key_that_lives_longer(http: Http, admin: Any) -> None:
+    short = await _made(admin, expiresInDays=1)
+    async with _with(http, short["secret"]) as client:
+        for more in ({}, {"expiresInDays": 2}):
+            asked = {"name": "longer", "role": "admin", **more}
+            said = problem(await client.post("/api/v1/keys", json=asked), 403, "forbidden")
+            assert "lives longer" in said["detail"]
+        assert (await _made(client, expiresInDays=1))["expiresAt"] == short["expiresAt"]
 
 
 async def test_scopes_that_do_not_fit_are_named(http: Http, admin: Any) -> None:
