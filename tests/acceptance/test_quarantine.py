@@ -2,6 +2,8 @@
 
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +37,12 @@ def test_a_suspicious_upload_waits_runs_when_released_and_stops_when_refused() -
             call = {"function": "calculate", "input": "6 * 7"}
             assert admin.post(f"/api/v1/plugins/{plugin}/execute", json=call).status_code == 409
             assert admin.get("/api/v1/quarantine").status_code == 403
+            source = folder / "formulas.zip"
+            source.write_bytes(package(CODE, metadata={"name": "formulas"}))
+            command = [sys.executable, "-m", "plugyard.cli", "upload", str(source), "--data", str(folder)]
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            assert "[code.eval]" in said
+            assert "an operator has to release it" in said
             (waiting,) = operator.get("/api/v1/quarantine").json()["items"]
             one = f"/api/v1/quarantine/{waiting['versionId']}"
             shown = operator.get(one).json()

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from plugyard.cli.failure import Failure
+from plugyard.cli.findings import finding_lines
 from plugyard.settings import CONFIG_FILE, DEFAULT_DATA
 
 LEFT_OUT = {"node_modules", "__pycache__", "dist", ".git", ".venv", ".DS_Store"}
@@ -194,6 +195,9 @@ def upload(
     else:
         stands = f"{plugin['version']} is {plugin['status']} as before"
         print(f"{plugin['name']} {answer['version']} is uploaded; {stands}  (id {plugin['id']})")
+    if (answer.get("standing") or {}).get("state") == "quarantined":
+        found = [one for one in answer["report"]["findings"] if one["consequence"] == "quarantine"]
+        print("\n".join(finding_lines(one) for one in found))
     for permission in answer.get("consentNeeded") or []:
         print(f"  waits for an admin's consent to: {permission['service']}  {permission.get('reason', '')}")
     if answer.get("consentNeeded"):
