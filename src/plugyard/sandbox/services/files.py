@@ -29,7 +29,7 @@ _REMEMBERED = 1_000
 
 
 class FileStore(Protocol):
-    """What this service needs of the object store, with the same words and errors (``application/ports.py``)."""
+    """What this service needs of the object store, with the same words and errors (``application/ports/``)."""
 
     async def get(self, key: str) -> bytes: ...
     async def replace(self, key: str, data: bytes) -> None: ...

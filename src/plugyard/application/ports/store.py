@@ -1,232 +1,42 @@
-"""What the use cases need of the world outside: Protocols, and the values that cross them.
+"""What is durable: the store and its transactions, the recorder of executions, plugins' databases, objects."""
 
-Every Protocol here has at least two implementations: the adapter that runs in production and the one in memory that
-the tests use; the contract suites in ``tests/contract`` run on both.
-"""
-
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
-from plugyard.domain.behaviour import ServiceUse
+from plugyard.application.ports.lists import (
+    AuditEntry,
+    AuditFilter,
+    AuditLine,
+    ExecutionFilter,
+    Holdings,
+    ListingFilter,
+    LogFilter,
+    Metrics,
+    Page,
+    PageRequest,
+    PluginFilter,
+    ResolvedDependency,
+    StoredLogLine,
+    StoredReply,
+    ToRescan,
+    UsedBy,
+)
 from plugyard.domain.events import Event
 from plugyard.domain.execution import (
     Execution,
-    ExecutionFailure,
     ExecutionStatus,
-    LogLine,
-    Usage,
-    Violation,
 )
 from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
-from plugyard.domain.limits import EffectiveLimits
-from plugyard.domain.manifest import Runtime
 from plugyard.domain.marketplace import Category, Listing, Rating
-from plugyard.domain.modules import ModuleRules
-from plugyard.domain.permissions import Permission
-from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
-from plugyard.domain.report import Report
+from plugyard.domain.plugin import Plugin, PluginVersion, PluginView
 from plugyard.domain.rights import Right
 from plugyard.domain.secrets import Resealed
 from plugyard.domain.standing import Affected, Rescan, Standing, StandingState
 from plugyard.domain.tenants import TenantBounds, TenantState
 from plugyard.domain.trail import Head
-
-T = TypeVar("T")
-
-# --- lists -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class PageRequest:
-    """``limit`` items behind ``cursor``, the opaque text that an earlier page gave. A bad one: ``InvalidInput``."""
-
-    limit: int = 20
-    cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """Some items, and the cursor of those behind them, or ``None`` at the end."""
-
-    items: tuple[T, ...]
-    next_cursor: str | None = None
-
-
-class UpgradeFilter(StrEnum):
-    """Plugins that have an upgrade waiting for an admin's consent, or a version higher than the one in use."""
-
-    WAITING = "waiting"
-    AVAILABLE = "available"
-
-
-@dataclass(frozen=True, slots=True)
-class PluginFilter:
-    """Filters of the plugin list; ``None`` filters nothing. ``sort`` is a field, descending with ``-`` before it."""
-
-    status: PluginState | None = None
-    category: str | None = None
-    runtime: Runtime | None = None
-    permission: str | None = None
-    author: str | None = None
-    q: str | None = None
-    sort: str = "-createdAt"  # createdAt, updatedAt, name
-    upgrade: UpgradeFilter | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionFilter:
-    """Filters of the execution list, newest first. ``since`` is inclusive and ``until`` exclusive."""
-
-    status: ExecutionStatus | None = None
-    function: str | None = None
-    version: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LogFilter:
-    """Filters of the log list, newest first. ``level`` is the lowest level shown; ``q`` a part of the message."""
-
-    level: str | None = None
-    execution_id: str | None = None
-    q: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ListingFilter:
-    """Filters of the marketplace; ``q`` searches by words."""
-
-    category: str | None = None
-    q: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredLogLine:
-    """A log line with the execution that wrote it; ``id`` grows with time (UUID version 7)."""
-
-    id: str
-    execution_id: str
-    line: LogLine
-
-
-@dataclass(frozen=True, slots=True)
-class Metrics:
-    """Aggregates over a window. Percentiles and means are ``None`` where nothing ran; milliseconds and bytes."""
-
-    since: datetime
-    until: datetime
-    by_status: Mapping[ExecutionStatus, int]
-    wall_ms: Mapping[str, float | None]  # mean, p50, p95, p99, max
-    cpu_ms_total: float
-    cpu_ms_mean: float | None
-    peak_memory_bytes_max: int | None
-    by_function: Mapping[str, int]
-    starts: Mapping[str, int]  # warm, spare, cold
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """Who did what to which thing. ``tenant_id`` is ``None`` for what an operator does to the platform."""
-
-    id: str
-    tenant_id: str | None
-    at: datetime
-    actor: str
-    action: str
-    target: str
-    detail: Mapping[str, Any]
-    request_id: str
-    # Its place in the chain and the hash there, which the store gives it when it is committed.
-    sequence: int | None = field(default=None, compare=False)
-    hash: str | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class AuditFilter:
-    """Filters of the trail, newest first. ``since`` is inclusive and ``until`` exclusive."""
-
-    actor: str | None = None
-    action: str | None = None
-    target: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AuditLine:
-    """A line of the chain as ``docs/audit.md`` defines it; ``sequence`` is ``None`` for an entry in no chain."""
-
-    text: str
-    sequence: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedDependency:
-    """A dependency of a version as it was resolved when the version was installed."""
-
-    name: str
-    range: str
-    resolved_version: str
-    resolved_plugin_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Holdings:
-    """What a tenant holds of what its quotas count: plugins that are not uninstalled, and the bytes of their packages.
-
-    Versions with the same package hold its bytes once.
-    """
-
-    plugins: int
-    stored_bytes: int
-
-
-MOST_NAMES = 200
-"""How many hosts or topics of one service are kept for a plugin; a wide grant would let it use names without end."""
-
-
-@dataclass(frozen=True, slots=True)
-class UsedBy:
-    """A right, and the plugin that used it."""
-
-    tenant_id: str
-    plugin_id: str
-    right: Right
-
-
-@dataclass(frozen=True, slots=True)
-class ToRescan:
-    """A stored version that is checked again: what it is, and the report that let its bytes in.
-
-    A copy from the marketplace has no report of its own; the report is its publisher's then.
-    """
-
-    version_id: str
-    tenant_id: str
-    plugin_id: str
-    digest: str
-    report: Report
-
-
-@dataclass(frozen=True, slots=True)
-class StoredReply:
-    """What is kept under an idempotency key. ``response`` is ``None`` while the first request is under way."""
-
-    request_hash: str
-    execution_id: str
-    response: Mapping[str, Any] | None
-    created_at: datetime
-
-
-# --- the store -------------------------------------------------------------------------------------------------------
 
 
 class Trail(Protocol):
@@ -404,149 +214,3 @@ class TokenVerifier(Protocol):
     """Checks the signature of an identity provider's token. Raises ``Unauthenticated``, ``IdentityUnavailable``."""
 
     async def claims(self, token: str) -> Mapping[str, Any]: ...
-
-
-# --- the gate --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What the gate made of a package. Where the report refuses it, the rest may be ``None``.
-
-    ``digests`` are the SHA-256 of its files in hex, by path.
-    """
-
-    report: Report
-    manifest: dict[str, Any] | None = None
-    entry: str | None = None
-    bundle: bytes | None = field(default=None, repr=False)  # JSON text {"entry": ..., "files": {path: text}}
-    digests: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
-
-
-class PackageInspector(Protocol):
-    """Reads a package in a jailed process. Raises ``GateUnavailable`` where none can be had.
-
-    ``rules_version`` names the rules as they are run now, an operator's settings and lists included.
-    """
-
-    @property
-    def rules_version(self) -> str: ...
-    async def inspect(self, path: Path, *, digest: str, size: int) -> Inspection: ...
-
-
-# --- the sandbox -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """All that one execution needs. ``input`` is JSON; ``context`` a JSON object; ``bundle`` fetches the code.
-
-    ``hops`` is how many events lie between this execution and the caller who set it off.
-    """
-
-    execution_id: str
-    tenant_id: str
-    plugin_id: str
-    version: str
-    digest: str
-    runtime: Runtime
-    function: str
-    input: bytes = field(repr=False)
-    context: bytes = field(repr=False)  # It holds the configuration, with its secrets.
-    limits: EffectiveLimits
-    grants: tuple[Permission, ...]
-    fresh: bool
-    bundle: Callable[[], Awaitable[bytes]]
-    hops: int = 0
-    modules: ModuleRules = field(default_factory=ModuleRules)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of an invocation; ``output`` is JSON where it succeeded."""
-
-    status: ExecutionStatus
-    output: bytes | None
-    error: ExecutionFailure | None
-    usage: Usage
-    logs: tuple[LogLine, ...] = ()
-    violations: tuple[Violation, ...] = ()
-    used: frozenset[Right] = frozenset()  # the rights that were used, each once
-
-
-@dataclass(frozen=True, slots=True)
-class LoadProbe:
-    """The functions that a package's code exports, or why it could not be loaded."""
-
-    exports: tuple[str, ...] = ()
-    error: ExecutionFailure | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleRun:
-    """A function with an example of its input; ``input`` is JSON, ``context`` a JSON object as executions have it."""
-
-    execution_id: str
-    tenant_id: str
-    plugin_id: str
-    function: str
-    input: bytes
-    context: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Rehearsal:
-    """Examples of one package, to be run one after another where no service is real, all within ``within_ms``.
-
-    ``queue`` is whose turn it takes (a tenant's id); the ids that the runs name belong to nobody.
-    """
-
-    queue: str
-    digest: str
-    version: str
-    runtime: Runtime
-    bundle: bytes
-    runs: tuple[ExampleRun, ...]
-    limits: EffectiveLimits
-    within_ms: int
-    modules: ModuleRules = field(default_factory=ModuleRules)
-
-
-@dataclass(frozen=True, slots=True)
-class Rehearsed:
-    """What came of one run, and what it asked of services. ``outcome`` is ``None`` where no time was left for it."""
-
-    outcome: Outcome | None
-    uses: tuple[ServiceUse, ...] = ()
-
-
-class Executor(Protocol):
-    """The sandbox. Raises ``Overloaded`` and ``SandboxUnavailable``; whatever the plugin does is an ``Outcome``."""
-
-    async def execute(self, invocation: Invocation) -> Outcome: ...
-    async def probe(
-        self,
-        runtime: Runtime,
-        digest: str,
-        bundle: bytes,
-        limits: EffectiveLimits | None = None,
-        modules: ModuleRules | None = None,
-    ) -> LoadProbe: ...
-    async def rehearse(self, rehearsal: Rehearsal) -> Sequence[Rehearsed]: ...  # one for each run, in their order
-    def cancel(self, execution_id: str) -> bool: ...  # whether it was running or waiting
-    async def forget(self, plugin_id: str) -> None: ...  # end the plugin's idle environments
-
-
-# --- time, chance and names ------------------------------------------------------------------------------------------
-
-
-class Clock(Protocol):
-    """The time now, in UTC."""
-
-    def __call__(self) -> datetime: ...
-
-
-class Ids(Protocol):
-    """A new id: a UUID version 7 as text."""
-
-    def __call__(self) -> str: ...
