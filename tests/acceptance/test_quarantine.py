@@ -26,10 +26,11 @@ def _until(found: Callable[[], Any], within_s: float = 30) -> Any:
 
 def test_a_suspicious_upload_waits_runs_when_released_and_stops_when_refused() -> None:
     folder = reachable_folder()
+    packed = package(CODE, metadata={"name": "formulas"})  # once: a ZIP holds the time at which it was made
     running = start_service(folder)
     try:
         with running.client() as admin, running.client(running.operator_key) as operator:
-            answer = upload(admin, package(CODE, metadata={"name": "formulas"}), activate="true")
+            answer = upload(admin, packed, activate="true")
             assert answer.status_code == 201, answer.text
             uploaded = answer.json()
             plugin = uploaded["plugin"]["id"]
@@ -38,7 +39,7 @@ def test_a_suspicious_upload_waits_runs_when_released_and_stops_when_refused() -
             assert admin.post(f"/api/v1/plugins/{plugin}/execute", json=call).status_code == 409
             assert admin.get("/api/v1/quarantine").status_code == 403
             source = folder / "formulas.zip"
-            source.write_bytes(package(CODE, metadata={"name": "formulas"}))
+            source.write_bytes(packed)
             command = [sys.executable, "-m", "plugyard.cli", "upload", str(source), "--data", str(folder)]
             said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             assert "[code.eval]" in said
@@ -50,7 +51,8 @@ def test_a_suspicious_upload_waits_runs_when_released_and_stops_when_refused() -
             assert operator.get(one + "/package").content.startswith(b"PK")
             released = operator.post(one + "/release", json={"reason": "formulas of our own"})
             assert released.status_code == 200, released.text
-            again = upload(admin, package(CODE, metadata={"name": "formulas"}), activate="true")
+            again = upload(admin, packed, activate="true")
+            assert again.status_code == 200, again.text
             assert again.json()["plugin"]["status"] == "active", again.text
             assert run(admin, plugin, "calculate", "6 * 7")["output"] == 42
             assert operator.post(one + "/refuse", json={"reason": "it leaks"}).status_code == 200

@@ -3,12 +3,16 @@
 psycopg makes the connection and says what errors mean. A run leaves the rest out: nothing is asked of the statement or
 of its parameter, which is text, and the socket stays with the event loop from one run to the next, where a cursor would
 take it there and away again each time. For a caller that is alone, that is a good part of what an execution costs.
+
+The loop watches a descriptor of ours for the same socket: libpq closes its own as soon as the connection is lost, the
+next connection gets its number, and whoever then took "the old socket" from the loop would leave that one unheard.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from typing import Any
 
 import psycopg
@@ -16,6 +20,8 @@ from psycopg import errors, pq
 
 _NAME = b"repeated"
 _GOOD = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
+_LONGEST_S = 40.0
+"""How long a run waits for the server; longer than the server's own `statement_timeout`."""
 
 
 class RepeatedStatement:
@@ -31,7 +37,8 @@ class RepeatedStatement:
         self._libpq = connection.pgconn
         self._done: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
-        self._socket = self._libpq.socket
+        self._socket = os.dup(self._libpq.socket)
+        self._watching = True
         self._writing = False
 
     @classmethod
@@ -49,35 +56,50 @@ class RepeatedStatement:
         repeated._loop.add_reader(repeated._socket, repeated._on_readable)
         return repeated
 
+    @property
+    def usable(self) -> bool:
+        """Whether another run may be tried; what is not usable any more never is again."""
+        return self._watching and self._libpq.status == pq.ConnStatus.OK
+
+    @property
+    def backend(self) -> int:
+        """The process id of the server's side."""
+        return self._libpq.backend_pid
+
+    @property
+    def descriptor(self) -> int:
+        """libpq's own descriptor of the socket, which it closes when the connection is lost."""
+        return self._libpq.socket
+
     async def run(self, parameter: bytes) -> None:
         """Returns when the transaction is on disk. `parameter` is UTF-8 without NUL."""
         if self._done is not None:
             raise psycopg.InterfaceError("one run at a time")
-        if self._libpq.status != pq.ConnStatus.OK:
+        if not self.usable:
             raise psycopg.OperationalError("the connection is lost")
         self._done = self._loop.create_future()
         self._failure = None
+        overdue = self._loop.call_later(_LONGEST_S, self._lost, psycopg.OperationalError("the server does not answer"))
         try:
             self._libpq.send_query_prepared(_NAME, [parameter])
             self._flush()
             await self._done
         finally:
+            overdue.cancel()
             self._done = None
 
     async def close(self) -> None:
         """End the connection."""
-        with contextlib.suppress(OSError, ValueError):
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
+        self._unwatch()
         with contextlib.suppress(psycopg.Error):
             await self._connection.close()
 
     def _flush(self) -> None:
         left = self._libpq.flush()
-        if left and not self._writing:
+        if left and not self._writing and self._watching:
             self._writing = True
             self._loop.add_writer(self._socket, self._on_writable)
-        elif not left and self._writing:
+        elif not left and self._writing and self._watching:
             self._writing = False
             self._loop.remove_writer(self._socket)
 
@@ -116,9 +138,16 @@ class RepeatedStatement:
 
     def _lost(self, error: Exception) -> None:
         # A socket at its end stays readable, and would be told of for ever.
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        self._unwatch()
         if self._done is not None and not self._done.done():
             # What the server said as it ended the connection tells more than that it is gone.
             known = next((one for one in (self._failure, error) if isinstance(one, psycopg.OperationalError)), None)
             self._done.set_exception(known or psycopg.OperationalError(str(error)))
+
+    def _unwatch(self) -> None:
+        """Take the descriptor from the loop and close it, once: afterwards its number may be somebody else's."""
+        if self._watching:
+            self._watching = False
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            os.close(self._socket)

@@ -6,6 +6,7 @@ runs is cancelled and it is closed, and its place is free only then.
 
 import asyncio
 import contextlib
+import os
 import select
 import socket
 import struct
@@ -45,7 +46,8 @@ class Session:
 
     def __post_init__(self) -> None:
         self._pgconn = self.connection.pgconn
-        self._socket = socket.socket(fileno=self._pgconn.socket)
+        # A descriptor of its own: libpq closes its own when the connection is lost, and another takes the number.
+        self._socket = socket.socket(fileno=os.dup(self._pgconn.socket))
 
     @property
     def idle(self) -> bool:
@@ -101,8 +103,11 @@ class Session:
         """Close it at once."""
         if self.expiry is not None:
             self.expiry.cancel()
-        # libpq closes the descriptor.
-        self._socket.detach()
+        if self._socket.fileno() >= 0:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._socket.fileno())
+            loop.remove_writer(self._socket.fileno())
+            self._socket.close()
         self._pgconn.finish()
 
     async def cancel(self) -> None:
@@ -131,9 +136,11 @@ class Session:
         try:
             await future
         finally:
-            loop.remove_reader(descriptor)
-            if writing:
-                loop.remove_writer(descriptor)
+            # Where the session was closed meanwhile, the number may be somebody else's by now.
+            if self._socket.fileno() == descriptor:
+                loop.remove_reader(descriptor)
+                if writing:
+                    loop.remove_writer(descriptor)
         if writing:
             # The server may have to be listened to before it reads on.
             self._pgconn.consume_input()
