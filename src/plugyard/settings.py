@@ -99,6 +99,11 @@ class Settings:
     gate_timeout_s: Seconds = 30.0
     """Longest that the check of one package may take."""
 
+    require_signature: Literal["none", "marketplace", "always"] = "none"
+    """What has to be signed by a registered publisher key: what the marketplace offers, or every upload."""
+    require_verified_publisher: bool = False
+    """Whether only publishers that an operator vouches for may offer in the marketplace."""
+
     default_memory_mb: Count = 128
     """Memory of an environment whose manifest asks for none (MB)."""
     max_memory_mb: Count = 1_024

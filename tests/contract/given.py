@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from plugyard.domain.manifest import Manifest
 from plugyard.domain.marketplace import Listing, Rating
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
 from plugyard.domain.report import Finding, Report, Severity
+from plugyard.domain.signatures import PublisherKey, key_id_of
 from plugyard.domain.standing import Standing, StandingState
 
 NOW = datetime.now(UTC).replace(microsecond=123456)
@@ -191,6 +193,12 @@ async def a_stored_listing(store: Store, name: str | None = None, **changes: Any
 def a_rating(tenant_id: str, listing_id: str, stars: int, **changes: Any) -> Rating:
     """A rating with a review."""
     return replace(Rating(tenant_id, listing_id, stars, "It works.", NOW, NOW), **changes)
+
+
+def a_publisher_key(tenant_id: str, **changes: Any) -> PublisherKey:
+    """A publisher's key, as it was registered."""
+    public = secrets.token_bytes(32)
+    return replace(PublisherKey(key_id_of(public), tenant_id, "release machine", public, NOW), **changes)
 
 
 def a_standing(view: PluginView, state: StandingState = StandingState.QUARANTINED, **changes: Any) -> Standing:

@@ -26,6 +26,7 @@ from plugyard.domain.rights import rights_of
 from plugyard.domain.secrets import Resealed
 from plugyard.domain.tenants import TenantBounds, TenantState
 from tests.memory import lists, trail
+from tests.memory.publishers import MemoryOperatorPublishers
 from tests.memory.standings import MemoryOperatorStandings
 from tests.memory.tables import Tables
 from tests.memory.trail import MemoryTrail
@@ -34,7 +35,7 @@ from tests.memory.transaction import MemoryTransaction
 BEFORE_EVERYTHING = datetime.min.replace(tzinfo=UTC)
 
 
-class MemoryOperatorTransaction(MemoryTrail, MemoryOperatorStandings):
+class MemoryOperatorTransaction(MemoryTrail, MemoryOperatorStandings, MemoryOperatorPublishers):
     """Works on ``tables`` across tenants."""
 
     def __init__(self, tables: Tables) -> None:
@@ -92,6 +93,7 @@ class MemoryOperatorTransaction(MemoryTrail, MemoryOperatorStandings):
             del tables.logs[line_id]
             erased += 1
         held: list[dict[Any, Any]] = [tables.ratings, tables.listings, tables.keys, tables.versions, tables.plugins]
+        held += [tables.origins, tables.publisher_keys, tables.publishers]
         held += [tables.executions] if not erased else []
         for rows in held:
             for key in [key for key, one in rows.items() if one.tenant_id == tenant_id][:at_most]:

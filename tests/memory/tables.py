@@ -9,6 +9,7 @@ from plugyard.domain.execution import Execution
 from plugyard.domain.identity import ApiKey, Tenant
 from plugyard.domain.marketplace import Listing, Rating
 from plugyard.domain.plugin import Plugin, PluginVersion
+from plugyard.domain.signatures import Origin, Publisher, PublisherKey
 from plugyard.domain.standing import Rescan, Standing
 
 
@@ -30,6 +31,9 @@ class Tables:
     used_rights: dict[UsedBy, datetime] = field(default_factory=dict)
     standings: dict[str, Standing] = field(default_factory=dict)
     rescans: dict[str, Rescan] = field(default_factory=dict)
+    publishers: dict[str, Publisher] = field(default_factory=dict)  # by tenant
+    publisher_keys: dict[tuple[str, str], PublisherKey] = field(default_factory=dict)  # tenant, key
+    origins: dict[str, Origin] = field(default_factory=dict)  # by version
     rescan_demands: list[datetime] = field(default_factory=list)
     audit: list[AuditEntry] = field(default_factory=list)
     outbox: list[Event] = field(default_factory=list)

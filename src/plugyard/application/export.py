@@ -6,6 +6,7 @@ has a checksum for every file and, for a suspended tenant that an operator expor
 for: who has it has received the whole archive.
 """
 
+import base64
 import hashlib
 import hmac
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -86,6 +87,7 @@ class _Export:
             ("keys", self._pages(lambda tx, page: tx.list_keys(page))),
             ("plugins", self._all_plugins()),
             ("versions", self._all_versions()),
+            ("publisher-keys", self._pages(lambda tx, page: tx.publisher_keys(page))),
             ("listings", self._all_listings()),
             ("executions", self._of_plugins(lambda tx, one, page: tx.list_executions(one, ExecutionFilter(), page))),
             ("logs", self._of_plugins(lambda tx, one, page: tx.list_logs(one, LogFilter(), page))),
@@ -178,7 +180,8 @@ class _Export:
             self._digests[version.digest] = None
             async with self._platform.store.for_tenant(self._tenant.id) as tx:
                 resolved = await tx.dependencies(version.id)
-            yield {**plain(version), "dependencies": plain(tuple(resolved))}
+                origin = (await tx.origins([version.id])).get(version.id)
+            yield {**plain(version), "dependencies": plain(tuple(resolved)), "origin": plain(origin)}
 
     async def _all_listings(self) -> AsyncIterator[Any]:
         for plugin_id in self._plugins:
@@ -208,6 +211,8 @@ def plain(value: Any) -> Any:
         if isinstance(value, PluginVersion):
             shown["version"] = value.number
         return shown
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
     if isinstance(value, tuple | list):
         return [plain(one) for one in value]
     if isinstance(value, frozenset | set):

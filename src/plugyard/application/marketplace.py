@@ -12,6 +12,7 @@ from plugyard.application.install import install_in
 from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
 from plugyard.application.ports import ListingFilter, Page, PageRequest, Transaction
 from plugyard.application.quotas import add_plugin, add_version
+from plugyard.application.signing import check_listing, offered_signature
 from plugyard.domain.errors import Conflict, FieldError, Forbidden, InvalidInput, NotFound, WrongState
 from plugyard.domain.events import EventType
 from plugyard.domain.identity import Action, Caller
@@ -19,6 +20,7 @@ from plugyard.domain.marketplace import MAX_STARS, MIN_STARS, Category, Listing,
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView, allowed
 from plugyard.domain.report import Report
+from plugyard.domain.signatures import Origin
 from plugyard.domain.standing import refuse_if_blocked
 from plugyard.domain.versions import Version
 
@@ -63,6 +65,7 @@ async def publish(platform: Platform, caller: Caller, plugin_id: str, number: st
             before.rating_sum if before else 0,
             before.rating_count if before else 0,
             view.plugin.health.score,
+            await offered_signature(platform, tx, version),
         )
         await tx.save_listing(listing)
         data = {"listingId": listing.id, "version": version.number}
@@ -149,6 +152,7 @@ async def install_listing(
             raise Conflict("The listing is your own tenant's; its plugin is there already.")
         if number is not None and number != found.version:
             raise Conflict(f"The listing offers version {found.version} by now; look at what that asks for.")
+        await check_listing(platform, tx, tenant_id, found)
         now = platform.clock()
         plugin_id = platform.ids()
         version = copy_of(platform, found, tenant_id, plugin_id)
@@ -158,6 +162,7 @@ async def install_listing(
         # The publisher's tenant had it judged; the same bytes need no second judgement.
         validated, happened = plugin.validated(now)
         await add_plugin(platform, tx, validated, version)
+        await tx.save_origin(Origin(version.id, tenant_id, found.tenant_id, found.signature))
         data = {"version": version.number, "listingId": found.id}
         await record_change(platform, tx, caller, happened, validated, data)
         asked = version.manifest.permissions if grants is None else tuple(grants)
@@ -197,8 +202,10 @@ async def adopt_version(
         return held
     if number is None and Version.parse(found.version) < view.version.manifest.version:
         return None
+    await check_listing(platform, tx, view.plugin.tenant_id, found)
     version = copy_of(platform, found, view.plugin.tenant_id, view.plugin.id)
     await add_version(platform, tx, version)
+    await tx.save_origin(Origin(version.id, version.tenant_id, found.tenant_id, found.signature))
     return version
 
 

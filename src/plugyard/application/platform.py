@@ -35,6 +35,7 @@ from plugyard.domain.modules import ModuleList
 from plugyard.domain.plugin import Plugin, PluginView
 from plugyard.domain.rules import RuleSettings
 from plugyard.domain.scopes import permitted
+from plugyard.domain.signatures import Demands
 from plugyard.domain.tallies import Tallies
 from plugyard.domain.tenants import Quotas
 from plugyard.domain.tokens import TokenRules
@@ -62,6 +63,7 @@ class Policies:
     rehearsal_ms: int = 3_000  # for the examples of one package, all together; 0 runs none
     unused_rights_days: int = 30
     quotas: Quotas = field(default_factory=Quotas)  # of a tenant for which nothing else was decided
+    demands: Demands = field(default_factory=Demands)  # of every tenant; its own policy may demand more
 
 
 @dataclass(frozen=True)

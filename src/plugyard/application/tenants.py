@@ -17,6 +17,7 @@ from plugyard.domain.errors import Conflict, FieldError, InvalidInput, NotFound,
 from plugyard.domain.identity import Action, ApiKey, Caller, Role, Tenant, TenantPolicy
 from plugyard.domain.limits import RequestedLimits
 from plugyard.domain.permissions import Service
+from plugyard.domain.signatures import Demands, SignatureDemand
 from plugyard.domain.tenants import Quota, TenantState
 
 _HALTED_FOR = timedelta(minutes=1)
@@ -104,13 +105,30 @@ async def usage(platform: Platform, caller: Caller) -> dict[Quota, Used]:
     return {quota: Used(quotas.size(quota), count) for quota, count in used.items()}
 
 
-async def set_policy(platform: Platform, caller: Caller, auto_grant: Iterable[Service]) -> Tenant:
-    """Decide what is granted without asking an admin each time; raises ``InvalidInput`` for what the operator bars."""
+async def set_policy(
+    platform: Platform,
+    caller: Caller,
+    auto_grant: Iterable[Service] | None = None,
+    *,
+    signature: SignatureDemand | None = None,
+    verified_publisher: bool | None = None,
+) -> Tenant:
+    """Decide what is granted without asking an admin each time, and what packages have to have; ``None`` changes none.
+
+    Raises ``InvalidInput`` for what the operator bars.
+    """
     require(caller, Action.MANAGE_KEYS)
-    tenant_id, policy = tenant_of(caller), TenantPolicy(frozenset(auto_grant))
+    tenant_id = tenant_of(caller)
     async with platform.store.for_operator() as tx:
         found = await tx.tenant_locked(tenant_id)
-        if found is not None:
+        before = found.policy if found is not None else TenantPolicy()
+        policy = TenantPolicy(
+            before.auto_grant if auto_grant is None else frozenset(auto_grant),
+            Demands(
+                _or(signature, before.demands.signature), _or(verified_publisher, before.demands.verified_publisher)
+            ),
+        )
+        if found is not None and auto_grant is not None:
             allowed = found.bounds.auto_grantable & found.bounds.grantable
             barred = sorted(service.value for service in policy.auto_grant - allowed)
             if barred:

@@ -12,6 +12,7 @@ from plugyard.application.platform import Platform, plugin_of, record_change, re
 from plugyard.application.ports import Transaction
 from plugyard.application.quarantine import quarantine_in
 from plugyard.application.quotas import add_plugin, add_version, require_room
+from plugyard.application.signing import GivenSignature, accepted, sign_version
 from plugyard.application.upgrade import ConsentRequired, point_at
 from plugyard.application.verify import Verified, verify
 from plugyard.application.waiting import wait_for_consent
@@ -29,6 +30,7 @@ from plugyard.domain.identity import Action, Caller, allows
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView, Transition
 from plugyard.domain.report import Report
+from plugyard.domain.signatures import Signature
 from plugyard.domain.standing import Standing, refuse_if_blocked
 
 
@@ -69,10 +71,16 @@ def bundle_key(digest: str) -> str:
 
 
 async def upload(
-    platform: Platform, caller: Caller, package: ReceivedPackage, *, checksum: str | None, activate: bool
+    platform: Platform,
+    caller: Caller,
+    package: ReceivedPackage,
+    *,
+    checksum: str | None,
+    activate: bool,
+    signature: GivenSignature | None = None,
 ) -> Uploaded:
     """Take a package in. Raises ``PackageRefused`` with every finding, ``VersionExists``, ``ChecksumMismatch``,
-    ``QuotaExceeded``."""
+    ``QuotaExceeded``, ``SignatureInvalid``, ``SignatureRequired``."""
     require(caller, Action.UPLOAD)
     tenant_id = tenant_of(caller)
     if checksum is not None and checksum.lower() != f"sha256:{package.digest}":
@@ -80,17 +88,18 @@ async def upload(
             f"The bytes that arrived have the checksum sha256:{package.digest}. Send the package again.",
             [FieldError("/checksum", f"expected {checksum[:80]}, got sha256:{package.digest}")],
         )
+    signed = await accepted(platform, caller, package.digest, signature)
     verified = await verify(platform, tenant_id, package.path, digest=package.digest, size=package.size)
     if await _already_there(platform, tenant_id, verified) is None:
         await platform.objects.put_file(package_key(package.digest), package.path)
         await platform.objects.put(bundle_key(package.digest), verified.bundle)
     try:
         async with platform.store.for_tenant(tenant_id) as tx:
-            uploaded = await _write_down(platform, tx, caller, verified, activate=activate)
+            uploaded = await _write_down(platform, tx, caller, verified, signed, activate=activate)
     except (NameTaken, VersionExists):
         # Another upload of the same name was quicker; what it wrote decides.
         async with platform.store.for_tenant(tenant_id) as tx:
-            uploaded = await _write_down(platform, tx, caller, verified, activate=activate)
+            uploaded = await _write_down(platform, tx, caller, verified, signed, activate=activate)
     forget_cached(platform, uploaded.view.plugin.id)
     return uploaded
 
@@ -113,7 +122,13 @@ async def _already_there(platform: Platform, tenant_id: str, verified: Verified)
 
 
 async def _write_down(
-    platform: Platform, tx: Transaction, caller: Caller, verified: Verified, *, activate: bool
+    platform: Platform,
+    tx: Transaction,
+    caller: Caller,
+    verified: Verified,
+    signed: Signature | None,
+    *,
+    activate: bool,
 ) -> Uploaded:
     name, number = verified.manifest.name, str(verified.manifest.version)
     view = await tx.plugin_named(name, lock=True)
@@ -129,6 +144,8 @@ async def _write_down(
         view = await _next_version(platform, tx, caller, view, version)
     else:
         version = existing
+    if signed is not None:
+        await sign_version(platform, tx, caller, version, signed)
     standing = (await tx.standings([version.id])).get(version.id)
     if standing is not None and standing.blocks:
         return Uploaded(view, version, version.report, existing is None, (), _waits_for(standing), standing)

@@ -11,6 +11,7 @@ from plugyard.bootstrap.keys import CannotStart
 from plugyard.domain.health import SuspensionRule
 from plugyard.domain.limits import LimitPolicy
 from plugyard.domain.rules import RuleSettings
+from plugyard.domain.signatures import Demands, SignatureDemand
 from plugyard.domain.tenants import Quotas
 from plugyard.domain.versions import Version
 from plugyard.gate.limits import GateLimits
@@ -40,6 +41,7 @@ def policies(settings: Settings) -> Policies:
         rehearsal_ms=settings.rehearsal_ms,
         unused_rights_days=settings.unused_rights_days,
         quotas=quotas(settings),
+        demands=Demands(SignatureDemand(settings.require_signature), settings.require_verified_publisher),
     )
 
 

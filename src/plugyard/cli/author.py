@@ -14,6 +14,7 @@ from cyclopts import App, Parameter
 
 from plugyard.cli.failure import Failure
 from plugyard.cli.findings import finding_lines
+from plugyard.cli.output import print_json
 from plugyard.settings import CONFIG_FILE, DEFAULT_DATA
 
 LEFT_OUT = {"node_modules", "__pycache__", "dist", ".git", ".venv", ".DS_Store"}
@@ -168,6 +169,8 @@ def upload(
     /,
     *,
     activate: bool = False,
+    sign: Annotated[Path | None, Parameter(help="Sign it with this key (PEM), which is registered there.")] = None,
+    signature: Annotated[Path | None, Parameter(help="Send this signature, which plugyard sign made.")] = None,
     url: Url = None,
     key: Key = None,
     data: Data = DEFAULT_DATA,
@@ -180,18 +183,22 @@ def upload(
     ```
     plugyard upload hello --activate
     plugyard upload hello-1.0.0.zip --url https://plugins.example.com --key plugyard_...
+    plugyard upload hello --sign publisher.pem
     ```
     """
     from plugyard.cli.client import Client
+    from plugyard.cli.signing import signature_for
 
     with Client.find(url, key, data) as client, tempfile.TemporaryDirectory() as folder:
-        answer = client.upload(packed_in(package, folder), activate=activate)
+        archive = packed_in(package, folder)
+        answer = client.upload(archive, activate=activate, **signature_for(archive, sign, signature))
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
     plugin = answer["plugin"]
     if answer["version"] == plugin["version"]:
-        print(f"{plugin['name']} {answer['version']} is {plugin['status']}  (id {plugin['id']})")
+        signed = ", signed" if plugin["signed"] else ""
+        print(f"{plugin['name']} {answer['version']} is {plugin['status']}{signed}  (id {plugin['id']})")
     else:
         stands = f"{plugin['version']} is {plugin['status']} as before"
         print(f"{plugin['name']} {answer['version']} is uploaded; {stands}  (id {plugin['id']})")
@@ -233,9 +240,9 @@ def execute(
     client = Client.find(url, key, data)
     answer, took = client.execute(client.plugin_named(plugin)["id"], function, _json_value(input))
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     elif answer["status"] == "succeeded":
-        _print_json(answer["output"])
+        print_json(answer["output"])
         usage = answer["usage"]
         print(
             f"{answer['status']} in {took:.1f} ms ({usage['wallMs']:.1f} in the sandbox, {usage['start']} start)",
@@ -294,7 +301,3 @@ def _json_value(text: str) -> Any:
         raise Failure(f"cannot read the input: {error}") from error
     except ValueError as error:
         raise Failure(f"the input is no JSON: {error}") from error
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))

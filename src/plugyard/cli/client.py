@@ -49,6 +49,16 @@ class Client:
             raise Failure(told(answer))
         return answer.json() if answer.content else None
 
+    def all(self, path: str, **options: Any) -> Iterator[dict[str, Any]]:
+        """Every item of a list, page by page."""
+        cursor: str | None = None
+        while True:
+            page = self.call("GET", path, params={"limit": 100, **options, **({"cursor": cursor} if cursor else {})})
+            yield from page["items"]
+            cursor = page["nextCursor"]
+            if cursor is None:
+                return
+
     def lines(self, path: str, **options: Any) -> Iterator[bytes]:
         """Send a GET request and give the answer line by line as it comes, without the line feeds."""
         rest = b""
@@ -76,12 +86,15 @@ class Client:
         except httpx.HTTPError as error:
             raise Failure(f"{self.url} broke off: {error}") from error
 
-    def upload(self, package: Path, *, activate: bool) -> dict[str, Any]:
-        """Upload a package from a file, streamed."""
+    def upload(self, package: Path, *, activate: bool, **fields: str) -> dict[str, Any]:
+        """Upload a package from a file, streamed; ``fields`` are further ones of the form."""
         with package.open("rb") as file:
             files = {"package": (package.name, file, "application/octet-stream")}
             answer: dict[str, Any] = self.call(
-                "POST", "/api/v1/plugins/upload", files=files, data={"activate": "true" if activate else "false"}
+                "POST",
+                "/api/v1/plugins/upload",
+                files=files,
+                data={"activate": "true" if activate else "false", **fields},
             )
         return answer
 

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from plugyard.cli.author import AsJson, Data, Key, Url
 from plugyard.cli.failure import Failure
+from plugyard.cli.output import print_json, printable
 from plugyard.settings import DEFAULT_DATA
 
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")]
@@ -101,7 +102,7 @@ def diff(
         numbers = f"{quote(before, safe='')}/diff/{quote(after, safe='')}"
         found = client.call("GET", f"/api/v1/plugins/{plugin_id}/versions/{numbers}")
         if as_json:
-            _print_json(found)
+            print_json(found)
             return
         lines = difference_lines(found)
         print(f"{plugin}, from {found['before']} to {found['after']}: ", end="")
@@ -145,7 +146,7 @@ def rights(
             held = client.call("GET", f"/api/v1/plugins/{one['id']}/rights")["items"]
             held = [{**right, "plugin": one["name"]} for right in held if right["unused"] or not unused]
         if as_json:
-            _print_json(held)
+            print_json(held)
             return
         _table(("plugin", "service", "name", "last used", ""), [_right_line(right) for right in held])
         if not held:
@@ -285,7 +286,7 @@ def _right_line(right: dict[str, Any]) -> Line:
 
 def _answer(plugin: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        _print_json(plugin)
+        print_json(plugin)
         return
     holds = "holds this:" if plugin["grants"] else "holds no rights."
     print(f"{plugin['name']} {plugin['version']} is {plugin['status']} and {holds}")
@@ -317,14 +318,5 @@ def _table(titles: Line, lines: list[Line]) -> None:
         # Nothing is left out: an admin decides by this.
         table.add_column(title, overflow="fold")
     for line in lines:
-        table.add_row(*(_printable(cell) for cell in line))
+        table.add_row(*(printable(cell) for cell in line))
     Console(markup=False, highlight=False, emoji=False).print(table)
-
-
-def _printable(text: str) -> str:
-    """What an author wrote, without anything that a terminal would act on."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))

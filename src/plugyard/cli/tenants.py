@@ -14,6 +14,7 @@ from cyclopts import App, Parameter
 
 from plugyard.cli.author import AsJson, Data, Url
 from plugyard.cli.failure import Failure
+from plugyard.cli.output import print_json, printable
 from plugyard.settings import DEFAULT_DATA
 
 if TYPE_CHECKING:
@@ -44,14 +45,14 @@ def list_tenants(*, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA,
     ```
     """
     with _client(url, key, data) as client:
-        found = list(_all(client))
+        found = list(client.all("/api/v1/tenants"))
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     width = max((len(one["slug"]) for one in found), default=4)
     for one in found:
-        why = f"  {_printable(one['suspendedBecause'])}" if one["suspendedBecause"] else ""
-        print(f"{one['slug']:{width}}  {one['id']}  {one['state']:9}  {_printable(one['name'])}{why}")
+        why = f"  {printable(one['suspendedBecause'])}" if one["suspendedBecause"] else ""
+        print(f"{one['slug']:{width}}  {one['id']}  {one['state']:9}  {printable(one['name'])}{why}")
 
 
 def create(
@@ -76,7 +77,7 @@ def create(
     with _client(url, key, data) as client:
         made = client.call("POST", "/api/v1/tenants", json={"slug": slug, "name": name or slug.capitalize()})
     if as_json:
-        _print_json(made)
+        print_json(made)
         return
     print(f"Made {made['tenant']['slug']}  (id {made['tenant']['id']})")
     print(f"First admin key, shown this once: {made['key']['secret']}")
@@ -162,7 +163,7 @@ def export(
         finally:
             unfinished.unlink(missing_ok=True)
     if as_json:
-        _print_json({"file": str(target), **manifest})
+        print_json({"file": str(target), **manifest})
         return
     print(f"Saved {target}: {len(manifest['files'])} files, every checksum right")
     for name, count in manifest["records"].items():
@@ -202,10 +203,10 @@ def delete(
         address = f"/api/v1/tenants/{one['id']}"
         client.call("DELETE", address, params=asked)
         with _progress(f"deleting {one['slug']}"):
-            while any(each["id"] == one["id"] for each in _all(client)):
+            while any(each["id"] == one["id"] for each in client.all("/api/v1/tenants")):
                 time.sleep(0.2)
     if as_json:
-        _print_json({"id": one["id"], "slug": one["slug"], "deleted": True})
+        print_json({"id": one["id"], "slug": one["slug"], "deleted": True})
     else:
         print(f"{one['slug']} is gone.")
 
@@ -238,7 +239,7 @@ def _confirmation(archive: Path) -> str:
 def _ask(one: dict[str, Any]) -> None:
     if not sys.stdin.isatty():
         raise Failure("nobody can be asked here; confirm with --yes")
-    print(f"{one['slug']} ({_printable(one['name'])}) and everything of it goes for good.", file=sys.stderr)
+    print(f"{one['slug']} ({printable(one['name'])}) and everything of it goes for good.", file=sys.stderr)
     if input("Type its slug to go on: ").strip() != one["slug"]:
         raise Failure("nothing was deleted")
 
@@ -250,20 +251,10 @@ def _client(url: str | None, key: str | None, data: Path) -> "Client":
 
 
 def _named(client: "Client", tenant: str) -> dict[str, Any]:
-    for one in _all(client):
+    for one in client.all("/api/v1/tenants"):
         if tenant in (one["slug"], one["id"]):
             return one
     raise Failure(f"there is no tenant {tenant!r}; plugyard tenants list shows them")
-
-
-def _all(client: "Client") -> Iterator[dict[str, Any]]:
-    cursor: str | None = None
-    while True:
-        page = client.call("GET", "/api/v1/tenants", params={"limit": 100, **({"cursor": cursor} if cursor else {})})
-        yield from page["items"]
-        cursor = page["nextCursor"]
-        if cursor is None:
-            return
 
 
 @contextmanager
@@ -281,15 +272,6 @@ def _progress(what: str) -> Iterator[Callable[[int], None]]:
 
 def _tell(one: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        _print_json(one)
+        print_json(one)
     else:
         print(f"{one['slug']} is {one['state']}  (id {one['id']})")
-
-
-def _printable(text: str) -> str:
-    """A name or a reason, without anything that a terminal would act on."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))

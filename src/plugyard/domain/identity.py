@@ -1,12 +1,13 @@
 """Tenants, roles and callers: who may do what."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from plugyard.domain.permissions import Service
 from plugyard.domain.scopes import Scope
+from plugyard.domain.signatures import Demands, SignatureDemand
 from plugyard.domain.tenants import TenantBounds, TenantState
 
 
@@ -63,17 +64,28 @@ class TenantPolicy:
     """What a tenant decides for all of its plugins."""
 
     auto_grant: frozenset[Service] = frozenset({Service.CACHE})
+    demands: Demands = field(default_factory=Demands)
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> "TenantPolicy":
         """Read the stored form; what is absent has its default."""
-        if "autoGrant" not in document:
-            return cls()
-        return cls(frozenset(Service(word) for word in document["autoGrant"]))
+        policy = cls(
+            demands=Demands(
+                SignatureDemand(document.get("requireSignature", SignatureDemand.NONE)),
+                document.get("requireVerifiedPublisher", False),
+            )
+        )
+        if "autoGrant" in document:
+            return replace(policy, auto_grant=frozenset(Service(word) for word in document["autoGrant"]))
+        return policy
 
     def to_document(self) -> dict[str, Any]:
         """The stored form."""
-        return {"autoGrant": sorted(service.value for service in self.auto_grant)}
+        return {
+            "autoGrant": sorted(service.value for service in self.auto_grant),
+            "requireSignature": self.demands.signature.value,
+            "requireVerifiedPublisher": self.demands.verified_publisher,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from plugyard.domain.manifest import Manifest
+from plugyard.domain.signatures import Signature
 
 # The featured rule, as docs/marketplace.md tells it to publishers.
 RATING_WEIGHT, INSTALLATIONS_WEIGHT, HEALTH_WEIGHT = 0.5, 0.3, 0.2
@@ -34,6 +35,7 @@ class Listing:
     rating_sum: int = 0
     rating_count: int = 0
     health_score: int | None = None
+    signature: Signature | None = None
 
     @property
     def rating(self) -> float | None:

@@ -22,6 +22,7 @@ from plugyard.http import (
     observability,
     openapi,
     plugins,
+    publishers,
     quarantine,
     secrets,
     tenants,
@@ -49,6 +50,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *audit.OPERATIONS,
     *secrets.OPERATIONS,
     *quarantine.OPERATIONS,
+    *publishers.OPERATIONS,
 )
 
 

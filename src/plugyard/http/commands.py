@@ -11,6 +11,7 @@ from plugyard.domain.identity import Action, Role
 from plugyard.domain.limits import RequestedLimits
 from plugyard.domain.permissions import Permission, Service
 from plugyard.domain.scopes import Scope
+from plugyard.domain.signatures import SignatureDemand
 from plugyard.domain.tenants import Quota
 from plugyard.http.queries import PLAIN_TEXT
 
@@ -248,9 +249,41 @@ class SuspendTenant(Command, frozen=True):
 
 
 class SetPolicy(Command, frozen=True):
-    """The services that every plugin of the tenant gets without an admin's consent."""
+    """The tenant's own rules; what is left out stays as it is.
 
-    auto_grant: Annotated[list[Service], Meta(max_length=20)]
+    `autoGrant` are the services that every plugin gets without an admin's consent. `requireSignature` says what has to
+    be signed, and `requireVerifiedPublisher` whether publishers in the marketplace have to be verified.
+    """
+
+    auto_grant: Services | UnsetType = UNSET
+    require_signature: SignatureDemand | UnsetType = UNSET
+    require_verified_publisher: bool | UnsetType = UNSET
+
+
+Base64Key = Annotated[str, Meta(min_length=44, max_length=44, pattern=r"^[A-Za-z0-9+/]{43}=$")]
+Base64Signature = Annotated[str, Meta(min_length=88, max_length=88, pattern=r"^[A-Za-z0-9+/]{86}==$")]
+
+
+class RegisterPublisherKey(Command, frozen=True):
+    """A name to know the key by, its 32 bytes in base64, and its signature of the proof text, in base64 as well."""
+
+    name: Text
+    public_key: Base64Key
+    proof: Base64Signature
+
+
+class RevokePublisherKey(Command, frozen=True):
+    """Why, and from which moment on its signatures count no more (null: from now on)."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=PLAIN_TEXT)]
+    invalid_from: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class NamePublisher(Command, frozen=True):
+    """The name that the tenant publishes by, and whether the operator vouches for it."""
+
+    name: Text
+    verified: bool
 
 
 class Decide(Command, frozen=True):

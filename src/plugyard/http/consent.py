@@ -83,6 +83,7 @@ _DECLINED = {
         "configuration_incomplete",
         "quota_exceeded",
         "not_grantable",
+        "signature_required",
     ],
 )
 async def consent_to_upgrade(exchange: Exchange) -> ASGIApp:

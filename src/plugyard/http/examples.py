@@ -60,7 +60,30 @@ FUNCTION = {
     "input": {"type": "object"},
     "output": None,
 }
+KEY_DIGEST = "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd"
+PUBLIC_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+SIGNATURE = {
+    "keyId": KEY_DIGEST,
+    "publicKey": PUBLIC_KEY,
+    "value": "A" * 86 + "==",
+    "acceptedAt": MOMENT,
+    "counts": True,
+    "keyRevokedAt": None,
+    "keyRevokedBecause": None,
+}
+TRUST = {"signed": True, "publisher": "Lovelace & Co.", "verifiedPublisher": True}
+PUBLISHER = {"tenantId": TENANT_ID, "name": "Lovelace & Co.", "verified": True, "verifiedAt": MOMENT}
+PUBLISHER_KEY = {
+    "id": KEY_DIGEST,
+    "name": "release machine",
+    "publicKey": PUBLIC_KEY,
+    "createdAt": MOMENT,
+    "revokedAt": None,
+    "invalidFrom": None,
+    "revokedBecause": None,
+}
 SUMMARY: dict[str, Any] = {
+    **TRUST,
     "id": PLUGIN_ID,
     "name": "invoice-totals",
     "version": "1.0.0",
@@ -105,6 +128,7 @@ DETAIL: dict[str, Any] = {
     "configuration": {"currency": "EUR", "token": "********"},
     "configurationSchema": {"type": "object", "properties": {"currency": {"type": "string", "default": "EUR"}}},
     "listingId": None,
+    "signature": SIGNATURE,
     "suspendedBecause": None,
     "installedAt": MOMENT,
     "activatedAt": MOMENT,
@@ -230,6 +254,8 @@ VERSION = {
     "permissions": [PERMISSION],
     "createdAt": MOMENT,
     "standing": None,
+    "signature": SIGNATURE,
+    **TRUST,
 }
 USAGE = {"wallMs": 1.9, "cpuMs": 0.8, "peakMemoryBytes": 6291456, "serviceCalls": 2, "start": "warm"}
 EXECUTED: dict[str, Any] = {
@@ -296,6 +322,8 @@ LISTING = {
     "ratings": 2,
     "healthScore": 100,
     "score": 0.6521,
+    "signature": SIGNATURE,
+    **TRUST,
 }
 RATING = {"stars": 5, "review": "Adds up.", "mine": True, "createdAt": MOMENT, "updatedAt": MOMENT}
 KEY: dict[str, Any] = {
@@ -315,7 +343,7 @@ TENANT: dict[str, Any] = {
     "slug": "acme",
     "name": "Acme",
     "createdAt": MOMENT,
-    "policy": {"autoGrant": ["cache"]},
+    "policy": {"autoGrant": ["cache"], "requireSignature": "none", "requireVerifiedPublisher": False},
     "modulesDenied": ["pickle"],
     "bounds": {
         "ceilings": {**LIMITS, "memory": 256},

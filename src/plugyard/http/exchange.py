@@ -26,6 +26,7 @@ from plugyard.http.rates import RateLimits
 from plugyard.http.telemetry import Telemetry
 
 T = TypeVar("T")
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 # The UUID of which RFC 9562 says that nothing has it, so asking for it is asking for something missing.
 NIL = "00000000-0000-0000-0000-000000000000"
@@ -74,6 +75,11 @@ class Exchange:
         """An id of the path. Text that is no UUID is looked for like one that nothing has: the answer is the same."""
         given = self.path[name]
         return given.lower() if _UUID.fullmatch(given) else NIL
+
+    def digest(self, name: str) -> str:
+        """An id of the path that is a SHA-256 in hex; other text is looked for like one that nothing has."""
+        given = self.path[name].lower()
+        return given if _DIGEST.fullmatch(given) else "0" * 64
 
     async def body(self, type_: type[T], *, cap: int = DEFAULT_CAP) -> T:
         """The body as a value; it has to be there."""

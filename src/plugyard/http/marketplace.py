@@ -92,6 +92,7 @@ async def get_listing(exchange: Exchange) -> ASGIApp:
         "configuration_incomplete",
         "quota_exceeded",
         "not_grantable",
+        "signature_required",
     ],
 )
 async def install_listing(exchange: Exchange) -> ASGIApp:

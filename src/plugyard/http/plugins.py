@@ -16,7 +16,7 @@ from plugyard.domain.plugin import PluginState
 from plugyard.http import commands, examples, present, suspects, views
 from plugyard.http.answers import Answer, json_answer
 from plugyard.http.bodies import JSON_TYPE, MERGE_PATCH_TYPE
-from plugyard.http.detailed import detail_of, listing_of
+from plugyard.http.detailed import detail_of, listing_of, trust_in
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import Body, Reply, operation
 from plugyard.http.queries import PAGE, choice, choice_of, page_of, text
@@ -65,7 +65,8 @@ async def list_plugins(exchange: Exchange) -> ASGIApp:
         asked["upgrade"],
     )
     found = await history.plugins(exchange.platform, exchange.caller, filters, page_of(asked))
-    return json_answer(present.page(found, present.plugin_summary))
+    behind = await trust_in(exchange, [one.version.id for one in found.items])
+    return json_answer(present.page(found, lambda one: present.plugin_summary(one, behind(one.version.id))))
 
 
 @operation(
@@ -82,7 +83,8 @@ async def get_plugin(exchange: Exchange) -> ASGIApp:
     """
     view, resolved = await history.plugin(exchange.platform, exchange.caller, exchange.id("pluginId"))
     stands = await standing(exchange.platform, exchange.caller, view)
-    return json_answer(present.plugin_with_dependencies(view, stands, resolved))
+    behind = await trust_in(exchange, [view.version.id])
+    return json_answer(present.plugin_with_dependencies(view, stands, behind(view.version.id), resolved))
 
 
 @operation(
@@ -98,7 +100,8 @@ async def list_versions(exchange: Exchange) -> ASGIApp:
     plugin_id = exchange.id("pluginId")
     found = await history.versions(exchange.platform, exchange.caller, plugin_id, page_of(exchange.query))
     stands = await history.standings(exchange.platform, exchange.caller, [one.id for one in found.items])
-    return json_answer(present.page(found, lambda one: present.version(one, stands.get(one.id))))
+    behind = await trust_in(exchange, [one.id for one in found.items])
+    return json_answer(present.page(found, lambda one: present.version(one, behind(one.id), stands.get(one.id))))
 
 
 @operation(
@@ -192,6 +195,7 @@ async def deactivate_plugin(exchange: Exchange) -> ASGIApp:
         "configuration_incomplete",
         "quota_exceeded",
         "not_grantable",
+        "signature_required",
     ],
 )
 async def upgrade_plugin(exchange: Exchange) -> ASGIApp:
@@ -291,7 +295,7 @@ async def uninstall_plugin(exchange: Exchange) -> ASGIApp:
     action=Action.PUBLISH,
     body=Body(commands.NamedVersion, required=False, examples={"the one in use": {}, "named": {"version": "1.0.0"}}),
     replies=[Reply(200, "The listing.", views.ListingView, examples.LISTING)],
-    problems=["not_found", "wrong_state", "name_taken"],
+    problems=["not_found", "wrong_state", "name_taken", "signature_required"],
 )
 async def publish_plugin(exchange: Exchange) -> ASGIApp:
     """Offer a version to every tenant, by default the one in use.

@@ -1,5 +1,6 @@
 """Turns the domain's values into the views that answers are made of; the handlers of each resource call it."""
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from plugyard.domain.marketplace import Category, Listing, Rating
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import PluginVersion, PluginView, allowed
 from plugyard.domain.report import Finding, Report
+from plugyard.domain.signatures import Publisher, PublisherKey, Trust
 from plugyard.domain.standing import Standing as VersionStanding
 from plugyard.domain.tenants import QUOTA_FIELDS, Quota, Quotas
 from plugyard.http.behaviour import behaviour
@@ -49,10 +51,13 @@ from plugyard.http.views import (
     PluginSummary,
     PluginWithDependencies,
     PolicyView,
+    PublisherKeyView,
+    PublisherView,
     QuotasView,
     RatingView,
     ReportView,
     ScopeView,
+    SignatureView,
     StandingView,
     TenantView,
     UsageOfQuotasView,
@@ -144,14 +149,59 @@ def health(one: Health) -> HealthView:
     return HealthView(status=one.status, score=one.score, checked_at=one.checked_at)
 
 
-def plugin_summary(view: PluginView) -> PluginSummary:
+def trust(one: Trust) -> dict[str, Any]:
+    """What stands wherever a plugin is shown."""
+    return {
+        "signed": one.signed,
+        "publisher": one.publisher.name if one.publisher is not None else None,
+        "verified_publisher": one.verified_publisher,
+    }
+
+
+def signature(one: Trust) -> SignatureView | None:
+    """The signature of a version, whether it counts, and what became of its key."""
+    if one.signature is None:
+        return None
+    return SignatureView(
+        key_id=one.signature.key_id,
+        public_key=one.signature.public_key,
+        value=one.signature.value,
+        accepted_at=one.signature.accepted_at,
+        counts=one.signed,
+        key_revoked_at=one.key.revoked_at if one.key is not None else None,
+        key_revoked_because=one.key.revoked_because if one.key is not None else None,
+    )
+
+
+def publisher_key(one: PublisherKey) -> PublisherKeyView:
+    """A publisher's key."""
+    return PublisherKeyView(
+        id=one.id,
+        name=one.name,
+        public_key=b64encode(one.public_key).decode(),
+        created_at=one.created_at,
+        revoked_at=one.revoked_at,
+        invalid_from=one.invalid_from,
+        revoked_because=one.revoked_because,
+    )
+
+
+def publisher(one: Publisher) -> PublisherView:
+    """A publisher. Which operator vouches for it stays with the platform."""
+    return PublisherView(
+        tenant_id=one.tenant_id, name=one.name, verified=one.verified_at is not None, verified_at=one.verified_at
+    )
+
+
+def plugin_summary(view: PluginView, stands: Trust) -> PluginSummary:
     """A plugin for a list."""
-    return PluginSummary(**_summary(view))
+    return PluginSummary(**_summary(view, stands))
 
 
-def _summary(view: PluginView) -> dict[str, Any]:
+def _summary(view: PluginView, stands: Trust) -> dict[str, Any]:
     plugin, manifest = view.plugin, view.version.manifest
     return {
+        **trust(stands),
         "id": plugin.id,
         "name": plugin.name,
         "version": view.version.number,
@@ -167,10 +217,10 @@ def _summary(view: PluginView) -> dict[str, Any]:
     }
 
 
-def _detail(view: PluginView, standing: Standing) -> dict[str, Any]:
+def _detail(view: PluginView, standing: Standing, stands: Trust) -> dict[str, Any]:
     plugin, version, manifest = view.plugin, view.version, view.version.manifest
     return {
-        **_summary(view),
+        **_summary(view, stands),
         "keywords": manifest.keywords,
         "entry": manifest.entry,
         "digest": f"sha256:{version.digest}",
@@ -187,6 +237,7 @@ def _detail(view: PluginView, standing: Standing) -> dict[str, Any]:
         "configuration": masked(with_defaults(manifest.configuration, plugin.configuration), plugin.secrets),
         "configuration_schema": manifest.configuration,
         "listing_id": plugin.origin_listing_id,
+        "signature": signature(stands),
         "suspended_because": plugin.suspended_because,
         "installed_at": plugin.installed_at,
         "activated_at": plugin.activated_at,
@@ -194,20 +245,20 @@ def _detail(view: PluginView, standing: Standing) -> dict[str, Any]:
     }
 
 
-def plugin_detail(view: PluginView, standing: Standing) -> PluginDetail:
+def plugin_detail(view: PluginView, standing: Standing, stands: Trust) -> PluginDetail:
     """A plugin with everything."""
-    return PluginDetail(**_detail(view, standing))
+    return PluginDetail(**_detail(view, standing, stands))
 
 
 def plugin_with_dependencies(
-    view: PluginView, standing: Standing, resolved: Sequence[ResolvedDependency]
+    view: PluginView, standing: Standing, stands: Trust, resolved: Sequence[ResolvedDependency]
 ) -> PluginWithDependencies:
     """A plugin with everything, and its dependencies."""
     found = [
         DependencyView(name=one.name, range=one.range, version=one.resolved_version, plugin_id=one.resolved_plugin_id)
         for one in resolved
     ]
-    return PluginWithDependencies(**_detail(view, standing), dependencies=found)
+    return PluginWithDependencies(**_detail(view, standing, stands), dependencies=found)
 
 
 def finding(one: Finding) -> FindingView:
@@ -251,9 +302,11 @@ def version_standing(one: VersionStanding | None) -> StandingView | None:
     return StandingView(state=one.state, since=one.since, decided_at=one.decided_at, reason=one.reason)
 
 
-def version(one: PluginVersion, stands: VersionStanding | None = None) -> VersionView:
-    """A version for a list, with the operator's word on it where there is one."""
+def version(one: PluginVersion, stood_behind: Trust, stands: VersionStanding | None = None) -> VersionView:
+    """A version for a list, with who stands behind it, and the operator's word on it where there is one."""
     return VersionView(
+        **trust(stood_behind),
+        signature=signature(stood_behind),
         version=one.number,
         digest=f"sha256:{one.digest}",
         packed_bytes=one.report.packed_bytes,
@@ -339,10 +392,12 @@ def metrics(found: Metrics, judged: Health) -> MetricsView:
     )
 
 
-def listing(one: Listing, asked: Sequence[Ask]) -> ListingView:
+def listing(one: Listing, asked: Sequence[Ask], stands: Trust) -> ListingView:
     """A listing, with how its requests stand for whoever looks."""
     manifest, words = one.manifest, one.manifest.document.get("metadata", {})
     return ListingView(
+        **trust(stands),
+        signature=signature(stands),
         id=one.id,
         name=one.name,
         version=one.version,
@@ -433,7 +488,11 @@ def _tenant(one: Tenant, defaults: Quotas) -> dict[str, Any]:
         "slug": one.slug,
         "name": one.name,
         "created_at": one.created_at,
-        "policy": PolicyView(auto_grant=sorted(one.policy.auto_grant)),
+        "policy": PolicyView(
+            auto_grant=sorted(one.policy.auto_grant),
+            require_signature=one.policy.demands.signature,
+            require_verified_publisher=one.policy.demands.verified_publisher,
+        ),
         "modules_denied": one.modules_denied,
         "bounds": BoundsView(
             ceilings=limits(one.bounds.ceilings),

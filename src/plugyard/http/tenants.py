@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from msgspec import UNSET
 from starlette.types import ASGIApp
 
 from plugyard.application import erase, export, tenants
@@ -227,17 +228,30 @@ async def own_tenant(exchange: Exchange) -> ASGIApp:
     "/api/v1/tenant/policy",
     tag=_TAG,
     action=Action.MANAGE_KEYS,
-    body=Body(commands.SetPolicy, examples={"two services": {"autoGrant": ["cache", "events"]}}),
+    body=Body(
+        commands.SetPolicy,
+        examples={
+            "two services": {"autoGrant": ["cache", "events"]},
+            "signed alone": {"requireSignature": "marketplace", "requireVerifiedPublisher": True},
+        },
+    ),
     replies=[Reply(200, "The tenant as it is now.", views.TenantView, examples.TENANT)],
     problems=["not_found"],
 )
 async def set_policy(exchange: Exchange) -> ASGIApp:
-    """Decide which services every plugin of the tenant gets without an admin's consent.
+    """Decide what every plugin of the tenant gets without an admin's consent, and what packages have to have.
 
-    Those that the operator does not let be granted so are refused by name.
+    Services that the operator does not let be granted so are refused by name. What is demanded holds for uploads and
+    for what is installed from the marketplace from now on.
     """
     asked = await exchange.body(commands.SetPolicy)
-    changed = await tenants.set_policy(exchange.platform, exchange.caller, asked.auto_grant)
+    changed = await tenants.set_policy(
+        exchange.platform,
+        exchange.caller,
+        None if asked.auto_grant is UNSET else asked.auto_grant,
+        signature=None if asked.require_signature is UNSET else asked.require_signature,
+        verified_publisher=None if asked.require_verified_publisher is UNSET else asked.require_verified_publisher,
+    )
     return json_answer(_view(exchange, changed))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header  # type: ignore[import-untyped]
 from starlette.types import ASGIApp
 
+from plugyard.application.signing import GivenSignature
 from plugyard.application.upload import ReceivedPackage, upload
 from plugyard.domain.errors import FieldError, InvalidInput, PlugyardError, TooLarge
 from plugyard.domain.identity import Action
@@ -35,7 +36,9 @@ _FIELD_BYTES = 200
 # As much as is gathered before a thread digests and writes it; that is all that an upload holds in memory.
 _SPILL_BYTES = 256 * 1024
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII | re.IGNORECASE)
-_FIELDS = ("package", "checksum", "activate")
+_FIELDS = ("package", "checksum", "activate", "signature", "keyId")
+_SIGNATURE = re.compile(r"[A-Za-z0-9+/]{86}==", re.ASCII)
+_KEY_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 FORM: dict[str, Any] = {
     "title": "UploadForm",
@@ -53,6 +56,16 @@ FORM: dict[str, Any] = {
             "type": "boolean",
             "default": False,
             "description": "Whether to activate at once; the key of an admin thereby consents to what it asks.",
+        },
+        "signature": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9+/]{86}==$",
+            "description": "An Ed25519 signature of the package in base64, as docs/signatures.md tells; with keyId.",
+        },
+        "keyId": {
+            "type": "string",
+            "pattern": "^[0-9a-f]{64}$",
+            "description": "The publisher key that signed; with signature.",
         },
     },
 }
@@ -79,6 +92,8 @@ FORM: dict[str, Any] = {
         "malformed_multipart",
         "package_refused",
         "checksum_mismatch",
+        "signature_invalid",
+        "signature_required",
         "version_exists",
         "name_taken",
         "storage_full",
@@ -99,7 +114,14 @@ async def upload_package(exchange: Exchange) -> ASGIApp:
     try:
         async with received(exchange) as (package, fields):
             checksum, activate = _checksum(fields), _activate(fields)
-            uploaded = await upload(exchange.platform, exchange.caller, package, checksum=checksum, activate=activate)
+            uploaded = await upload(
+                exchange.platform,
+                exchange.caller,
+                package,
+                checksum=checksum,
+                activate=activate,
+                signature=_signature(fields),
+            )
         outcome = "created" if uploaded.created else "repeated"
     except PlugyardError as error:
         outcome = error.code
@@ -139,6 +161,21 @@ def _activate(fields: dict[str, str]) -> bool:
     if given not in ("true", "false"):
         raise InvalidInput("The form has fields that do not fit.", [FieldError("/activate", "must be true or false")])
     return given == "true"
+
+
+def _signature(fields: dict[str, str]) -> GivenSignature | None:
+    given = {name: fields.get(name) for name in ("signature", "keyId")}
+    if not any(given.values()):
+        return None
+    forms = (("signature", _SIGNATURE, "base64 of 64 bytes"), ("keyId", _KEY_ID, "64 hexadecimal digits"))
+    faults = [
+        FieldError(f"/{name}", f"must be {form}" if given[name] is not None else "is required with the other")
+        for name, pattern, form in forms
+        if not pattern.fullmatch(given[name] or "")
+    ]
+    if faults:
+        raise InvalidInput("The form has fields that do not fit.", faults)
+    return GivenSignature(fields["keyId"], fields["signature"])
 
 
 @asynccontextmanager

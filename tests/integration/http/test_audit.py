@@ -1,15 +1,18 @@
 """The audit trail over HTTP: every change and every denial is in it, and whoever reads it can verify it."""
 
 import asyncio
+import base64
 import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from plugyard.application.denials import write_denials
 from plugyard.application.ports import Invocation, Outcome
+from plugyard.cli.signing import SigningKey
 from plugyard.cli.trail import check
 from plugyard.domain.identity import Role
 from plugyard.http.app import OPERATIONS
@@ -73,6 +76,7 @@ async def _change_everything(changes: Changes) -> None:
     await _change_keys_and_tenants(changes)
     await _change_in_the_marketplace(changes)
     await _decide_on_suspects(changes)
+    await _change_publishers(changes)
     await changes.call("rotateSecrets", operator, "/api/v1/secrets/rotate", json={})
 
 
@@ -100,6 +104,18 @@ async def _change_in_the_marketplace(changes: Changes) -> None:
     one = f"/api/v1/plugins/marketplace/{listing}"
     await changes.call("installListing", admin, one + "/install", json={"activate": True})
     await changes.call("rateListing", admin, one + "/rating", json={"stars": 4})
+
+
+async def _change_publishers(changes: Changes) -> None:
+    admin, operator = changes.admin, changes.operator
+    tenant_id = (await admin.get("/api/v1/tenant")).json()["id"]
+    key = SigningKey(Ed25519PrivateKey.generate())
+    body = {"name": "ci", "publicKey": base64.b64encode(key.public).decode(), "proof": key.proof(tenant_id)}
+    made = await changes.call("registerPublisherKey", admin, "/api/v1/publisher-keys", json=body)
+    revoke = f"/api/v1/publisher-keys/{made['id']}/revoke"
+    await changes.call("revokePublisherKey", admin, revoke, json={"reason": "It is retired."})
+    named = {"name": "Acme", "verified": True}
+    await changes.call("namePublisher", operator, f"/api/v1/tenants/{tenant_id}/publisher", json=named)
 
 
 async def _decide_on_suspects(changes: Changes) -> None:

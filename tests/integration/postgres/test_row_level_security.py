@@ -9,11 +9,13 @@ from psycopg import sql
 from plugyard.domain.events import EventType
 from plugyard.domain.permissions import Service
 from plugyard.domain.rights import Right
+from plugyard.domain.signatures import Origin, Publisher
 from plugyard.domain.standing import Rescan
 from tests.contract.given import (
     NOW,
     a_key,
     a_log_line,
+    a_publisher_key,
     a_rating,
     a_standing,
     a_stored_listing,
@@ -40,11 +42,14 @@ TENANT_TABLES = [
     "plugin_ratings",
     "plugin_versions",
     "plugins",
+    "publisher_keys",
+    "publishers",
     "used_rights",
+    "version_origins",
     "version_rescans",
     "version_standings",
 ]
-SHARED = {"marketplace_listings", "plugin_ratings"}
+SHARED = {"marketplace_listings", "plugin_ratings", "publisher_keys", "publishers"}
 """Other tenants' rows are read here, where they are published; nowhere are they written."""
 
 
@@ -63,7 +68,11 @@ async def _furnished(database: Database) -> str:
         await tx.claim_key(view.plugin.id, "key", StoredReply("hash", new_id(), None, NOW))
         await tx.rate(a_rating(tenant_id, listing.id, 5))
         await tx.save_standing(a_standing(view))
+        await tx.add_publisher_key(a_publisher_key(tenant_id))
+        await tx.save_origin(Origin(view.version.id, tenant_id, tenant_id))
         await tx.save_rescan(Rescan(view.version.id, tenant_id, "rules", NOW, view.version.report.findings))
+    async with database.store.for_operator() as operator:
+        await operator.save_publisher(Publisher(tenant_id, "A publisher"))
     execution = an_execution(view.plugin)
     event = an_event(view.plugin, EventType.EXECUTION_COMPLETED)
     await database.store.touch_rights({UsedBy(tenant_id, view.plugin.id, Right(Service.DATABASE)): NOW})
@@ -123,7 +132,7 @@ async def test_no_statement_changes_or_removes_another_tenants_row(database: Dat
         with database.as_owner() as owner:
             owner.execute(sql.SQL("revoke update, delete on {} from plugyard_service").format(name))
             granted = "plugins, marketplace_listings, plugin_ratings, api_keys, listing_names, idempotency_keys"
-            granted += ", version_standings, version_rescans"
+            granted += ", version_standings, version_rescans, publishers, publisher_keys, version_origins"
             owner.execute(sql.SQL("grant update on {} to plugyard_service").format(sql.SQL(granted)))
             owner.execute("grant delete on idempotency_keys, plugin_dependencies to plugyard_service")
             owner.execute("grant update (published_at) on outbox to plugyard_service")

@@ -17,6 +17,7 @@ from plugyard.application import (
     marketplace,
     observe,
     rights,
+    signing,
     tenants,
     uninstall,
     upgrade,
@@ -86,6 +87,15 @@ USE_CASES: list[tuple[Action, Any, tuple[Any, ...], dict[str, Any]]] = [
     (Action.MANAGE_TENANTS, tenants.suspend, (ID, "reason"), {}),
     (Action.MANAGE_TENANTS, tenants.resume, (ID,), {}),
     (Action.READ, tenants.usage, (), {}),
+    (Action.MANAGE_KEYS, signing.register_key, ("ci", "", ""), {}),
+    (Action.MANAGE_KEYS, signing.revoke_publisher_key, (ID, "leaked", None), {}),
+    (Action.READ, signing.publisher_keys, (PAGE,), {}),
+    (Action.READ, signing.publisher_key, (ID,), {}),
+    (Action.READ, signing.own_publisher, (), {}),
+    (Action.READ, signing.trust, ([ID],), {}),
+    (Action.READ, signing.trust_of_listings, ([ID],), {}),
+    (Action.MANAGE_TENANTS, signing.publisher, (ID,), {}),
+    (Action.MANAGE_TENANTS, signing.set_publisher, (ID, "Acme"), {"verified": True}),
 ]
 CASES = pytest.mark.parametrize(
     ("action", "use_case", "given", "named"),

@@ -34,6 +34,7 @@ from plugyard.domain.marketplace import Category, Listing, Rating
 from plugyard.domain.plugin import Plugin, PluginVersion, PluginView
 from plugyard.domain.rights import Right
 from plugyard.domain.secrets import Resealed
+from plugyard.domain.signatures import Origin, Publisher, PublisherKey, Trust
 from plugyard.domain.standing import Affected, Rescan, Standing, StandingState
 from plugyard.domain.tenants import TenantBounds, TenantState
 from plugyard.domain.trail import Head
@@ -92,6 +93,17 @@ class Transaction(Trail, Protocol):
     async def save_rescan(self, rescan: Rescan) -> None: ...  # insert or update; one for each version
     async def rescans(self, version_ids: Sequence[str]) -> Mapping[str, Rescan]: ...
 
+    # publishers, their keys, and who stands behind a version
+    async def add_publisher_key(self, key: PublisherKey) -> None: ...  # Conflict where it was registered before
+    async def publisher_key(self, key_id: str, *, lock: bool = False) -> PublisherKey | None: ...  # the tenant's own
+    async def save_publisher_key(self, key: PublisherKey) -> None: ...
+    async def publisher_keys(self, page: PageRequest) -> Page[PublisherKey]: ...  # the tenant's own, newest first
+    async def publisher(self, tenant_id: str) -> Publisher | None: ...  # of any tenant
+    async def save_origin(self, origin: Origin) -> None: ...  # insert or update
+    async def origins(self, version_ids: Sequence[str]) -> Mapping[str, Origin]: ...  # of those that have one
+    async def trust(self, version_ids: Sequence[str]) -> Mapping[str, Trust]: ...
+    async def trust_of_listings(self, listing_ids: Sequence[str]) -> Mapping[str, Trust]: ...
+
     # marketplace
     async def save_listing(self, listing: Listing) -> None: ...  # insert or update; NameTaken when another tenant's
     async def listing(self, listing_id: str, *, withdrawn: bool = False) -> Listing | None: ...
@@ -149,6 +161,8 @@ class OperatorTransaction(Trail, Protocol):
     # plugins_to_check: (tenant id, plugin id) of active plugins with executions since then, the longest unchecked first
     async def uninstalled(self, plugin_ids: Sequence[str], before: datetime) -> frozenset[str]: ...
     # uninstalled: those of the plugins that were uninstalled before then
+    async def publisher(self, tenant_id: str) -> Publisher | None: ...
+    async def save_publisher(self, publisher: Publisher) -> None: ...  # NameTaken by another that is verified
     async def standing(self, version_id: str) -> Standing | None: ...
     async def list_standings(self, state: StandingState, page: PageRequest) -> Page[Standing]: ...  # oldest first
     async def versions_to_rescan(self, rules_version: str, limit: int) -> Sequence[ToRescan]: ...

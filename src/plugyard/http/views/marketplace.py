@@ -6,9 +6,10 @@ from datetime import datetime
 from plugyard.domain.manifest import Runtime
 from plugyard.http.view import View
 from plugyard.http.views.shared import AskView, FunctionView, PermissionView
+from plugyard.http.views.trust import SignatureView, TrustView
 
 
-class ListingView(View, frozen=True):
+class ListingView(TrustView, frozen=True):
     """A published version, as other tenants see it."""
 
     id: str
@@ -33,6 +34,7 @@ class ListingView(View, frozen=True):
     ratings: int
     health_score: int | None
     score: float
+    signature: SignatureView | None
 
 
 class FeaturedView(View, frozen=True):

@@ -11,6 +11,7 @@ from plugyard.domain.standing import StandingState
 from plugyard.http.behaviour import BehaviourView
 from plugyard.http.view import View
 from plugyard.http.views.shared import AskView, FunctionView, HealthView, LimitsView, PermissionView
+from plugyard.http.views.trust import SignatureView, TrustView
 
 
 class WaitingUpgradeView(View, frozen=True):
@@ -42,7 +43,7 @@ class EndpointView(View, frozen=True):
     handler: str
 
 
-class PluginSummary(View, frozen=True):
+class PluginSummary(TrustView, frozen=True):
     """A plugin as lists show it; `waitingVersion` is the version that waits for an admin's consent."""
 
     id: str
@@ -78,6 +79,7 @@ class PluginDetail(PluginSummary, frozen=True):
     configuration: dict[str, Any]
     configuration_schema: dict[str, Any] | None
     listing_id: str | None
+    signature: SignatureView | None
     suspended_because: str | None
     installed_at: datetime | None
     activated_at: datetime | None
@@ -162,7 +164,7 @@ class UploadedView(View, frozen=True):
     standing: StandingView | None
 
 
-class VersionView(View, frozen=True):
+class VersionView(TrustView, frozen=True):
     """One version of a plugin: immutable, named by the SHA-256 of its package."""
 
     version: str
@@ -173,3 +175,4 @@ class VersionView(View, frozen=True):
     permissions: list[PermissionView]
     created_at: datetime
     standing: StandingView | None
+    signature: SignatureView | None

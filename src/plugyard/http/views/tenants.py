@@ -6,6 +6,7 @@ from typing import Any
 
 from plugyard.domain.identity import Action, Role
 from plugyard.domain.permissions import Service
+from plugyard.domain.signatures import SignatureDemand
 from plugyard.domain.tenants import TenantState
 from plugyard.http.view import View
 from plugyard.http.views.shared import LimitsView
@@ -43,6 +44,8 @@ class PolicyView(View, frozen=True):
     """What a tenant decides for all of its plugins."""
 
     auto_grant: list[Service]
+    require_signature: SignatureDemand
+    require_verified_publisher: bool
 
 
 class QuotasView(View, frozen=True):
@@ -62,6 +65,27 @@ class BoundsView(View, frozen=True):
     grantable: list[Service]
     auto_grantable: list[Service]
     quotas: QuotasView
+
+
+class PublisherKeyView(View, frozen=True):
+    """A public key that signs packages; what it signed from `invalidFrom` on counts no more."""
+
+    id: str
+    name: str
+    public_key: str
+    created_at: datetime
+    revoked_at: datetime | None
+    invalid_from: datetime | None
+    revoked_because: str | None
+
+
+class PublisherView(View, frozen=True):
+    """The name that a tenant publishes by, and since when an operator vouches for it."""
+
+    tenant_id: str
+    name: str
+    verified: bool
+    verified_at: datetime | None
 
 
 class TenantView(View, frozen=True):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -33,14 +35,24 @@ def encode(kind: str, place: Place) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode([kind, key, place.id])).rstrip(b"=").decode()
 
 
-def decode(kind: str, cursor: str | None, key_type: type[Key]) -> Place | None:
+def is_uuid(text: str) -> bool:
+    """Whether ids of most lists look so."""
+    return uuid_or_none(text) is not None
+
+
+def is_digest(text: str) -> bool:
+    """Whether ids of lists look so whose items are named by a SHA-256 in hex."""
+    return re.fullmatch("[0-9a-f]{64}", text) is not None
+
+
+def decode(kind: str, cursor: str | None, key_type: type[Key], is_id: Callable[[str], bool] = is_uuid) -> Place | None:
     """The place that a cursor names; `InvalidInput` when it is none of this kind of list."""
     if cursor is None:
         return None
     try:
         raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         named, key, identity = msgspec.json.decode(raw, type=tuple[str, str | float, str])
-        if named != kind or uuid_or_none(identity) is None:
+        if named != kind or not is_id(identity):
             raise _bad_cursor()
         if key_type is datetime:
             moment = datetime.fromisoformat(str(key))

@@ -7,7 +7,7 @@ order, and continues behind a cursor, so page one thousand costs what page one c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -64,7 +64,7 @@ _EXECUTION_COLUMNS = (
 _LOG_COLUMNS = "id execution_id at level message fields"
 _LISTING_COLUMNS = (
     "id tenant_id plugin_id version_id name version digest entry manifest exports packed_bytes published_at "
-    "withdrawn_at installations rating_sum rating_count health_score"
+    "withdrawn_at installations rating_sum rating_count health_score signature"
 )
 _PLUGINS = _table("plugins", _PLUGIN_COLUMNS)
 _VERSIONS = _table("plugin_versions", f"{_VERSION_COLUMNS} precedence runtime category author permissions words")
@@ -82,6 +82,9 @@ _STANDINGS = _table(
     "version_id tenant_id plugin_id name version digest state since decided_at decided_by reason",
 )
 _RESCANS = _table("version_rescans", "version_id tenant_id rules_version at findings")
+_PUBLISHER_KEYS = _table(
+    "publisher_keys", "tenant_id id name public_key created_at revoked_at invalid_from revoked_because"
+)
 _LINKS = _table("audit_links", "entry_id sequence hash")
 
 
@@ -116,11 +119,12 @@ class _Order:
     id: ColumnElement[Any]
     key_type: type[cursors.Key]
     descending: bool = True
+    is_id: Callable[[str], bool] = cursors.is_uuid
 
 
 def _query(columns: Sequence[Any], where: Sequence[Any], order: _Order, page: PageRequest, joined: Any = None) -> Query:
     """The statement for one page, with the tenant's own condition among `where` so that the indexes serve."""
-    place = cursors.decode(order.kind, page.cursor, order.key_type)
+    place = cursors.decode(order.kind, page.cursor, order.key_type, order.is_id)
     statement = sa.select(*columns, order.key.label("cursor_key"), order.id.label("cursor_id")).where(*where)
     if joined is not None:
         statement = statement.select_from(joined)
@@ -284,6 +288,13 @@ def keys(page: PageRequest) -> Query:
     """The tenant's keys, the newest first."""
     table = _KEYS.c
     return _query(list(table), [table.tenant_id == _HERE], _Order("keys", table.created_at, table.id, datetime), page)
+
+
+def publisher_keys(page: PageRequest) -> Query:
+    """The tenant's own publisher keys, the newest first."""
+    table = _PUBLISHER_KEYS.c
+    order = _Order("publisher keys", table.created_at, table.id, datetime, is_id=cursors.is_digest)
+    return _query(list(table), [table.tenant_id == _HERE], order, page)
 
 
 def audit(filters: AuditFilter, page: PageRequest, *, of_platform: bool) -> Query:

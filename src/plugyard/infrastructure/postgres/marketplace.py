@@ -14,6 +14,7 @@ from plugyard.domain.errors import NameTaken, NotFound
 from plugyard.domain.manifest import Manifest
 from plugyard.domain.marketplace import Category, Listing, Rating
 from plugyard.infrastructure.postgres.precedence import precedence_key
+from plugyard.infrastructure.postgres.publishers import signature_of
 from plugyard.infrastructure.postgres.rows import Session, uuid_or_none
 from plugyard.infrastructure.postgres.statements import statements
 from plugyard.infrastructure.postgres.words import manifest_words
@@ -122,6 +123,7 @@ def _listing_row(listing: Listing) -> dict[str, Any]:
         "withdrawn_at": listing.withdrawn_at,
         "health_score": listing.health_score,
         "precedence": precedence_key(listing.manifest.version),
+        "signature": None if listing.signature is None else Jsonb(listing.signature.to_document()),
     }
 
 
@@ -143,6 +145,7 @@ def _listing(row: dict[str, Any]) -> Listing:
         rating_sum=row["rating_sum"],
         rating_count=row["rating_count"],
         health_score=row["health_score"],
+        signature=signature_of(row["signature"]),
     )
 
 

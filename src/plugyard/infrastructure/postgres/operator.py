@@ -12,6 +12,7 @@ from plugyard.application.ports import Page, PageRequest
 from plugyard.domain.errors import NameTaken, NotFound
 from plugyard.domain.identity import Tenant, TenantPolicy
 from plugyard.domain.tenants import TenantBounds, TenantState
+from plugyard.infrastructure.postgres.publishers import OperatorPublisherRows
 from plugyard.infrastructure.postgres.rows import uuid_or_none
 from plugyard.infrastructure.postgres.sealed import SealedRows
 from plugyard.infrastructure.postgres.standings import OperatorStandingRows
@@ -22,7 +23,7 @@ _SQL = statements("trail")
 _EXECUTIONS = statements("executions")
 
 
-class PostgresOperatorTransaction(TenantRows, SealedRows, OperatorStandingRows):
+class PostgresOperatorTransaction(TenantRows, SealedRows, OperatorStandingRows, OperatorPublisherRows):
     """`application.ports.OperatorTransaction` on PostgreSQL."""
 
     async def add_tenant(self, tenant: Tenant) -> None:

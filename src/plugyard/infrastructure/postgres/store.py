@@ -28,6 +28,7 @@ from plugyard.infrastructure.postgres.executions import ExecutionRows
 from plugyard.infrastructure.postgres.marketplace import MarketplaceRows
 from plugyard.infrastructure.postgres.operator import PostgresOperatorTransaction
 from plugyard.infrastructure.postgres.plugins import PluginRows
+from plugyard.infrastructure.postgres.publishers import PublisherRows
 from plugyard.infrastructure.postgres.rows import Connection, VersionCache, uuid_or_none
 from plugyard.infrastructure.postgres.seals import Seals
 from plugyard.infrastructure.postgres.standings import StandingRows
@@ -41,7 +42,7 @@ _NOWHERE = ""
 """The tenant of a transaction for an id that is none: no row is its."""
 
 
-class PostgresTransaction(PluginRows, ExecutionRows, MarketplaceRows, TrailRows, StandingRows):
+class PostgresTransaction(PluginRows, ExecutionRows, MarketplaceRows, TrailRows, StandingRows, PublisherRows):
     """`application.ports.Transaction` on PostgreSQL: its methods stand in the modules of its parts."""
 
 

@@ -1,0 +1,1 @@
+grant select, insert, update on plugyard.publishers, plugyard.publisher_keys, plugyard.version_origins to :service;
