@@ -9,6 +9,7 @@ import pytest
 
 from plugyard.application.ports import PageRequest
 from plugyard.domain.errors import Conflict, NameTaken
+from plugyard.domain.imitation import likeness
 from plugyard.domain.signatures import Origin, Publisher, Signature, Trust
 from tests.contract.conftest import Stored
 from tests.contract.given import NOW, a_publisher_key, a_stored_listing, a_stored_plugin, a_tenant, ago, new_id
@@ -119,3 +120,48 @@ async def test_a_copy_is_trusted_as_its_publisher_is_and_sees_the_key_revoked(st
         trust = (await tx.trust([view.version.id]))[view.version.id]
     assert trust == Trust(publisher, signature, revoked)
     assert not trust.signed
+
+
+async def test_names_that_may_be_alike_are_found_by_their_beginning_or_end(stored: Stored) -> None:
+    word = new_id().replace("-", "")[-12:]
+    name = f"words-{word}-totals"
+    listing = await a_stored_listing(stored.store, name)
+    own = await a_tenant(stored.store)
+    async with stored.store.for_operator() as operator:
+        await operator.save_publisher(Publisher(listing.tenant_id, "The House"))
+    likely = [
+        f"words-{word}-total",
+        f"words-{word}-totalz",
+        f"xwords-{word}-totals",
+        f"w0rds-{word}-totals",
+        f"words{word}totals",
+    ]
+    async with stored.store.for_tenant(own.id) as tx:
+        for one in likely:
+            found = await tx.names_near(one)
+            assert found.get(name) == "The House", one
+            assert {other for other in found if likeness(one, other)} == {name}
+        assert name not in await tx.names_near("something-else")
+    async with stored.store.for_tenant(listing.tenant_id) as tx:
+        assert await tx.names_near(likely[0]) == {}, "one's own names are imitated by nobody"
+        await tx.save_listing(replace(listing, withdrawn_at=NOW))
+    async with stored.store.for_tenant(own.id) as tx:
+        assert await tx.names_near(likely[0]) == {}
+
+
+async def test_verified_publishers_are_found_by_what_their_names_read_as(stored: Stored) -> None:
+    tenant, other = await a_tenant(stored.store), await a_tenant(stored.store)
+    word = new_id()[-12:]
+    verified = Publisher(tenant.id, f"House {word} Inc.", NOW, "key:1")
+    async with stored.store.for_operator() as operator:
+        await operator.save_publisher(verified)
+    async with stored.store.for_tenant(other.id) as tx:
+        assert list(await tx.publishers_read_as(f"HOUSE-{word}")) == [verified]
+        assert list(await tx.publishers_read_as("Another")) == []
+        assert list(await tx.publishers_read_as("!")) == []
+    async with stored.store.for_tenant(tenant.id) as tx:
+        assert list(await tx.publishers_read_as(f"House {word}")) == []
+    async with stored.store.for_operator() as operator:
+        await operator.save_publisher(replace(verified, verified_at=None, verified_by=None))
+    async with stored.store.for_tenant(other.id) as tx:
+        assert list(await tx.publishers_read_as(f"House {word}")) == []

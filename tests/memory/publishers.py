@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from plugyard.application.ports import Page, PageRequest
 from plugyard.domain.errors import Conflict, NameTaken
+from plugyard.domain.imitation import publisher_skeleton, skeleton
 from plugyard.domain.signatures import Origin, Publisher, PublisherKey, Signature, Trust
 from tests.memory import lists
 from tests.memory.tables import Tables
@@ -34,6 +35,20 @@ class MemoryPublishers:
     async def publisher_keys(self, page: PageRequest) -> Page[PublisherKey]:
         rows = [one for one in self._tables.publisher_keys.values() if one.tenant_id == self._tenant_id]
         return lists.paged("publisher keys", rows, lambda one: (lists.moment(one.created_at), one.id), page)
+
+    async def names_near(self, name: str) -> Mapping[str, str | None]:
+        others = [one for one in self._tables.listings.values() if one.tenant_id != self._tenant_id]
+        publishers = self._tables.publishers
+        return {
+            one.name: publishers[one.tenant_id].name if one.tenant_id in publishers else None
+            for one in others
+            if one.withdrawn_at is None and abs(len(skeleton(one.name)) - len(skeleton(name))) <= 1
+        }
+
+    async def publishers_read_as(self, name: str) -> Sequence[Publisher]:
+        read = publisher_skeleton(name)
+        others = [one for one in self._tables.publishers.values() if one.tenant_id != self._tenant_id]
+        return [one for one in others if read and one.verified_at and publisher_skeleton(one.name) == read]
 
     async def save_origin(self, origin: Origin) -> None:
         assert origin.tenant_id == self._tenant_id

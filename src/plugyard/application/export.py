@@ -181,7 +181,8 @@ class _Export:
             async with self._platform.store.for_tenant(self._tenant.id) as tx:
                 resolved = await tx.dependencies(version.id)
                 origin = (await tx.origins([version.id])).get(version.id)
-            yield {**plain(version), "dependencies": plain(tuple(resolved)), "origin": plain(origin)}
+            signature = origin.signature if origin is not None else None
+            yield {**plain(version), "dependencies": plain(tuple(resolved)), "signature": plain(signature)}
 
     async def _all_listings(self) -> AsyncIterator[Any]:
         for plugin_id in self._plugins:

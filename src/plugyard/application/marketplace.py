@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from plugyard.application.activate import activate_in
 from plugyard.application.install import install_in
+from plugyard.application.names import require_own_name
 from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
 from plugyard.application.ports import ListingFilter, Page, PageRequest, Transaction
 from plugyard.application.quotas import add_plugin, add_version
@@ -39,7 +40,9 @@ async def publish(platform: Platform, caller: Caller, plugin_id: str, number: st
         version = view.version if number is None else await tx.version_numbered(plugin_id, number)
         if version is None:
             raise NotFound(f"There is no version {number} of this plugin.")
-        refuse_if_blocked((await tx.standings([version.id])).get(version.id))
+        stands = (await tx.standings([version.id])).get(version.id)
+        refuse_if_blocked(stands)
+        await require_own_name(tx, view.plugin, released=stands is not None)
         manifest = version.manifest
         absent = [key for key in ("description", "author", "category") if not getattr(manifest, key)]
         if absent:

@@ -9,6 +9,8 @@ examples are rehearsed there.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from plugyard.application.names import RULES as OF_NAMES
+from plugyard.application.names import imitations
 from plugyard.application.platform import Platform
 from plugyard.application.rehearse import RULES as OF_THE_REHEARSAL
 from plugyard.application.rehearse import Loaded, rehearse
@@ -54,7 +56,7 @@ _FUNCTION_MISSING = Rule(
     "Callers would get an error from a function that the manifest promises.",
     "Export the function under this name, or correct the name in the manifest.",
 )
-RULES = (_UNRESOLVABLE, _MODULE_REFUSED, _DOES_NOT_LOAD, _FUNCTION_MISSING, *OF_THE_REHEARSAL)
+RULES = (_UNRESOLVABLE, _MODULE_REFUSED, _DOES_NOT_LOAD, _FUNCTION_MISSING, *OF_NAMES, *OF_THE_REHEARSAL)
 """What this step can find broken; the gate's table shows them beside its own."""
 
 
@@ -78,6 +80,7 @@ async def verify(platform: Platform, tenant_id: str, path: Path, *, digest: str,
         raise PackageRefused(inspection.report)
     manifest = Manifest.from_document(inspection.manifest, entry=inspection.entry)
     findings = await _unmet_dependencies(platform, tenant_id, manifest)
+    findings += await _imitations(platform, tenant_id, manifest)
     denied, ceilings = await _decided(platform, tenant_id)
     findings += _refused_modules(platform, manifest, denied)
     # Loading has a limit of its own; what a single call may take says nothing of it.
@@ -99,6 +102,11 @@ async def verify(platform: Platform, tenant_id: str, path: Path, *, digest: str,
         raise PackageRefused(report)
     report = replace(report, rules_version=platform.inspector.rules_version)
     return Verified(report, manifest, inspection.bundle, probe.exports)
+
+
+async def _imitations(platform: Platform, tenant_id: str, manifest: Manifest) -> list[Finding]:
+    async with platform.store.for_tenant(tenant_id) as tx:
+        return await imitations(tx, manifest)
 
 
 async def _unmet_dependencies(platform: Platform, tenant_id: str, manifest: Manifest) -> list[Finding]:

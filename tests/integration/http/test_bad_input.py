@@ -180,7 +180,9 @@ async def test_a_name_that_stands_twice_is_refused(http: Http, one: Operation) -
         name, value = next(iter(example.items())) if one.id != "installListing" else ("activate", True)
         text = json.dumps({name: value})
         raw = f"{text[:-1]}, {text[1:]}".encode()
-        if one.id in ("executeFunction", "createKey", "createTenant", "rateListing", "setPolicy", "declineUpgrade"):
+        if one.id in ("executeFunction", "createKey", "createTenant", "rateListing", "setPolicy", "declineUpgrade") or (
+            one.id in ("registerPublisherKey", "namePublisher")
+        ):
             rest = json.dumps(good_body(one)["json"])
             raw = f"{rest[:-1]}, {text[1:]}".encode()
         answer = await client.request(one.method, url(one), content=raw, headers={"content-type": "application/json"})

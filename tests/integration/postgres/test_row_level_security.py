@@ -146,7 +146,7 @@ async def test_no_row_is_inserted_for_another_tenant(database: Database, table: 
             str(name)
             for (name,) in owner.execute(
                 "select column_name from information_schema.columns where table_schema = 'plugyard' and "
-                "table_name = %s and is_identity = 'NO' order by ordinal_position",
+                "table_name = %s and is_identity = 'NO' and is_generated = 'NEVER' order by ordinal_position",
                 [table],
             )
         ]

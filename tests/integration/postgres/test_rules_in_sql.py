@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.health import Health, HealthStatus, judge
+from plugyard.domain.imitation import skeleton
 from plugyard.domain.marketplace import featured_score
 from plugyard.domain.versions import Version
 from plugyard.infrastructure.postgres.precedence import precedence_key
@@ -109,3 +110,13 @@ async def test_updated_at_is_set_where_a_statement_forgets_it(database: Database
         owner.execute("update tenants set name = 'By hand' where id = %s", [tenant.id])
         row = owner.execute("select updated_at > created_at from tenants where id = %s", [tenant.id]).fetchone()
     assert row == (True,)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(names=st.lists(st.from_regex(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", fullmatch=True), min_size=1, max_size=50))
+def test_the_database_reads_names_as_the_domain_does(database: Database, names: list[str]) -> None:
+    telling = [*names, "modern-cl0ud", "vvww-rnm1"]
+    with database.as_owner() as owner:
+        statement = "select skeleton(n) from unnest(%s::text[]) with ordinality as x (n, p) order by p"
+        rows = owner.execute(statement, [telling]).fetchall()
+    assert [read for (read,) in rows] == [skeleton(name) for name in telling]

@@ -99,6 +99,9 @@ class Transaction(Trail, Protocol):
     async def save_publisher_key(self, key: PublisherKey) -> None: ...
     async def publisher_keys(self, page: PageRequest) -> Page[PublisherKey]: ...  # the tenant's own, newest first
     async def publisher(self, tenant_id: str) -> Publisher | None: ...  # of any tenant
+    async def names_near(self, name: str) -> Mapping[str, str | None]: ...
+    # names_near: of other tenants' listings, those that may be alike, each with its publisher's name
+    async def publishers_read_as(self, name: str) -> Sequence[Publisher]: ...  # other tenants', verified ones
     async def save_origin(self, origin: Origin) -> None: ...  # insert or update
     async def origins(self, version_ids: Sequence[str]) -> Mapping[str, Origin]: ...  # of those that have one
     async def trust(self, version_ids: Sequence[str]) -> Mapping[str, Trust]: ...

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from plugyard.application.ports import Page, PageRequest
 from plugyard.domain.errors import Conflict, NameTaken
+from plugyard.domain.imitation import halves, publisher_skeleton, skeleton
 from plugyard.domain.signatures import Origin, Publisher, PublisherKey, Signature, Trust
 from plugyard.infrastructure.postgres.rows import Session, uuid_or_none
 from plugyard.infrastructure.postgres.statements import statements
@@ -55,6 +56,18 @@ class PublisherRows(AnyPublisherRows):
         rows, cursor = query.page(await self._all(query.text, query.parameters))
         return Page(tuple(_key(row) for row in rows), cursor)
 
+    async def names_near(self, name: str) -> Mapping[str, str | None]:
+        """Names of other tenants' listings that may be alike, each with its publisher's name."""
+        beginning, end = halves(name)
+        row = {"length": len(skeleton(name)), "beginning": beginning, "end": end[::-1]}
+        return {row["name"]: row["publisher"] for row in await self._all(_SQL["names near"], row)}
+
+    async def publishers_read_as(self, name: str) -> Sequence[Publisher]:
+        """Other tenants' verified publishers whose names read the same."""
+        read = publisher_skeleton(name)
+        rows = await self._all(_SQL["verified publishers that read the same"], {"skeleton": read}) if read else []
+        return [Publisher(**row) for row in rows]
+
     async def save_origin(self, origin: Origin) -> None:
         """Writes where a version comes from."""
         row = {
@@ -98,6 +111,7 @@ class OperatorPublisherRows(AnyPublisherRows):
         row = {
             "tenant_id": publisher.tenant_id,
             "name": publisher.name,
+            "skeleton": publisher_skeleton(publisher.name),
             "verified_at": publisher.verified_at,
             "verified_by": publisher.verified_by,
         }

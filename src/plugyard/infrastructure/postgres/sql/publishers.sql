@@ -25,10 +25,25 @@ where tenant_id = %(tenant_id)s and id = %(id)s;
 select tenant_id, name, verified_at, verified_by from plugyard.publishers where tenant_id = %(tenant_id)s;
 
 -- # save publisher
-insert into plugyard.publishers (tenant_id, name, verified_at, verified_by)
-values (%(tenant_id)s, %(name)s, %(verified_at)s, %(verified_by)s)
+insert into plugyard.publishers (tenant_id, name, skeleton, verified_at, verified_by)
+values (%(tenant_id)s, %(name)s, %(skeleton)s, %(verified_at)s, %(verified_by)s)
 on conflict (tenant_id) do update set
-  name = excluded.name, verified_at = excluded.verified_at, verified_by = excluded.verified_by;
+  name = excluded.name, skeleton = excluded.skeleton, verified_at = excluded.verified_at, verified_by = excluded.verified_by;
+
+-- # verified publishers that read the same
+select tenant_id, name, verified_at, verified_by from plugyard.publishers
+where skeleton = %(skeleton)s and verified_at is not null and tenant_id <> plugyard.current_tenant() order by verified_at;
+
+-- # names near
+select l.name, p.name as publisher
+from plugyard.marketplace_listings l
+left join plugyard.publishers p on p.tenant_id = l.tenant_id
+where l.withdrawn_at is null and l.tenant_id <> plugyard.current_tenant()
+  and length(l.skeleton) between %(length)s - 1 and %(length)s + 1
+  and ((l.skeleton >= %(beginning)s and l.skeleton < %(beginning)s || '~')
+    -- In the order of bytes, a tilde comes behind everything that a name holds.
+    or (reverse(l.skeleton) collate "C" >= %(end)s and reverse(l.skeleton) collate "C" < %(end)s || '~'))
+order by l.name limit 10000;
 
 -- # save origin
 insert into plugyard.version_origins (version_id, tenant_id, publisher_id, signature)

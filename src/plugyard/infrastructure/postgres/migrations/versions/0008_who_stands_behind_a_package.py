@@ -22,6 +22,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Takes it away again; signatures are forgotten."""
-    op.execute("alter table plugyard.marketplace_listings drop column signature")
+    op.execute("alter table plugyard.marketplace_listings drop column signature, drop column skeleton")
+    op.execute("drop function plugyard.skeleton(text)")
     for table in ("version_origins", "publisher_keys", "publishers"):
         op.execute(f"drop table plugyard.{table}")

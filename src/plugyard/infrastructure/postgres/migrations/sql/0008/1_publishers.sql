@@ -4,12 +4,15 @@
 create table plugyard.publishers (
   tenant_id uuid primary key references plugyard.tenants (id),
   name text not null check (name <> ''),
+  -- What the name is read as, by `publisher_skeleton` in domain/imitation.py.
+  skeleton text not null,
   verified_at timestamptz,
   verified_by text,
   check ((verified_at is null) = (verified_by is null))
 );
 -- Two publishers that an operator vouches for are told apart by their names.
 create unique index publishers_verified_names on plugyard.publishers (lower(name)) where verified_at is not null;
+create index publishers_by_skeleton on plugyard.publishers (skeleton) where verified_at is not null;
 call plugyard.isolate('plugyard.publishers');
 create policy known_to_all on plugyard.publishers for select using (plugyard.current_tenant() is not null);
 
@@ -42,6 +45,19 @@ create table plugyard.version_origins (
 call plugyard.isolate('plugyard.version_origins');
 
 alter table plugyard.marketplace_listings add column signature jsonb;
+
+-- What a name is read as: the same rule as `skeleton` in domain/imitation.py.
+create function plugyard.skeleton(name text) returns text language sql immutable strict parallel safe
+as $$
+  select replace(replace(replace(translate(lower(name), '01-_.', 'ol'), 'rn', 'm'), 'vv', 'w'), 'cl', 'd')
+$$;
+revoke execute on function plugyard.skeleton(text) from public;
+alter table plugyard.marketplace_listings
+  add column skeleton text collate "C" generated always as (plugyard.skeleton(name)) stored;
+-- Whoever looks for names that are one slip apart looks for the beginning or for the end.
+create index marketplace_listings_by_skeleton on plugyard.marketplace_listings (skeleton) where withdrawn_at is null;
+create index marketplace_listings_by_skeletons_end
+  on plugyard.marketplace_listings (reverse(skeleton) collate "C") where withdrawn_at is null;
 
 -- What was installed from the marketplace before came from the listing's tenant.
 do $$
