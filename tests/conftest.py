@@ -16,6 +16,8 @@ import httpx
 import hypothesis
 import pytest
 
+from tests.seaweed import Seaweed, seaweed
+
 # Continuous integration tries the same examples each time, so that a change is judged by what it changed; every other
 # run tries new ones.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
@@ -98,3 +100,10 @@ def service() -> Iterator[RunningService]:
     if running.process.poll() is None:
         running.stop()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Seaweed]:
+    """One S3 for all tests that need a real one; they keep apart by prefixes."""
+    with seaweed() as running:
+        yield running

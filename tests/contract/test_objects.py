@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,18 +13,28 @@ import pytest
 
 from plugyard.application.ports import Objects
 from plugyard.domain.errors import NotFound
+from plugyard.infrastructure.cachefolder import CacheFolder
+from plugyard.infrastructure.cached import CachedObjects
 from plugyard.infrastructure.objects import FolderObjects
+from plugyard.infrastructure.s3.objects import S3Objects
 from tests.memory.objects import MemoryObjects
+from tests.seaweed import Seaweed
 
 KEY = "packages/sha256/ab/abcdef"
 
 
-@pytest.fixture(params=["memory", "folder"])
+@pytest.fixture(params=["memory", "folder", "s3", "cached s3"])
 def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
     """One implementation after the other."""
     if request.param == "memory":
         return MemoryObjects(lambda: datetime.now(UTC))
-    return FolderObjects(tmp_path / "objects")
+    if request.param == "folder":
+        return FolderObjects(tmp_path / "objects")
+    server: Seaweed = request.getfixturevalue("s3")
+    bucket = S3Objects(server.settings(f"contract/{uuid.uuid4().hex}"), b"secret")
+    if request.param == "s3":
+        return bucket
+    return CachedObjects(bucket, CacheFolder(tmp_path / "cache", 64 * 1024 * 1024, b"secret"))
 
 
 async def test_bytes_come_back_and_are_new_once(objects: Objects) -> None:
@@ -44,6 +56,38 @@ async def test_a_key_that_is_not_there_is_not_found_and_may_be_deleted(objects: 
     with pytest.raises(NotFound):
         await objects.get(KEY)
     await objects.delete(KEY)
+
+
+@pytest.mark.parametrize("kind", ["a package", "a bundle"])
+async def test_what_is_named_by_a_digest_comes_back_at_once_and_in_pieces(objects: Objects, kind: str) -> None:
+    data = b'{"entry": "main.py", "files": {}}' * 20_000
+    digest = hashlib.sha256(data).hexdigest()
+    key = f"packages/sha256/{digest[:2]}/{digest}" if kind == "a package" else f"bundles/sha256/00/{digest}.json"
+    assert await objects.put(key, data) is True
+    assert await objects.put(key, data) is False
+    for _ in range(2):
+        assert await objects.get(key) == data
+        assert b"".join([piece async for piece in objects.pieces(key)]) == data
+    await objects.delete(key)
+    with pytest.raises(NotFound):
+        await objects.get(key)
+    with pytest.raises(NotFound):
+        await anext(objects.pieces(key))
+
+
+@pytest.mark.parametrize("below", ["files/t/p", "bundles/sha256/00"])
+async def test_a_copy_leaves_the_source_and_a_move_does_not(objects: Objects, below: str) -> None:
+    await objects.replace(f"{below}/one", b"of one")
+    await objects.replace(f"{below}/two", b"of two")
+    await objects.copy(f"{below}/one", f"{below}/two")
+    assert await objects.get(f"{below}/one") == await objects.get(f"{below}/two") == b"of one"
+    await objects.move(f"{below}/one", f"{below}/three")
+    assert await objects.get(f"{below}/three") == b"of one"
+    assert {key async for key, _ in objects.list(below)} == {f"{below}/two", f"{below}/three"}
+    await objects.replace(f"{below}/three", b"changed")
+    assert await objects.get(f"{below}/two") == b"of one"
+    with pytest.raises(NotFound):
+        await objects.move(f"{below}/one", f"{below}/four")
 
 
 async def test_a_deleted_object_is_gone(objects: Objects) -> None:

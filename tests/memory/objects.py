@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from plugyard.application.ports import Clock
+from plugyard.application.ports import Clock, SignedUrl, UrlMethod
 from plugyard.domain.errors import NotFound, StoreUnavailable
 
 
@@ -62,3 +62,17 @@ class MemoryObjects:
         for key, (data, _) in sorted(self.held.items()):
             if key.startswith(prefix):
                 yield key, len(data)
+
+    async def copy(self, source: str, target: str) -> None:
+        """Keep the bytes of one key under another as well; raises ``NotFound``."""
+        self.held[target] = (await self.get(source), self._clock())
+
+    async def move(self, source: str, target: str) -> None:
+        """The same, and forget the source."""
+        await self.copy(source, target)
+        if source != target:
+            await self.delete(source)
+
+    async def signed_url(self, key: str, method: UrlMethod, expires: timedelta) -> SignedUrl | None:
+        """Memory has no address."""
+        return None

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
+from plugyard.application.ports import SignedUrl, UrlMethod
 from plugyard.domain.errors import NotFound, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -93,6 +94,22 @@ class FolderObjects:
         """The keys that begin with `prefix`, with their size in bytes, in no order."""
         async for found in self._found(prefix):
             yield found["path"], found["size"]
+
+    async def copy(self, source: str, target: str) -> None:
+        """Puts what is under one key under another as well; raises `NotFound`."""
+        with _translated():
+            await obstore.copy_async(self._store, source, target)
+        await self._keep(target)
+
+    async def move(self, source: str, target: str) -> None:
+        """Puts what is under one key under another instead; raises `NotFound`."""
+        await self.copy(source, target)
+        if source != target:
+            await self.delete(source)
+
+    async def signed_url(self, key: str, method: UrlMethod, expires: timedelta) -> SignedUrl | None:
+        """A folder has no address that others could go to."""
+        return None
 
     async def _found(self, prefix: str) -> AsyncIterator[ObjectMeta]:
         # obstore takes whole segments of a path, a prefix may end within one.

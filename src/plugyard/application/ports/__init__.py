@@ -40,10 +40,12 @@ from plugyard.application.ports.store import (
     Objects,
     OperatorTransaction,
     PluginDatabases,
+    SignedUrl,
     Store,
     TokenVerifier,
     Trail,
     Transaction,
+    UrlMethod,
 )
 
 __all__ = [
@@ -75,6 +77,7 @@ __all__ = [
     "Rehearsal",
     "Rehearsed",
     "ResolvedDependency",
+    "SignedUrl",
     "Store",
     "StoredLogLine",
     "StoredReply",
@@ -83,5 +86,6 @@ __all__ = [
     "Trail",
     "Transaction",
     "UpgradeFilter",
+    "UrlMethod",
     "UsedBy",
 ]

@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from plugyard.application.ports.lists import (
     AuditEntry,
@@ -211,10 +212,21 @@ class PluginDatabases(Protocol):
     async def held(self) -> Sequence[tuple[str, str]]: ...  # tenant and plugin of every place there is
 
 
+UrlMethod = Literal["GET", "PUT"]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUrl:
+    """A way to one object for whoever holds it, so it is shown to nobody else. A request must carry ``headers``."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 class Objects(Protocol):
     """Packages and prepared bundles, named by what they hold, and plugins' files.
 
-    Writes are atomic and durable when they return.
+    Writes are atomic and durable when they return. Raises ``StoreUnavailable``.
     """
 
     async def put_file(self, key: str, path: Path) -> bool: ...  # whether it was new
@@ -225,6 +237,9 @@ class Objects(Protocol):
     async def delete(self, key: str) -> None: ...  # nothing there is no error
     def list(self, prefix: str) -> AsyncIterator[tuple[str, datetime]]: ...  # key, last change
     def sizes(self, prefix: str) -> AsyncIterator[tuple[str, int]]: ...  # key, bytes
+    async def copy(self, source: str, target: str) -> None: ...  # takes the place of what was there; NotFound
+    async def move(self, source: str, target: str) -> None: ...  # the same, and the source is gone; NotFound
+    async def signed_url(self, key: str, method: UrlMethod, expires: timedelta) -> SignedUrl | None: ...  # None: no way
 
 
 class TokenVerifier(Protocol):
