@@ -55,6 +55,21 @@ class Settings:
     guests: Path = DEFAULT_GUESTS
     """Folder for the two guests, which are built at the first start."""
 
+    objects_url: str | None = None
+    """Bucket of packages, bundles and plugins' files, as s3://bucket/prefix; by default they are in the data folder."""
+    objects_endpoint: str | None = None
+    """Address of a server that speaks S3; by default Amazon's of the region."""
+    objects_region: str | None = None
+    """Region of the bucket; by default AWS_REGION of the environment, then us-east-1."""
+    objects_access_key_id: str | None = None
+    """Access key for the bucket; by default AWS_ACCESS_KEY_ID of the environment, then what the machine is given."""
+    objects_secret_access_key: str | None = field(default=None, repr=False)
+    """Secret of that access key; by default AWS_SECRET_ACCESS_KEY of the environment."""
+    objects_encryption: str = "AES256"
+    """What the bucket's server encrypts each object with: AES256, aws:kms, aws:kms=KEY, or none."""
+    objects_cache_bytes: CountOrNone = 2_147_483_648
+    """Most that is kept in the data folder of packages and bundles read from the bucket (bytes); 0 keeps none."""
+
     admin_key: str | None = field(default=None, repr=False)
     """API key of the first tenant's admin (plugyard_ and 32 or more characters); made at the first start by default."""
     secret_keys: tuple[str, ...] = field(default=(), repr=False)

@@ -13,8 +13,8 @@ import pytest
 
 from plugyard.application.ports import Objects
 from plugyard.domain.errors import NotFound
-from plugyard.infrastructure.cachefolder import CacheFolder
 from plugyard.infrastructure.cached import CachedObjects
+from plugyard.infrastructure.cachefolder import CacheFolder
 from plugyard.infrastructure.objects import FolderObjects
 from plugyard.infrastructure.s3.objects import S3Objects
 from tests.memory.objects import MemoryObjects

@@ -29,6 +29,7 @@ from plugyard.application.uses import write_uses
 from plugyard.bootstrap.identity import token_verifier
 from plugyard.bootstrap.keys import CannotStart, Keys
 from plugyard.bootstrap.limits import policies, rate_limits
+from plugyard.bootstrap.objects import object_store
 from plugyard.domain.errors import PlugyardError
 from plugyard.domain.identity import Role
 from plugyard.gate.jailed import JailedInspector
@@ -36,7 +37,6 @@ from plugyard.http.app import Application, create_app
 from plugyard.http.server import Server
 from plugyard.infrastructure.embedded.roles import SERVICE
 from plugyard.infrastructure.embedded.server import Urls
-from plugyard.infrastructure.objects import FolderObjects
 from plugyard.infrastructure.postgres.migrations import migrate
 from plugyard.infrastructure.postgres.plugin_databases import PostgresPluginDatabases
 from plugyard.infrastructure.postgres.recorder import PostgresRecorder
@@ -106,6 +106,9 @@ async def assemble(
 ) -> Assembled:
     """Open the store and build everything on it; ``parts`` learns how to close what was opened."""
     pepper = bytes.fromhex(keys.pepper)
+    objects = object_store(settings, pepper)
+    parts.push_async_callback(objects.close)
+    await objects.start()
     await migrate(processes.urls.owner_url, SERVICE)
     try:
         seals = Seals(keys.secrets)
@@ -122,7 +125,7 @@ async def assemble(
     cache = CacheService(plugin_bytes=settings.cache_mb_per_plugin * MEGABYTE, total_bytes=settings.cache_mb * MEGABYTE)
     platform = Platform(
         store,
-        FolderObjects(settings.data / "objects"),
+        objects.objects,
         recorder,
         processes.inspector,
         processes.sandbox,
@@ -137,6 +140,10 @@ async def assemble(
     )
     parts.push_async_callback(_write_last_uses, platform)
     parts.push_async_callback(platform.settle)
+
+    async def all_ready() -> dict[str, Any]:
+        return {**await ready(store), **await objects.parts()}
+
     egress = Later(frozenset({"request"}), partial(_make_egress, settings))
     offer_services(processes.services, platform, databases, (egress, cache), settings)
     await _make_keys_known(platform, keys, settings.tenant)
@@ -145,7 +152,7 @@ async def assemble(
     app = create_app(
         platform,
         telemetry=telemetry,
-        ready=partial(ready, store),
+        ready=all_ready,
         upload_folder=settings.data / "uploads",
         max_upload_bytes=settings.max_package_mb * MEGABYTE,
         version=__version__,

@@ -1,4 +1,4 @@
-"""How an object lies in the bucket: its content type, whether it is compressed, and what proves it when it comes back."""
+"""How an object lies in the bucket: its content type, whether it is compressed, and what proves it later."""
 
 from __future__ import annotations
 

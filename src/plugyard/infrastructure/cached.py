@@ -1,0 +1,186 @@
+"""`application.ports.Objects` before another one that is far away: packages and bundles, once read, stay on the disk.
+
+`bootstrap` puts it before `s3`. Both kinds are named by a digest and never change, so what is kept is never stale; all
+other keys go straight through. While the store behind is away, what is kept is still served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from plugyard.application.housekeeping import PREFIXES
+from plugyard.application.ports import Objects, SignedUrl, UrlMethod
+from plugyard.domain.errors import StoreUnavailable
+from plugyard.infrastructure.cachefolder import CacheFolder
+from plugyard.infrastructure.proofs import digest_named, is_sealed, sha256_of
+
+_PIECE_BYTES = 256 * 1024
+
+
+class CachedObjects:
+    """Reads of one key at the same time ask the store behind once. `hits` and `misses` count what readers met."""
+
+    def __init__(self, behind: Objects, folder: CacheFolder) -> None:
+        self._behind = behind
+        self._folder = folder
+        # The bytes, or None where they were only written to the disk.
+        self._under_way: dict[str, asyncio.Task[bytes | None]] = {}
+        self.hits = 0
+        self.misses = 0
+
+    async def get(self, key: str) -> bytes:
+        """The bytes under a key; raises `NotFound`."""
+        if not _is_kept(key):
+            return await self._behind.get(key)
+        while True:
+            data = await self._once(key, self._whole)
+            if data is not None:
+                return data
+            # Somebody read it in pieces meanwhile; it lies on the disk now, or can be asked for.
+
+    async def pieces(self, key: str) -> AsyncIterator[bytes]:
+        """The bytes under a key, some at a time; raises `NotFound`."""
+        if _is_kept(key):
+            data = await self._once(key, self._to_disk)
+            if data is not None:
+                for start in range(0, len(data), _PIECE_BYTES):
+                    yield data[start : start + _PIECE_BYTES]
+                return
+            kept = await asyncio.to_thread(self._folder.opened, key)
+            if kept is not None:
+                with kept:
+                    while piece := await asyncio.to_thread(kept.next):
+                        yield piece
+                return
+        async for piece in self._behind.pieces(key):
+            yield piece
+
+    async def put_file(self, key: str, path: Path) -> bool:
+        """Stores a file; answers whether it was new. It is kept here when somebody reads it."""
+        return await self._behind.put_file(key, path)
+
+    async def put(self, key: str, data: bytes) -> bool:
+        """Stores bytes; answers whether they were new. A bundle is kept, for it is executed next."""
+        new = await self._behind.put(key, data)
+        if is_sealed(key):
+            await asyncio.to_thread(self._folder.keep, key, data)
+        return new
+
+    async def replace(self, key: str, data: bytes) -> None:
+        """Stores bytes in the place of what was there."""
+        await self._behind.replace(key, data)
+        await self._forget(key)
+
+    async def delete(self, key: str) -> None:
+        """Removes a key; nothing there is no error."""
+        await self._behind.delete(key)
+        await self._forget(key)
+
+    async def copy(self, source: str, target: str) -> None:
+        """Puts what is under one key under another as well; raises `NotFound`."""
+        await self._behind.copy(source, target)
+        await self._forget(target)
+
+    async def move(self, source: str, target: str) -> None:
+        """Puts what is under one key under another instead; raises `NotFound`."""
+        await self._behind.move(source, target)
+        await self._forget(source)
+        await self._forget(target)
+
+    def list(self, prefix: str) -> AsyncIterator[tuple[str, datetime]]:
+        """What the store behind lists."""
+        return self._behind.list(prefix)
+
+    def sizes(self, prefix: str) -> AsyncIterator[tuple[str, int]]:
+        """What the store behind lists."""
+        return self._behind.sizes(prefix)
+
+    async def signed_url(self, key: str, method: UrlMethod, expires: timedelta) -> SignedUrl | None:
+        """The way to the store behind."""
+        return await self._behind.signed_url(key, method, expires)
+
+    async def close(self) -> None:
+        """End what is under way."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _once(self, key: str, make: Callable[[str], Awaitable[bytes | None]]) -> bytes | None:
+        task = self._under_way.get(key)
+        if task is None:
+            task = asyncio.ensure_future(_of(make, key))
+            self._under_way[key] = task
+            task.add_done_callback(lambda done: self._ended(key, done))
+        # One reader that gives up must not take the others' bytes with it.
+        return await asyncio.shield(task)
+
+    def _ended(self, key: str, task: asyncio.Task[bytes | None]) -> None:
+        if self._under_way.get(key) is task:
+            del self._under_way[key]
+        if not task.cancelled():
+            task.exception()  # Every reader may have given up; then nobody else looks at it.
+
+    async def _whole(self, key: str) -> bytes:
+        data = await asyncio.to_thread(self._folder.read, key)
+        if data is not None:
+            self.hits += 1
+            return data
+        self.misses += 1
+        data = await self._behind.get(key)
+        _refuse_others(key, await sha256_of(data))
+        if await asyncio.to_thread(self._folder.keep, key, data):
+            await self._unless_forgotten(key)
+        return data
+
+    async def _to_disk(self, key: str) -> bytes | None:
+        """Bring an object to the disk if it is not there; where that cannot be, readers ask the store behind."""
+        if self._folder.has(key):
+            self.hits += 1
+            return None
+        self.misses += 1
+        half = await asyncio.to_thread(self._folder.half, key)
+        if half is None:
+            return None
+        finished = False
+        try:
+            async with aclosing(self._behind.pieces(key)) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    if not await asyncio.to_thread(half.write, piece):
+                        finished = True  # and gone already
+                        return None
+            _refuse_others(key, half.digest)
+            finished = True
+            if await asyncio.to_thread(half.finish):
+                await self._unless_forgotten(key)
+        finally:
+            if not finished:
+                half.abandon()
+        return None
+
+    async def _forget(self, key: str) -> None:
+        if _is_kept(key):
+            self._under_way.pop(key, None)
+            await asyncio.to_thread(self._folder.drop, key)
+
+    async def _unless_forgotten(self, key: str) -> None:
+        """A key that was deleted while it was fetched does not stay."""
+        if self._under_way.get(key) is not asyncio.current_task():
+            await asyncio.to_thread(self._folder.drop, key)
+
+
+def _is_kept(key: str) -> bool:
+    return key.startswith(PREFIXES)
+
+
+def _refuse_others(key: str, digest: str) -> None:
+    if digest_named(key) not in (None, digest):
+        raise StoreUnavailable("What the object store answered is not what was stored; nothing of it was used.")
+
+
+async def _of(make: Callable[[str], Awaitable[bytes | None]], key: str) -> bytes | None:
+    return await make(key)
