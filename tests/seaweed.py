@@ -41,6 +41,7 @@ class Seaweed:
 
     endpoint: str
     pid: int
+    folder: Path
 
     def settings(self, prefix: str = "", **others: str) -> S3Settings:
         """The way to a prefix of its bucket."""
@@ -90,7 +91,7 @@ def seaweed() -> Iterator[Seaweed]:
     )
     assert keeper.stdin is not None
     assert keeper.stdout is not None
-    running = Seaweed(endpoint, int(keeper.stdout.readline()))
+    running = Seaweed(endpoint, int(keeper.stdout.readline()), folder)
     try:
         _await_bucket(running, keeper, folder / "log")
         yield running

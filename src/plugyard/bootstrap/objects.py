@@ -40,7 +40,7 @@ class ObjectStore:
         self._asking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Look at the bucket once. Raises ``CannotStart`` where waiting will not help; one that is away may come back."""
+        """Look at the bucket once. Raises ``CannotStart`` where waiting will not help; what is away may come back."""
         if self._bucket is None:
             return
         from plugyard.infrastructure.s3.failures import Misconfigured

@@ -1,0 +1,1 @@
+"""Adapters, where they can be tried without what they adapt."""
