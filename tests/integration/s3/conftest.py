@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from plugyard.infrastructure.s3.objects import S3Objects
@@ -23,6 +24,12 @@ def package_key(data: bytes) -> str:
     """Where a package of these bytes lies."""
     digest = hashlib.sha256(data).hexdigest()
     return f"packages/sha256/{digest[:2]}/{digest}"
+
+
+async def asked(method: str, url: str, content: bytes | None = None, headers: Any = None) -> httpx.Response:
+    """The answer to somebody who has nothing but a URL."""
+    async with httpx.AsyncClient(timeout=30) as client:
+        return await client.request(method, url, content=content, headers=headers)
 
 
 @dataclass(frozen=True)

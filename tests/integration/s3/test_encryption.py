@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from plugyard.infrastructure.s3.objects import S3Objects
-from tests.integration.s3.conftest import Bucket, Watched
+from tests.integration.s3.conftest import Bucket, Watched, asked
 from tests.integration.s3.recorder import Asked
 from tests.seaweed import Seaweed
 
@@ -82,8 +82,8 @@ async def test_an_upload_by_a_signed_url_cannot_leave_the_encryption_out(bucket:
     assert url is not None
     assert url.headers[SIDE] == "AES256"
     bare = {name: value for name, value in url.headers.items() if name != SIDE}
-    assert httpx.put(url.url, content=b"bytes", headers=bare).status_code == 403
-    assert httpx.put(url.url, content=b"bytes", headers=url.headers).status_code == 200
+    assert (await asked("PUT", url.url, content=b"bytes", headers=bare)).status_code == 403
+    assert (await asked("PUT", url.url, content=b"bytes", headers=url.headers)).status_code == 200
 
 
 async def test_none_demands_nothing(watched: Watched) -> None:
