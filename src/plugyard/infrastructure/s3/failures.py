@@ -11,7 +11,8 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 
 from plugyard.domain.errors import NotFound, StoreUnavailable
 
-AWAY = "The object store is away; nothing was changed."
+# Not that nothing was changed: a write that was not answered in time may have been done.
+AWAY = "The object store is away; try again later."
 REFUSED = "The object store refuses this service; an operator has to look at its credentials and its policy."
 NO_BUCKET = "The object store has no such bucket; an operator has to look at the setting objects_url."
 DAMAGED = "What the object store answered is not what was stored; nothing of it was used."
