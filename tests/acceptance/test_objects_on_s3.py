@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -44,9 +44,7 @@ def stop(service: RunningService) -> None:
     assert service.stop() == 0
 
 
-def test_a_plugin_is_uploaded_executed_and_exported_with_its_objects_in_a_bucket(
-    data_folder: Path, watched: Recorder
-) -> None:
+def test_a_plugin_is_uploaded_and_executed_with_its_objects_in_a_bucket(data_folder: Path, watched: Recorder) -> None:
     chosen = flags(watched.endpoint)
     service = start_service(data_folder, *chosen)
     with service.client() as client:
@@ -84,6 +82,19 @@ def test_a_plugin_is_uploaded_executed_and_exported_with_its_objects_in_a_bucket
     stop(service)
     assert SECRET_KEY not in service.log.read_text()
 
+    # What is neither in memory nor on this disk has to be fetched.
+    for kept in ("objects-cache", "prepared"):
+        shutil.rmtree(data_folder / kept)
+    watched.instead = away
+    service = start_service(data_folder, *chosen)
+    with service.client() as client:
+        refused = executed(client, plugin_id, 3)
+        assert refused.status_code == 503, refused.text
+        assert refused.json()["code"] == "store_unavailable"
+        watched.instead = lambda asked: None
+        assert executed(client, plugin_id, 3).json()["output"] == 4
+    stop(service)
+
 
 @pytest.mark.parametrize(
     ("others", "told"),
@@ -107,4 +118,4 @@ def test_settings_that_cannot_be_right_stop_the_start_with_a_sentence(
     assert done.returncode != 0
     assert told in done.stderr, done.stderr[-2000:]
     assert SECRET_KEY not in done.stderr + done.stdout
-    assert json.dumps("Traceback") not in json.dumps(done.stderr)
+    assert "Traceback" not in done.stderr
