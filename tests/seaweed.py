@@ -72,7 +72,8 @@ def seaweed() -> Iterator[Seaweed]:
     command = [
         str(Path(sys.executable).with_name("weed")), "-logtostderr", "mini", f"-dir={folder}", "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1", *flags, "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false",
-        "-master.telemetry=false", "-s3.autoCreateBucket=false", f"-s3.localSocket={folder}/s3.sock", "-master.volumeSizeLimitMB=64", f"-bucket={BUCKET}",
+        "-master.telemetry=false", "-s3.autoCreateBucket=false", f"-s3.localSocket={folder}/s3.sock",
+        "-master.volumeSizeLimitMB=64", f"-bucket={BUCKET}",
     ]  # fmt: skip
     environment = {
         **os.environ,
