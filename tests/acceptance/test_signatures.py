@@ -113,3 +113,19 @@ def test_api_keys_are_made_rotated_and_revoked_on_the_command_line(service: Runn
     assert "revoked" in _plugyard(service, "keys", "revoke", rotated["id"])
     with service.client(rotated["secret"]) as gone:
         assert gone.get("/api/v1/me").status_code == 401
+    grace = _shown(service, "keys", "create", "Grace", "--operators", key=service.operator_key)
+    assert "operator   Grace" in _plugyard(service, "keys", "list", "--operators", key=grace["secret"])
+    assert "revoked" in _plugyard(service, "keys", "revoke", grace["id"], "--operators", key=service.operator_key)
+
+
+def test_findings_of_a_stored_version_are_answered_as_sarif(service: RunningService) -> None:
+    with service.client() as admin:
+        code = "def run(input, context):\n    return eval(input)\n"
+        plugin = upload(admin, package(code, metadata={"name": "as-sarif"})).json()["plugin"]["id"]
+        answer = admin.get(f"/api/v1/plugins/{plugin}/versions/1.0.0/sarif")
+    assert answer.headers["content-type"] == "application/sarif+json"
+    (run,) = answer.json()["runs"]
+    found = {one["ruleId"]: one for one in run["results"]}
+    assert found["code.eval"]["locations"][0]["physicalLocation"]["region"]["startLine"] == 2
+    named = {rule["id"]: rule for rule in run["tool"]["driver"]["rules"]}
+    assert named["code.eval"]["shortDescription"]["text"], "the rules' own words are there"

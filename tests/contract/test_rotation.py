@@ -28,3 +28,25 @@ async def test_of_rotations_at_once_one_succeeds(stored: Stored, tmp_path: Path)
     assert [type(one) for one in ended].count(Conflict) == 7
     async with stored.store.for_tenant(tenant.id) as tx:
         assert [one.succeeds for one in (await tx.list_keys(PageRequest())).items].count(key.id) == 1
+
+
+async def test_operators_keys_are_those_of_no_tenant(stored: Stored) -> None:
+    tenant = await a_tenant(stored.store)
+    own, operators = a_key(tenant.id), a_key(None, role=Role.OPERATOR)
+    successor = a_key(None, role=Role.OPERATOR, succeeds=operators.id)
+    async with stored.store.for_operator() as tx:
+        await tx.add_key(own, own.id.encode())
+        await tx.add_key(operators, operators.id.encode())
+        await tx.add_key(successor, successor.id.encode())
+        assert await tx.key(operators.id) == operators
+        assert await tx.key(own.id) is None
+        assert await tx.successor_of(operators.id) == successor
+        listed = await tx.list_keys(PageRequest(100))
+        assert own.id not in {one.id for one in listed.items}
+        assert {operators.id, successor.id} <= {one.id for one in listed.items}
+        revoked = replace(operators, revoked_at=datetime.now(UTC))
+        await tx.save_key(revoked)
+        assert await tx.key(operators.id) == revoked
+    async with stored.store.for_tenant(tenant.id) as tx:
+        assert await tx.key(operators.id) is None
+        assert [one.id for one in (await tx.list_keys(PageRequest())).items] == [own.id]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from plugyard.application.ports import PageRequest
+from plugyard.application.ports import PageRequest, StandingFilter
 from plugyard.domain.plugin import PluginState
 from plugyard.domain.standing import Rescan, StandingState
 from tests.contract.conftest import Stored
@@ -43,10 +43,31 @@ async def test_operators_list_the_longest_waiting_first_page_by_page(stored: Sto
             await tx.save_standing(a_standing(view, since=since))
         ids.append((since, view.version.id))
     async with stored.store.for_operator() as operator:
-        first = await operator.list_standings(StandingState.QUARANTINED, PageRequest(limit=2))
+        first = await operator.list_standings(StandingFilter(), PageRequest(limit=2))
         assert first.next_cursor is not None
-        rest = await operator.list_standings(StandingState.QUARANTINED, PageRequest(limit=1, cursor=first.next_cursor))
+        rest = await operator.list_standings(StandingFilter(), PageRequest(limit=1, cursor=first.next_cursor))
     assert [one.version_id for one in (*first.items, *rest.items)] == [version for _, version in sorted(ids)]
+
+
+async def test_operators_filter_the_quarantine_by_tenant_and_by_name(stored: Stored) -> None:
+    tenant = await a_tenant(stored.store)
+    versions = {}
+    for name in ("one", "two"):
+        plugin = await a_stored_plugin(stored.store, tenant.id, name)
+        async with stored.store.for_tenant(tenant.id) as tx:
+            view = await tx.plugin(plugin.id)
+            assert view is not None
+            await tx.save_standing(a_standing(view))
+        versions[name] = view.version.id
+
+    async def found(filters: StandingFilter) -> set[str]:
+        async with stored.store.for_operator() as operator:
+            return {one.version_id for one in (await operator.list_standings(filters, PageRequest())).items}
+
+    assert await found(StandingFilter(tenant_id=tenant.id)) == set(versions.values())
+    assert await found(StandingFilter(tenant_id=tenant.id, name="two")) == {versions["two"]}
+    assert await found(StandingFilter(StandingState.REFUSED, tenant.id)) == set()
+    assert await found(StandingFilter(tenant_id="no id")) == set()
 
 
 async def test_versions_in_use_that_other_rules_let_in_wait_for_a_check(stored: Stored) -> None:

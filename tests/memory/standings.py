@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from plugyard.application.ports import Page, PageRequest, ToRescan
+from plugyard.application.ports import Page, PageRequest, StandingFilter, ToRescan
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion
 from plugyard.domain.report import Report
-from plugyard.domain.standing import Affected, Rescan, Standing, StandingState
+from plugyard.domain.standing import Affected, Rescan, Standing
 from tests.memory import lists
 from tests.memory.tables import Tables
 
@@ -50,8 +50,14 @@ class MemoryOperatorStandings:
     async def standing(self, version_id: str) -> Standing | None:
         return self._tables.standings.get(version_id)
 
-    async def list_standings(self, state: StandingState, page: PageRequest) -> Page[Standing]:
-        rows = [one for one in self._tables.standings.values() if one.state is state]
+    async def list_standings(self, filters: StandingFilter, page: PageRequest) -> Page[Standing]:
+        rows = [
+            one
+            for one in self._tables.standings.values()
+            if one.state is filters.state
+            and filters.tenant_id in (None, one.tenant_id)
+            and filters.name in (None, one.name)
+        ]
         return lists.paged(
             "standings", rows, lambda one: (lists.moment(one.since), one.version_id), page, descending=False
         )

@@ -26,6 +26,7 @@ from plugyard.domain.rights import rights_of
 from plugyard.domain.secrets import Resealed
 from plugyard.domain.tenants import TenantBounds, TenantState
 from tests.memory import lists, trail
+from tests.memory.keys import MemoryKeys
 from tests.memory.publishers import MemoryOperatorPublishers
 from tests.memory.standings import MemoryOperatorStandings
 from tests.memory.tables import Tables
@@ -35,7 +36,7 @@ from tests.memory.transaction import MemoryTransaction
 BEFORE_EVERYTHING = datetime.min.replace(tzinfo=UTC)
 
 
-class MemoryOperatorTransaction(MemoryTrail, MemoryOperatorStandings, MemoryOperatorPublishers):
+class MemoryOperatorTransaction(MemoryTrail, MemoryKeys, MemoryOperatorStandings, MemoryOperatorPublishers):
     """Works on ``tables`` across tenants."""
 
     def __init__(self, tables: Tables) -> None:
@@ -119,10 +120,6 @@ class MemoryOperatorTransaction(MemoryTrail, MemoryOperatorStandings, MemoryOper
         if tenant_id not in self._tables.tenants:
             raise NotFound("There is no tenant of this id.")
         self._tables.tenants[tenant_id] = replace(self._tables.tenants[tenant_id], **changes)
-
-    async def add_key(self, key: ApiKey, secret_hash: bytes) -> None:
-        self._tables.keys[key.id] = key
-        self._tables.key_hashes[secret_hash] = key.id
 
     async def secret_keys(self) -> Mapping[str, int]:
         return {"memory": sum(bool(one.secrets) for one in self._tables.plugins.values())}

@@ -22,13 +22,14 @@ from plugyard.application.ports import (
 from plugyard.domain.errors import NameTaken, VersionExists
 from plugyard.domain.events import Event
 from plugyard.domain.execution import Execution, ExecutionStatus
-from plugyard.domain.identity import ApiKey, Tenant
+from plugyard.domain.identity import Tenant
 from plugyard.domain.marketplace import Category, Listing, Rating
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView
 from plugyard.domain.rights import Right
 from plugyard.domain.tenants import TenantState
 from plugyard.domain.versions import Version
 from tests.memory import lists
+from tests.memory.keys import MemoryKeys
 from tests.memory.publishers import MemoryPublishers
 from tests.memory.standings import MemoryStandings
 from tests.memory.tables import Tables
@@ -38,7 +39,7 @@ IN_USE = (PluginState.INSTALLED, PluginState.ACTIVE, PluginState.INACTIVE, Plugi
 KEY_LIVES = timedelta(days=1)
 
 
-class MemoryTransaction(MemoryTrail, MemoryStandings, MemoryPublishers):
+class MemoryTransaction(MemoryTrail, MemoryKeys, MemoryStandings, MemoryPublishers):
     """Works on ``tables`` for one tenant; whoever opened it commits by keeping them."""
 
     def __init__(self, tables: Tables, tenant_id: str) -> None:
@@ -268,29 +269,6 @@ class MemoryTransaction(MemoryTrail, MemoryStandings, MemoryPublishers):
             if one.plugin_id in plugins and one.digest != beside
         }
         return Holdings(len(plugins), sum(packages.values()))
-
-    async def add_key(self, key: ApiKey, secret_hash: bytes) -> None:
-        self._own(key.tenant_id)
-        self._tables.keys[key.id] = key
-        self._tables.key_hashes[secret_hash] = key.id
-
-    async def key(self, key_id: str) -> ApiKey | None:
-        found = self._tables.keys.get(key_id)
-        return found if found is not None and found.tenant_id == self._tenant_id else None
-
-    async def successor_of(self, key_id: str) -> ApiKey | None:
-        found = (one for one in self._tables.keys.values() if one.succeeds == key_id)
-        return next((one for one in found if one.tenant_id == self._tenant_id), None)
-
-    async def save_key(self, key: ApiKey) -> None:
-        self._own(key.tenant_id)
-        held = self._tables.keys.get(key.id)
-        revoked_at = key.revoked_at if held is None or held.revoked_at is None else held.revoked_at
-        self._tables.keys[key.id] = replace(key, revoked_at=revoked_at)
-
-    async def list_keys(self, page: PageRequest) -> Page[ApiKey]:
-        rows = [one for one in self._tables.keys.values() if one.tenant_id == self._tenant_id]
-        return lists.paged("keys", rows, lambda one: (lists.moment(one.created_at), one.id), page)
 
     async def emit(self, event: Event) -> None:
         self._own(event.tenant_id)

@@ -78,6 +78,13 @@ async def standings(platform: Platform, caller: Caller, version_ids: Sequence[st
         return await tx.standings(version_ids)
 
 
+async def rescans(platform: Platform, caller: Caller, version_ids: Sequence[str]) -> Mapping[str, Rescan]:
+    """What the latest later check found in those of the versions that had one."""
+    require(caller, Action.READ)
+    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+        return await tx.rescans(version_ids)
+
+
 async def executions(
     platform: Platform, caller: Caller, plugin_id: str, filters: ExecutionFilter, page: PageRequest
 ) -> Page[Execution]:

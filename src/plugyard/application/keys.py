@@ -4,10 +4,9 @@ import hashlib
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from plugyard.application.platform import Platform, record_tenant_change, require, tenant_of
-from plugyard.application.ports import Page, PageRequest
+from plugyard.application.ports import KeyRows, Page, PageRequest
 from plugyard.domain.errors import Conflict, FieldError, Forbidden, InvalidInput, NotFound, Unauthenticated
 from plugyard.domain.identity import Action, ApiKey, Caller, Role, allows
 from plugyard.domain.scopes import Scope, within
@@ -95,32 +94,41 @@ async def create_key(
     require(caller, Action.MANAGE_KEYS)
     tenant_id = tenant_of(caller)
     if role is Role.OPERATOR:
-        raise Forbidden("An operator key belongs to no tenant; it is made where the service is started.")
+        raise Forbidden("An operator key belongs to no tenant; an operator makes it by POST /api/v1/operator-keys.")
     if expires_at is not None and (expires_at.tzinfo is None or expires_at <= platform.clock()):
         fault = FieldError("/expiresAt", "a time to come, with its offset from UTC")
         raise InvalidInput("The key would have expired already.", [fault])
     if not within(scopes, caller.scopes):
         raise Forbidden("A key makes no key that may do more than itself; name scopes within its own.")
-    await _check_end(platform, caller, expires_at)
-    _check_scopes(role, scopes)
+    check_scopes(role, scopes)
     key = ApiKey(platform.ids(), tenant_id, name, role, platform.clock(), expires_at, scopes=scopes)
-    detail = {"name": name, "role": role.value, "scopes": [one.to_document() for one in scopes]}
-    return key, await _add(platform, caller, key, "key.created", detail)
+    async with platform.store.for_tenant(tenant_id) as tx:
+        return key, await add_in(platform, tx, caller, key)
 
 
-async def _check_end(platform: Platform, caller: Caller, expires_at: datetime | None) -> None:
+async def add_in(platform: Platform, tx: KeyRows, caller: Caller, key: ApiKey) -> str:
+    """Add a new key within a transaction that is open; its secret."""
+    await _check_end(tx, caller, key.expires_at)
+    secret = new_secret()
+    await tx.add_key(key, hash_of(platform, secret))
+    detail = {"name": key.name, "role": key.role.value, "scopes": [one.to_document() for one in key.scopes]}
+    await record_tenant_change(platform, tx, caller, "key.created", key.id, detail)
+    return secret
+
+
+async def _check_end(tx: KeyRows, caller: Caller, expires_at: datetime | None) -> None:
     kind, _, key_id = caller.actor.partition(":")
     if kind != "key":
         return
-    async with platform.store.for_tenant(tenant_of(caller)) as tx:
-        own = await tx.key(key_id)
+    own = await tx.key(key_id)
     if own is not None and own.expires_at is not None and (expires_at is None or expires_at > own.expires_at):
         raise Forbidden(
             f"A key makes no key that lives longer than itself; this one ends {own.expires_at.isoformat()}."
         )
 
 
-def _check_scopes(role: Role, scopes: tuple[Scope, ...]) -> None:
+def check_scopes(role: Role, scopes: tuple[Scope, ...]) -> None:
+    """Raise ``InvalidInput`` for scopes beyond the role, or that name functions of no plugin."""
     faults = []
     for place, one in enumerate(scopes):
         beyond = sorted(action for action in one.actions if not allows(role, Action(action)))
@@ -132,44 +140,42 @@ def _check_scopes(role: Role, scopes: tuple[Scope, ...]) -> None:
         raise InvalidInput("The scopes do not fit the key.", faults)
 
 
-async def _add(platform: Platform, caller: Caller, key: ApiKey, action: str, detail: dict[str, Any]) -> str:
-    secret = new_secret()
-    async with platform.store.for_tenant(tenant_of(caller)) as tx:
-        await tx.add_key(key, hash_of(platform, secret))
-        await record_tenant_change(platform, tx, caller, action, key.id, detail)
-    return secret
-
-
 async def rotate_key(platform: Platform, caller: Caller, key_id: str, overlap: timedelta) -> tuple[ApiKey, str]:
     """A new key in the place of one, with the same name, role, scopes and end; the old works until the overlap ends.
 
     Raises ``Conflict`` for a key that is revoked, has expired, or was rotated before.
     """
     require(caller, Action.MANAGE_KEYS)
-    now = platform.clock()
     async with platform.store.for_tenant(tenant_of(caller)) as tx:
-        old = await tx.key(key_id)
-        if old is None:
-            raise NotFound("There is no key of this id.")
-        if not old.usable_at(now):
-            raise Conflict("The key is revoked or has expired; make a new one.")
-        if not within(old.scopes, caller.scopes):
-            raise Forbidden("A key rotates no key that may do more than itself.")
-        ends = min(now + overlap, old.expires_at or now + overlap)
-        key = replace(old, id=platform.ids(), created_at=now, last_used_at=None, succeeds=old.id)
-        secret = new_secret()
-        # Written before the look at what succeeds it: of two rotations at once, the second waits here for the first.
-        await tx.save_key(replace(old, expires_at=ends))
-        held = await tx.key(old.id)
-        if held is None or held.revoked_at is not None:
-            raise Conflict("The key was revoked meanwhile; make a new one.")
-        successor = await tx.successor_of(old.id)
-        if successor is not None:
-            raise Conflict(f"The key was rotated already; rotate the one that took its place, {successor.id}.")
-        await tx.add_key(key, hash_of(platform, secret))
-        detail = {"name": key.name, "succeeds": old.id, "overlapS": int(overlap.total_seconds())}
-        await record_tenant_change(platform, tx, caller, "key.rotated", key.id, detail)
-    _forget_keys(platform)
+        rotated = await rotate_in(platform, tx, caller, key_id, overlap)
+    forget_keys(platform)
+    return rotated
+
+
+async def rotate_in(
+    platform: Platform, tx: KeyRows, caller: Caller, key_id: str, overlap: timedelta
+) -> tuple[ApiKey, str]:
+    """Rotate within a transaction that is open."""
+    now = platform.clock()
+    old = _found(await tx.key(key_id))
+    if not old.usable_at(now):
+        raise Conflict("The key is revoked or has expired; make a new one.")
+    if not within(old.scopes, caller.scopes):
+        raise Forbidden("A key rotates no key that may do more than itself.")
+    ends = min(now + overlap, old.expires_at or now + overlap)
+    key = replace(old, id=platform.ids(), created_at=now, last_used_at=None, succeeds=old.id)
+    secret = new_secret()
+    # Written before the look at what succeeds it: of two rotations at once, the second waits here for the first.
+    await tx.save_key(replace(old, expires_at=ends))
+    held = await tx.key(old.id)
+    if held is None or held.revoked_at is not None:
+        raise Conflict("The key was revoked meanwhile; make a new one.")
+    successor = await tx.successor_of(old.id)
+    if successor is not None:
+        raise Conflict(f"The key was rotated already; rotate the one that took its place, {successor.id}.")
+    await tx.add_key(key, hash_of(platform, secret))
+    detail = {"name": key.name, "succeeds": old.id, "overlapS": int(overlap.total_seconds())}
+    await record_tenant_change(platform, tx, caller, "key.rotated", key.id, detail)
     return key, secret
 
 
@@ -177,13 +183,17 @@ async def key_of(platform: Platform, caller: Caller, key_id: str) -> ApiKey:
     """One key of the tenant, without its secret."""
     require(caller, Action.MANAGE_KEYS)
     async with platform.store.for_tenant(tenant_of(caller)) as tx:
-        key = await tx.key(key_id)
+        return _found(await tx.key(key_id))
+
+
+def _found(key: ApiKey | None) -> ApiKey:
     if key is None:
         raise NotFound("There is no key of this id.")
     return key
 
 
-def _forget_keys(platform: Platform) -> None:
+def forget_keys(platform: Platform) -> None:
+    """The next request reads its key anew."""
     for name in [name for name in platform.cached if isinstance(name, tuple) and name[0] == "key"]:
         platform.cached.pop(name, None)
 
@@ -192,16 +202,20 @@ async def revoke_key(platform: Platform, caller: Caller, key_id: str) -> ApiKey:
     """End a key; within this process at once, in others when their copy ages out. A revoked key stays listed."""
     require(caller, Action.MANAGE_KEYS)
     async with platform.store.for_tenant(tenant_of(caller)) as tx:
-        key = await tx.key(key_id)
-        if key is None:
-            raise NotFound("There is no key of this id.")
-        if not within(key.scopes, caller.scopes):
-            raise Forbidden("A narrowed key revokes no key that may do more than itself.")
-        if key.revoked_at is None:
-            key = replace(key, revoked_at=platform.clock())
-            await tx.save_key(key)
-            await record_tenant_change(platform, tx, caller, "key.revoked", key.id, {"name": key.name})
-    _forget_keys(platform)
+        key = await revoke_in(platform, tx, caller, key_id)
+    forget_keys(platform)
+    return key
+
+
+async def revoke_in(platform: Platform, tx: KeyRows, caller: Caller, key_id: str) -> ApiKey:
+    """Revoke within a transaction that is open."""
+    key = _found(await tx.key(key_id))
+    if not within(key.scopes, caller.scopes):
+        raise Forbidden("A narrowed key revokes no key that may do more than itself.")
+    if key.revoked_at is None:
+        key = replace(key, revoked_at=platform.clock())
+        await tx.save_key(key)
+        await record_tenant_change(platform, tx, caller, "key.revoked", key.id, {"name": key.name})
     return key
 
 

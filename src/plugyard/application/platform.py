@@ -17,11 +17,11 @@ from plugyard.application.ports import (
     Executor,
     Ids,
     Objects,
-    OperatorTransaction,
     PackageInspector,
     PluginDatabases,
     Store,
     TokenVerifier,
+    Trail,
     Transaction,
 )
 from plugyard.application.uses import UseBook
@@ -33,7 +33,7 @@ from plugyard.domain.identity import LOWEST_ROLE, Action, Caller, allows
 from plugyard.domain.limits import LimitPolicy
 from plugyard.domain.modules import ModuleList
 from plugyard.domain.plugin import Plugin, PluginView
-from plugyard.domain.rules import RuleSettings
+from plugyard.domain.rules import Rule, RuleSettings
 from plugyard.domain.scopes import permitted
 from plugyard.domain.signatures import Demands
 from plugyard.domain.tallies import Tallies
@@ -55,6 +55,7 @@ class Policies:
     modules: ModuleList = field(default_factory=ModuleList)
     platform_version: Version = field(default_factory=lambda: Version.parse("1.0.0"))
     rules: RuleSettings = field(default_factory=RuleSettings)
+    every_rule: Mapping[str, Rule] = field(default_factory=dict)  # by id, as they are before an operator sets any
     tokens: TokenRules | None = None
     token_cache_s: float = 10.0
     rescan_suspends: bool = (
@@ -182,7 +183,7 @@ async def record_change(
 
 async def record_tenant_change(
     platform: Platform,
-    tx: Transaction | OperatorTransaction,
+    tx: Trail,
     caller: Caller,
     action: str,
     target: str,

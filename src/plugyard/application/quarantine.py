@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from plugyard.application.install import forget_cached
 from plugyard.application.marketplace import withdraw_in
 from plugyard.application.platform import Platform, plugin_of, record_change, require
-from plugyard.application.ports import Page, PageRequest, Transaction
+from plugyard.application.ports import Page, PageRequest, StandingFilter, Transaction
 from plugyard.domain.errors import NotFound
 from plugyard.domain.events import EventType
 from plugyard.domain.identity import Action, Caller
@@ -45,11 +45,11 @@ async def quarantine_in(
     return standing
 
 
-async def suspects(platform: Platform, caller: Caller, state: StandingState, page: PageRequest) -> Page[Standing]:
+async def suspects(platform: Platform, caller: Caller, filters: StandingFilter, page: PageRequest) -> Page[Standing]:
     """The quarantine of all tenants, the longest waiting first."""
     require(caller, Action.REVIEW)
     async with platform.store.for_operator() as tx:
-        return await tx.list_standings(state, page)
+        return await tx.list_standings(filters, page)
 
 
 async def suspect(platform: Platform, caller: Caller, version_id: str) -> Suspect:

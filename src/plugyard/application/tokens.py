@@ -4,12 +4,14 @@
 """
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from plugyard.application.platform import Platform
 from plugyard.domain.errors import NotFound, NotOffered, Unauthenticated
 from plugyard.domain.identity import Caller, Role
-from plugyard.domain.tokens import bearer_of
+from plugyard.domain.tokens import Bearer, TokenRules, bearer_of
 
 _MOST_KNOWN = 10_000
 
@@ -30,7 +32,7 @@ async def authenticate_token(
     if held is not None and now < held[0]:
         actor, role, tenant_id = held[1]
     else:
-        bearer = bearer_of(await verifier.claims(token), rules, now)
+        bearer = _bearer(await verifier.claims(token), rules, now)
         tenant_id = None if bearer.tenant is None else await _tenant(platform, bearer.tenant)
         actor, role = f"user:{bearer.subject}", bearer.role
         kept = now + timedelta(seconds=platform.policies.token_cache_s)
@@ -51,6 +53,18 @@ async def authenticate_token(
     if wanted != tenant_id:
         raise NotFound("There is no tenant of this name.")
     return Caller(actor, role, tenant_id, request_id)
+
+
+def _bearer(claims: Mapping[str, Any], rules: TokenRules, now: datetime) -> Bearer:
+    """Whom the claims name, whose signature is right; a refusal tells the trail whose token it was."""
+    try:
+        return bearer_of(claims, rules, now)
+    except Unauthenticated as error:
+        subject = claims.get("sub")
+        actor = (
+            f"user:{subject}" if isinstance(subject, str) and subject.isprintable() and len(subject) <= 200 else None
+        )
+        raise Unauthenticated(error.message, actor=actor, reason=error.message) from error
 
 
 async def _tenant(platform: Platform, name: str) -> str:

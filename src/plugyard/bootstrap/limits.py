@@ -36,6 +36,7 @@ def policies(settings: Settings) -> Policies:
         modules=module_list(settings.modules_denied),
         platform_version=Version.parse(__version__),
         rules=RuleSettings.of(settings.gate_rules, RULES),
+        every_rule=RULES,
         tokens=token_rules(settings),
         rescan_suspends=settings.rescan_suspends,
         rehearsal_ms=settings.rehearsal_ms,

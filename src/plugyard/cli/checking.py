@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from plugyard.application.sarif import sarif
 from plugyard.cli.failure import Failure
 from plugyard.cli.findings import finding_lines
 from plugyard.domain.report import Report
@@ -17,7 +18,6 @@ from plugyard.gate.limits import GateLimits
 from plugyard.gate.malware import MalwareFile
 from plugyard.gate.package import Knowledge
 from plugyard.gate.rules import RULES, effective
-from plugyard.gate.sarif import sarif
 
 
 def checked(stream: BinaryIO, rules: Sequence[str], malware: Path | None) -> tuple[Report, str, str]:

@@ -1,4 +1,4 @@
-"""What a tenant's admin runs for API keys: ``keys list``, ``create``, ``rotate``, ``revoke``."""
+"""What admins and operators run for API keys: ``keys list``, ``create``, ``rotate``, ``revoke``."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -9,30 +9,39 @@ from plugyard.cli.author import AsJson, Data, Key, Url
 from plugyard.cli.output import print_json, printable
 from plugyard.settings import DEFAULT_DATA
 
+Operators = Annotated[bool, Parameter(negative="", help="The operators' own keys, which belong to no tenant.")]
+
 
 def register(app: App) -> None:
     """Add the command group to the command line."""
-    group = App(name="keys", help="API keys of your tenant: list, make, rotate and revoke them.")
+    group = App(name="keys", help="API keys of your tenant, or of operators: list, make, rotate and revoke them.")
     group.command(list_keys, name="list")
     for command in (create, rotate, revoke):
         group.command(command)
     app.command(group)
 
 
-def list_keys(*, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
+def list_keys(
+    *,
+    operators: Operators = False,
+    url: Url = None,
+    key: Key = None,
+    data: Data = DEFAULT_DATA,
+    as_json: AsJson = False,
+) -> None:
     """List the keys, newest first, without their secrets: what each may do, when it ends, when it was last used.
 
     For example:
 
     ```
     plugyard keys list
-    plugyard keys list --json
+    plugyard keys list --operators --json
     ```
     """
     from plugyard.cli.client import Client
 
-    with Client.find(url, key, data) as client:
-        found = list(client.all("/api/v1/keys"))
+    with Client.find(url, key, data, whose=_whose(operators=operators)) as client:
+        found = list(client.all(_path(operators=operators)))
     if as_json:
         print_json(found)
         return
@@ -53,6 +62,7 @@ def create(
     function: Annotated[
         list[str] | None, Parameter(negative="", help="Narrow it to a function of that plugin.")
     ] = None,
+    operators: Operators = False,
     url: Url = None,
     key: Key = None,
     data: Data = DEFAULT_DATA,
@@ -69,12 +79,12 @@ def create(
     """
     from plugyard.cli.client import Client
 
-    body: dict[str, Any] = {"name": name, "role": role, "expiresInDays": days}
-    with Client.find(url, key, data) as client:
+    body: dict[str, Any] = {"name": name, "expiresInDays": days, **({} if operators else {"role": role})}
+    with Client.find(url, key, data, whose=_whose(operators=operators)) as client:
         if action or plugin or function:
             plugin_id = client.plugin_named(plugin)["id"] if plugin else None
             body["scopes"] = [{"actions": action or [], "plugin": plugin_id, "functions": function or []}]
-        made = client.call("POST", "/api/v1/keys", json=body)
+        made = client.call("POST", _path(operators=operators), json=body)
     _tell_new(made, as_json=as_json)
 
 
@@ -83,6 +93,7 @@ def rotate(
     /,
     *,
     overlap_hours: Annotated[float, Parameter(help="For how long the old secret goes on working.")] = 24,
+    operators: Operators = False,
     url: Url = None,
     key: Key = None,
     data: Data = DEFAULT_DATA,
@@ -99,13 +110,20 @@ def rotate(
     """
     from plugyard.cli.client import Client
 
-    with Client.find(url, key, data) as client:
+    with Client.find(url, key, data, whose=_whose(operators=operators)) as client:
         body = {"overlapSeconds": round(overlap_hours * 3_600)}
-        _tell_new(client.call("POST", f"/api/v1/keys/{key_id}/rotate", json=body), as_json=as_json)
+        _tell_new(client.call("POST", f"{_path(operators=operators)}/{key_id}/rotate", json=body), as_json=as_json)
 
 
 def revoke(
-    key_id: str, /, *, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA, as_json: AsJson = False
+    key_id: str,
+    /,
+    *,
+    operators: Operators = False,
+    url: Url = None,
+    key: Key = None,
+    data: Data = DEFAULT_DATA,
+    as_json: AsJson = False,
 ) -> None:
     """Revoke a key: it is refused from now on, everywhere within a second.
 
@@ -117,12 +135,20 @@ def revoke(
     """
     from plugyard.cli.client import Client
 
-    with Client.find(url, key, data) as client:
-        done = client.call("DELETE", f"/api/v1/keys/{key_id}")
+    with Client.find(url, key, data, whose=_whose(operators=operators)) as client:
+        done = client.call("DELETE", f"{_path(operators=operators)}/{key_id}")
     if as_json:
         print_json(done)
     else:
         print(_line(done))
+
+
+def _path(*, operators: bool) -> str:
+    return "/api/v1/operator-keys" if operators else "/api/v1/keys"
+
+
+def _whose(*, operators: bool) -> str:
+    return "operator" if operators else "admin"
 
 
 def _tell_new(made: dict[str, Any], *, as_json: bool) -> None:

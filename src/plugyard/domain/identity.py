@@ -35,6 +35,7 @@ class Action(StrEnum):
     MANAGE_TENANTS = "manage_tenants"
     MANAGE_SECRETS = "manage_secrets"
     REVIEW = "review"
+    MANAGE_OPERATORS = "manage_operators"
 
 
 LOWEST_ROLE: dict[Action, Role] = {
@@ -50,6 +51,7 @@ LOWEST_ROLE: dict[Action, Role] = {
     Action.MANAGE_TENANTS: Role.OPERATOR,
     Action.MANAGE_SECRETS: Role.OPERATOR,
     Action.REVIEW: Role.OPERATOR,
+    Action.MANAGE_OPERATORS: Role.OPERATOR,
 }
 _ORDER = list(Role)
 

@@ -21,6 +21,7 @@ from plugyard.http import (
     marketplace,
     observability,
     openapi,
+    operatorkeys,
     plugins,
     publishers,
     quarantine,
@@ -51,6 +52,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *secrets.OPERATIONS,
     *quarantine.OPERATIONS,
     *publishers.OPERATIONS,
+    *operatorkeys.OPERATIONS,
 )
 
 

@@ -178,6 +178,15 @@ class CreateKey(Command, frozen=True):
     expires_at: Annotated[datetime, Meta(tz=True)] | None = None
 
 
+class CreateOperatorKey(Command, frozen=True):
+    """A name to know the key by, what narrows it, and when it ends: a time, days, or the earlier of both."""
+
+    name: Text
+    scopes: Annotated[list[KeyScope], Meta(max_length=50)] = []
+    expires_in_days: Annotated[int, Meta(ge=1, le=3_650)] | None = None
+    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+
+
 class RotateKey(Command, frozen=True):
     """For how many seconds the old secret goes on working; 0 ends it at once."""
 

@@ -189,6 +189,7 @@ REPORT: dict[str, Any] = {
     "entries": 7,
     "tookMs": 12.5,
     "findings": [FINDING],
+    "libraries": 1,
     "behaviour": BEHAVIOUR,
 }
 UPLOADED = {
@@ -210,6 +211,10 @@ SBOM = {
     "bomFormat": "CycloneDX",
     "specVersion": "1.6",
     "components": [{"type": "library", "name": "tally", "version": "1.0.0", "purl": "pkg:pypi/tally@1.0.0"}],
+}
+SARIF = {
+    "version": "2.1.0",
+    "runs": [{"tool": {"driver": {"name": "plugyard"}}, "results": [{"ruleId": "code.eval", "level": "warning"}]}],
 }
 JUDGED_REPORT: dict[str, Any] = {**REPORT, "standing": STANDING, "laterFindings": None}
 SUSPECT = {
@@ -254,6 +259,7 @@ VERSION = {
     "permissions": [PERMISSION],
     "createdAt": MOMENT,
     "standing": None,
+    "laterFindings": 0,
     "signature": SIGNATURE,
     **TRUST,
 }
@@ -337,6 +343,8 @@ KEY: dict[str, Any] = {
     "revokedAt": None,
     "lastUsedAt": None,
 }
+OPERATOR_KEY: dict[str, Any] = {**KEY, "name": "Grace", "role": "operator", "scopes": []}
+NEW_OPERATOR_KEY = {**OPERATOR_KEY, "secret": "plugyard_shown-this-once-and-never-again"}
 NEW_KEY = {**KEY, "secret": "plugyard_shown-this-once-and-never-again"}
 TENANT: dict[str, Any] = {
     "id": TENANT_ID,

@@ -64,8 +64,8 @@ async def create_key(exchange: Exchange) -> ASGIApp:
     """Make a key.
 
     `scopes` narrow it: to actions, to a plugin, to functions of that plugin; it may do what any of them lets through,
-    and never more than the key that makes it. Operator keys belong to no tenant and are made where the service is
-    started.
+    and never more than the key that makes it. Operators' keys belong to no tenant and are made by
+    `POST /api/v1/operator-keys`.
     """
     asked = await exchange.body(commands.CreateKey)
     platform = exchange.platform

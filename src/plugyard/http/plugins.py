@@ -6,15 +6,15 @@ from starlette.types import ASGIApp
 
 from plugyard.application import activate as activation
 from plugyard.application import configure as configuration
-from plugyard.application import history, install, marketplace, sbom, uninstall, upgrade
+from plugyard.application import history, install, marketplace, sarif, sbom, uninstall, upgrade
 from plugyard.application.consent import standing
 from plugyard.application.ports import PluginFilter, UpgradeFilter
 from plugyard.domain.identity import Action
 from plugyard.domain.manifest import Runtime
 from plugyard.domain.permissions import Service
-from plugyard.domain.plugin import PluginState
+from plugyard.domain.plugin import PluginState, PluginVersion
 from plugyard.http import commands, examples, present, suspects, views
-from plugyard.http.answers import Answer, json_answer
+from plugyard.http.answers import Answer, encode, json_answer
 from plugyard.http.bodies import JSON_TYPE, MERGE_PATCH_TYPE
 from plugyard.http.detailed import detail_of, listing_of, trust_in
 from plugyard.http.exchange import Exchange
@@ -25,6 +25,7 @@ _ONE = "/api/v1/plugins/{pluginId}"
 _CHANGED = (Reply(200, "The plugin as it is now.", views.PluginDetail, examples.DETAIL),)
 _TAG = "Plugins"
 CYCLONEDX = "application/vnd.cyclonedx+json"
+SARIF = "application/sarif+json"
 
 
 @operation(
@@ -99,9 +100,15 @@ async def list_versions(exchange: Exchange) -> ASGIApp:
     """List a plugin's versions, highest first."""
     plugin_id = exchange.id("pluginId")
     found = await history.versions(exchange.platform, exchange.caller, plugin_id, page_of(exchange.query))
-    stands = await history.standings(exchange.platform, exchange.caller, [one.id for one in found.items])
-    behind = await trust_in(exchange, [one.id for one in found.items])
-    return json_answer(present.page(found, lambda one: present.version(one, behind(one.id), stands.get(one.id))))
+    ids = [one.id for one in found.items]
+    stands = await history.standings(exchange.platform, exchange.caller, ids)
+    later = await history.rescans(exchange.platform, exchange.caller, ids)
+    behind = await trust_in(exchange, ids)
+
+    def shown(one: PluginVersion) -> views.VersionView:
+        return present.version(one, behind(one.id), stands.get(one.id), later.get(one.id))
+
+    return json_answer(present.page(found, shown))
 
 
 @operation(
@@ -342,12 +349,27 @@ async def get_sbom(exchange: Exchange) -> ASGIApp:
     return Answer(bill, media_type=CYCLONEDX)
 
 
+@operation(
+    "GET",
+    _ONE + "/versions/{version}/sarif",
+    tag=_TAG,
+    replies=[Reply(200, "The log.", dict[str, Any], examples.SARIF, media_type=SARIF)],
+    problems=["not_found"],
+)
+async def get_sarif(exchange: Exchange) -> ASGIApp:
+    """Show what the gate found in a version, later checks included, as a SARIF 2.1.0 log for editors and code hosts."""
+    number = exchange.path["version"]
+    log = await sarif.sarif_of(exchange.platform, exchange.caller, exchange.id("pluginId"), number)
+    return Answer(encode(log), media_type=SARIF)
+
+
 OPERATIONS = (
     list_plugins,
     get_plugin,
     list_versions,
     get_report,
     get_sbom,
+    get_sarif,
     install_plugin,
     activate_plugin,
     deactivate_plugin,

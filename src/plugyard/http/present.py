@@ -1,6 +1,5 @@
 """Turns the domain's values into the views that answers are made of; the handlers of each resource call it."""
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,9 +20,11 @@ from plugyard.domain.marketplace import Category, Listing, Rating
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import PluginVersion, PluginView, allowed
 from plugyard.domain.report import Finding, Report
-from plugyard.domain.signatures import Publisher, PublisherKey, Trust
+from plugyard.domain.signatures import Trust
+from plugyard.domain.standing import Rescan
 from plugyard.domain.standing import Standing as VersionStanding
 from plugyard.domain.tenants import QUOTA_FIELDS, Quota, Quotas
+from plugyard.http import trust
 from plugyard.http.behaviour import behaviour
 from plugyard.http.views import (
     AskView,
@@ -51,13 +52,10 @@ from plugyard.http.views import (
     PluginSummary,
     PluginWithDependencies,
     PolicyView,
-    PublisherKeyView,
-    PublisherView,
     QuotasView,
     RatingView,
     ReportView,
     ScopeView,
-    SignatureView,
     StandingView,
     TenantView,
     UsageOfQuotasView,
@@ -149,50 +147,6 @@ def health(one: Health) -> HealthView:
     return HealthView(status=one.status, score=one.score, checked_at=one.checked_at)
 
 
-def trust(one: Trust) -> dict[str, Any]:
-    """What stands wherever a plugin is shown."""
-    return {
-        "signed": one.signed,
-        "publisher": one.publisher.name if one.publisher is not None else None,
-        "verified_publisher": one.verified_publisher,
-    }
-
-
-def signature(one: Trust) -> SignatureView | None:
-    """The signature of a version, whether it counts, and what became of its key."""
-    if one.signature is None:
-        return None
-    return SignatureView(
-        key_id=one.signature.key_id,
-        public_key=one.signature.public_key,
-        value=one.signature.value,
-        accepted_at=one.signature.accepted_at,
-        counts=one.signed,
-        key_revoked_at=one.key.revoked_at if one.key is not None else None,
-        key_revoked_because=one.key.revoked_because if one.key is not None else None,
-    )
-
-
-def publisher_key(one: PublisherKey) -> PublisherKeyView:
-    """A publisher's key."""
-    return PublisherKeyView(
-        id=one.id,
-        name=one.name,
-        public_key=b64encode(one.public_key).decode(),
-        created_at=one.created_at,
-        revoked_at=one.revoked_at,
-        invalid_from=one.invalid_from,
-        revoked_because=one.revoked_because,
-    )
-
-
-def publisher(one: Publisher) -> PublisherView:
-    """A publisher. Which operator vouches for it stays with the platform."""
-    return PublisherView(
-        tenant_id=one.tenant_id, name=one.name, verified=one.verified_at is not None, verified_at=one.verified_at
-    )
-
-
 def plugin_summary(view: PluginView, stands: Trust) -> PluginSummary:
     """A plugin for a list."""
     return PluginSummary(**_summary(view, stands))
@@ -201,7 +155,7 @@ def plugin_summary(view: PluginView, stands: Trust) -> PluginSummary:
 def _summary(view: PluginView, stands: Trust) -> dict[str, Any]:
     plugin, manifest = view.plugin, view.version.manifest
     return {
-        **trust(stands),
+        **trust.fields_of(stands),
         "id": plugin.id,
         "name": plugin.name,
         "version": view.version.number,
@@ -237,7 +191,7 @@ def _detail(view: PluginView, standing: Standing, stands: Trust) -> dict[str, An
         "configuration": masked(with_defaults(manifest.configuration, plugin.configuration), plugin.secrets),
         "configuration_schema": manifest.configuration,
         "listing_id": plugin.origin_listing_id,
-        "signature": signature(stands),
+        "signature": trust.signature(stands),
         "suspended_because": plugin.suspended_because,
         "installed_at": plugin.installed_at,
         "activated_at": plugin.activated_at,
@@ -291,6 +245,7 @@ def report_fields(one: Report, version: str) -> dict[str, Any]:
         "entries": one.entries,
         "took_ms": round(one.took_ms, 3),
         "findings": [finding(each) for each in one.findings],
+        "libraries": len(one.components),
         "behaviour": behaviour(one.behaviour),
     }
 
@@ -302,11 +257,13 @@ def version_standing(one: VersionStanding | None) -> StandingView | None:
     return StandingView(state=one.state, since=one.since, decided_at=one.decided_at, reason=one.reason)
 
 
-def version(one: PluginVersion, stood_behind: Trust, stands: VersionStanding | None = None) -> VersionView:
+def version(
+    one: PluginVersion, stood_behind: Trust, stands: VersionStanding | None = None, later: Rescan | None = None
+) -> VersionView:
     """A version for a list, with who stands behind it, and the operator's word on it where there is one."""
     return VersionView(
-        **trust(stood_behind),
-        signature=signature(stood_behind),
+        **trust.fields_of(stood_behind),
+        signature=trust.signature(stood_behind),
         version=one.number,
         digest=f"sha256:{one.digest}",
         packed_bytes=one.report.packed_bytes,
@@ -315,6 +272,7 @@ def version(one: PluginVersion, stood_behind: Trust, stands: VersionStanding | N
         permissions=[permission(each) for each in one.manifest.permissions],
         created_at=one.created_at,
         standing=version_standing(stands),
+        later_findings=len(later.findings) if later is not None else 0,
     )
 
 
@@ -396,8 +354,8 @@ def listing(one: Listing, asked: Sequence[Ask], stands: Trust) -> ListingView:
     """A listing, with how its requests stand for whoever looks."""
     manifest, words = one.manifest, one.manifest.document.get("metadata", {})
     return ListingView(
-        **trust(stands),
-        signature=signature(stands),
+        **trust.fields_of(stands),
+        signature=trust.signature(stands),
         id=one.id,
         name=one.name,
         version=one.version,

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp
 
 from plugyard.application import signing
 from plugyard.domain.identity import Action
-from plugyard.http import commands, examples, present, views
+from plugyard.http import commands, examples, present, trust, views
 from plugyard.http.answers import json_answer
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import Body, Reply, operation
@@ -27,7 +27,7 @@ _OF_TENANT = "/api/v1/tenants/{tenantId}/publisher"
 async def list_publisher_keys(exchange: Exchange) -> ASGIApp:
     """List the keys that the tenant's packages are signed with, newest first, revoked ones too."""
     found = await signing.publisher_keys(exchange.platform, exchange.caller, page_of(exchange.query))
-    return json_answer(present.page(found, present.publisher_key))
+    return json_answer(present.page(found, trust.publisher_key))
 
 
 @operation(
@@ -56,7 +56,7 @@ async def register_publisher_key(exchange: Exchange) -> ASGIApp:
     """
     asked = await exchange.body(commands.RegisterPublisherKey)
     key = await signing.register_key(exchange.platform, exchange.caller, asked.name, asked.public_key, asked.proof)
-    return json_answer(present.publisher_key(key), status=201)
+    return json_answer(trust.publisher_key(key), status=201)
 
 
 @operation(
@@ -69,7 +69,7 @@ async def register_publisher_key(exchange: Exchange) -> ASGIApp:
 async def get_publisher_key(exchange: Exchange) -> ASGIApp:
     """Show one publisher key."""
     key = await signing.publisher_key(exchange.platform, exchange.caller, exchange.digest("publisherKeyId"))
-    return json_answer(present.publisher_key(key))
+    return json_answer(trust.publisher_key(key))
 
 
 @operation(
@@ -109,7 +109,7 @@ async def revoke_publisher_key(exchange: Exchange) -> ASGIApp:
     since = None if asked.invalid_from is None else asked.invalid_from.astimezone(UTC)
     key_id = exchange.digest("publisherKeyId")
     key = await signing.revoke_publisher_key(exchange.platform, exchange.caller, key_id, asked.reason, since)
-    return json_answer(present.publisher_key(key))
+    return json_answer(trust.publisher_key(key))
 
 
 @operation(
@@ -121,7 +121,7 @@ async def revoke_publisher_key(exchange: Exchange) -> ASGIApp:
 )
 async def own_publisher(exchange: Exchange) -> ASGIApp:
     """Show the name that the tenant publishes by, and whether the operator vouches for it."""
-    return json_answer(present.publisher(await signing.own_publisher(exchange.platform, exchange.caller)))
+    return json_answer(trust.publisher(await signing.own_publisher(exchange.platform, exchange.caller)))
 
 
 @operation(
@@ -135,7 +135,7 @@ async def own_publisher(exchange: Exchange) -> ASGIApp:
 async def get_publisher(exchange: Exchange) -> ASGIApp:
     """Show the name that a tenant publishes by."""
     found = await signing.publisher(exchange.platform, exchange.caller, exchange.id("tenantId"))
-    return json_answer(present.publisher(found))
+    return json_answer(trust.publisher(found))
 
 
 @operation(
@@ -157,7 +157,7 @@ async def name_publisher(exchange: Exchange) -> ASGIApp:
     named = await signing.set_publisher(
         exchange.platform, exchange.caller, tenant_id, asked.name, verified=asked.verified
     )
-    return json_answer(present.publisher(named))
+    return json_answer(trust.publisher(named))
 
 
 OPERATIONS = (

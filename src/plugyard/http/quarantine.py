@@ -5,13 +5,14 @@ from collections.abc import AsyncGenerator
 from starlette.types import ASGIApp
 
 from plugyard.application import quarantine, rescan
+from plugyard.application.ports import StandingFilter
 from plugyard.domain.identity import Action
 from plugyard.domain.standing import StandingState
 from plugyard.http import commands, examples, present, suspects, views
 from plugyard.http.answers import Download, json_answer
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import Body, Reply, operation
-from plugyard.http.queries import PAGE, choice, page_of
+from plugyard.http.queries import PAGE, choice, page_of, text
 
 _TAG = "Quarantine"
 _ONE = "/api/v1/quarantine/{versionId}"
@@ -23,13 +24,19 @@ _BYTES = "application/octet-stream"
     "/api/v1/quarantine",
     tag=_TAG,
     action=Action.REVIEW,
-    query=(choice("state", "Which versions.", list(StandingState), default="quarantined"), *PAGE),
+    query=(
+        choice("state", "Which versions.", list(StandingState), default="quarantined"),
+        text("tenant", "Only those of this tenant, by its id."),
+        text("name", "Only versions of plugins with this name.", example="invoice-totals"),
+        *PAGE,
+    ),
     replies=[Reply(200, "A page.", views.PageView[views.SuspectView], examples.page_of(examples.SUSPECT))],
 )
 async def list_quarantine(exchange: Exchange) -> ASGIApp:
     """List the versions in quarantine, of all tenants, the longest waiting first."""
-    state = StandingState(exchange.query["state"])
-    found = await quarantine.suspects(exchange.platform, exchange.caller, state, page_of(exchange.query))
+    asked = exchange.query
+    filters = StandingFilter(StandingState(asked["state"]), asked["tenant"], asked["name"])
+    found = await quarantine.suspects(exchange.platform, exchange.caller, filters, page_of(asked))
     return json_answer(present.page(found, suspects.suspect))
 
 

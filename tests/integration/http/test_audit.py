@@ -86,6 +86,9 @@ async def _change_keys_and_tenants(changes: Changes) -> None:
     await changes.call("rotateKey", admin, f"/api/v1/keys/{key['id']}/rotate")
     await changes.call("revokeKey", admin, f"/api/v1/keys/{key['id']}")
     await changes.call("setPolicy", admin, "/api/v1/tenant/policy", json={"autoGrant": ["cache"]})
+    made = await changes.call("createOperatorKey", operator, "/api/v1/operator-keys", json={"name": "Grace"})
+    rotated = await changes.call("rotateOperatorKey", operator, f"/api/v1/operator-keys/{made['id']}/rotate")
+    await changes.call("revokeOperatorKey", operator, f"/api/v1/operator-keys/{rotated['id']}")
     made = await changes.call("createTenant", operator, "/api/v1/tenants", json={"slug": "new", "name": "New"})
     tenant = f"/api/v1/tenants/{made['tenant']['id']}"
     await changes.call("changeTenant", operator, tenant, json={"modulesDenied": ["pickle"]})

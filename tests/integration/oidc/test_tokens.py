@@ -17,6 +17,7 @@ from plugyard.application.tokens import authenticate_token
 from plugyard.domain.errors import IdentityUnavailable, NotFound, NotOffered, Unauthenticated
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.tokens import TokenRules
+from plugyard.http.auth import caller_of
 from plugyard.infrastructure.oidc import JwksVerifier, OidcSettings
 from tests.memory.world import World
 
@@ -209,7 +210,14 @@ async def test_no_algorithm_and_a_public_key_as_a_secret_are_refused(there: Sett
 
 
 @pytest.mark.parametrize(
-    "header", [{"jwk": {"kty": "RSA"}}, {"jku": "https://evil.example"}, {"x5u": "https://e.example"}]
+    "header",
+    [
+        {"jwk": {"kty": "RSA"}},
+        {"jku": "https://evil.example"},
+        {"x5u": "https://e.example"},
+        {"crit": ["b64"], "b64": False},
+        {"zip": "DEF"},
+    ],
 )
 async def test_a_token_that_brings_its_own_key_is_refused(there: Setting, header: dict[str, Any]) -> None:
     _, body, signature = there.issuer.token().split(".")
@@ -301,6 +309,29 @@ async def test_of_tokens_that_were_checked_only_so_many_are_kept(
     for number in range(5):
         await there.who(there.issuer.token(jti=str(number)))
     assert len(there.world.platform.known_tokens) == 3
+
+
+async def test_a_token_that_is_refused_after_its_signature_held_tells_the_trail_whose_it_was(there: Setting) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        await there.who(there.issuer.token(exp=int(time.time()) - 3600))
+    assert (caught.value.actor, caught.value.reason) == ("user:ada", "The token has expired.")
+    with pytest.raises(Unauthenticated) as caught:
+        await there.who(there.issuer.token(sub="a\nb"))
+    assert caught.value.actor is None, "what cannot be shown is not written down"
+    head, body, _ = there.issuer.token().split(".")
+    with pytest.raises(Unauthenticated) as caught:
+        await there.who(f"{head}.{body}.AAAA")
+    assert caught.value.actor is None, "nobody is accused by a token that anybody can write"
+
+
+async def test_an_oversized_token_is_refused_unread(there: Setting) -> None:
+    token = there.issuer.token(padding="x" * 20_000)
+    with pytest.raises(Unauthenticated):
+        await caller_of(there.world.platform, {"authorization": f"Bearer {token}"}, "r")
+    assert there.issuer.fetched == 0
+    token = there.issuer.token(padding="x" * 5_000)
+    found = await caller_of(there.world.platform, {"authorization": f"Bearer {token}"}, "r")
+    assert found.actor == "user:ada"
 
 
 async def test_a_token_reaches_no_other_tenant(there: Setting) -> None:

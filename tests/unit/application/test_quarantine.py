@@ -10,7 +10,7 @@ from plugyard.application.execute import Call, execute
 from plugyard.application.history import judged
 from plugyard.application.install import install
 from plugyard.application.marketplace import install_listing, publish
-from plugyard.application.ports import PageRequest
+from plugyard.application.ports import PageRequest, StandingFilter
 from plugyard.application.upgrade import upgrade
 from plugyard.application.upload import Uploaded
 from plugyard.domain.errors import Conflict, Forbidden, NotFound, VersionQuarantined, WrongState
@@ -70,7 +70,9 @@ async def test_the_same_bytes_have_the_same_standing(world: World, admin: Caller
 
 async def test_an_operator_releases_and_the_plugin_goes_on(world: World, admin: Caller) -> None:
     uploaded = await _suspicious(world, admin)
-    waiting = await quarantine.suspects(world.platform, OPERATOR, StandingState.QUARANTINED, PageRequest())
+    waiting = await quarantine.suspects(
+        world.platform, OPERATOR, StandingFilter(StandingState.QUARANTINED), PageRequest()
+    )
     assert [one.version_id for one in waiting.items] == [uploaded.version.id]
     found = await quarantine.suspect(world.platform, OPERATOR, uploaded.version.id)
     assert found.version.report.findings == (SUSPICIOUS,)
@@ -126,7 +128,7 @@ async def test_every_step_is_an_event_and_an_entry_of_the_tenants_trail(world: W
 async def test_only_operators_see_the_quarantine(world: World, admin: Caller) -> None:
     uploaded = await _suspicious(world, admin)
     with pytest.raises(Forbidden):
-        await quarantine.suspects(world.platform, admin, StandingState.QUARANTINED, PageRequest())
+        await quarantine.suspects(world.platform, admin, StandingFilter(StandingState.QUARANTINED), PageRequest())
     with pytest.raises(Forbidden):
         await quarantine.release(world.platform, admin, uploaded.version.id, "mine")
     with pytest.raises(NotFound):

@@ -1,5 +1,6 @@
 """Every use case asks for its role before it does anything, and the table of roles is what it asks."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from plugyard.application import (
     keys,
     marketplace,
     observe,
+    operatorkeys,
     rights,
     signing,
     tenants,
@@ -87,6 +89,10 @@ USE_CASES: list[tuple[Action, Any, tuple[Any, ...], dict[str, Any]]] = [
     (Action.MANAGE_TENANTS, tenants.suspend, (ID, "reason"), {}),
     (Action.MANAGE_TENANTS, tenants.resume, (ID,), {}),
     (Action.READ, tenants.usage, (), {}),
+    (Action.MANAGE_OPERATORS, operatorkeys.operator_keys, (PAGE,), {}),
+    (Action.MANAGE_OPERATORS, operatorkeys.create_operator_key, ("Grace", None), {}),
+    (Action.MANAGE_OPERATORS, operatorkeys.rotate_operator_key, (ID, timedelta(days=1)), {}),
+    (Action.MANAGE_OPERATORS, operatorkeys.revoke_operator_key, (ID,), {}),
     (Action.MANAGE_KEYS, signing.register_key, ("ci", "", ""), {}),
     (Action.MANAGE_KEYS, signing.revoke_publisher_key, (ID, "leaked", None), {}),
     (Action.READ, signing.publisher_keys, (PAGE,), {}),
@@ -119,7 +125,7 @@ async def test_a_role_that_is_too_low_is_refused_before_anything_is_read(
 async def test_an_operator_without_a_tenant_is_asked_for_one(
     world: World, action: Action, use_case: Any, given: tuple[Any, ...], named: dict[str, Any]
 ) -> None:
-    if action is Action.MANAGE_TENANTS or use_case in (audit.entries, audit.head):
+    if action in (Action.MANAGE_TENANTS, Action.MANAGE_OPERATORS) or use_case in (audit.entries, audit.head):
         return  # An operator without a tenant reads the platform's trail.
     world.store.available = False
     with pytest.raises(TenantRequired):

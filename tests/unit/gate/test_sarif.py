@@ -6,10 +6,10 @@ from typing import Any
 
 import jsonschema_rs
 
+from plugyard.application.sarif import sarif
 from plugyard.gate.inspect import inspect
 from plugyard.gate.limits import GateLimits
 from plugyard.gate.rules import RULES
-from plugyard.gate.sarif import sarif
 from tests.unit.gate.checks.sampling import zipped
 
 TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}

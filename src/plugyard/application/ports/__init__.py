@@ -20,6 +20,7 @@ from plugyard.application.ports.lists import (
     PageRequest,
     PluginFilter,
     ResolvedDependency,
+    StandingFilter,
     StoredLogLine,
     StoredReply,
     ToRescan,
@@ -37,6 +38,7 @@ from plugyard.application.ports.sandbox import (
 )
 from plugyard.application.ports.store import (
     ExecutionRecorder,
+    KeyRows,
     Objects,
     OperatorTransaction,
     PluginDatabases,
@@ -62,6 +64,7 @@ __all__ = [
     "Ids",
     "Inspection",
     "Invocation",
+    "KeyRows",
     "ListingFilter",
     "LoadProbe",
     "LogFilter",
@@ -78,6 +81,7 @@ __all__ = [
     "Rehearsed",
     "ResolvedDependency",
     "SignedUrl",
+    "StandingFilter",
     "Store",
     "StoredLogLine",
     "StoredReply",

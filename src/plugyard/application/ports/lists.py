@@ -14,6 +14,7 @@ from plugyard.domain.manifest import Runtime
 from plugyard.domain.plugin import PluginState
 from plugyard.domain.report import Report
 from plugyard.domain.rights import Right
+from plugyard.domain.standing import StandingState
 
 T = TypeVar("T")
 
@@ -75,6 +76,15 @@ class LogFilter:
     q: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StandingFilter:
+    """Filters of the quarantine: where versions stand, of one tenant by its id, of plugins with one name."""
+
+    state: StandingState = StandingState.QUARANTINED
+    tenant_id: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

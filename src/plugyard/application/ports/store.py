@@ -20,6 +20,7 @@ from plugyard.application.ports.lists import (
     PageRequest,
     PluginFilter,
     ResolvedDependency,
+    StandingFilter,
     StoredLogLine,
     StoredReply,
     ToRescan,
@@ -36,7 +37,7 @@ from plugyard.domain.plugin import Plugin, PluginVersion, PluginView
 from plugyard.domain.rights import Right
 from plugyard.domain.secrets import Resealed
 from plugyard.domain.signatures import Origin, Publisher, PublisherKey, Trust
-from plugyard.domain.standing import Affected, Rescan, Standing, StandingState
+from plugyard.domain.standing import Affected, Rescan, Standing
 from plugyard.domain.tenants import TenantBounds, TenantState
 from plugyard.domain.trail import Head
 
@@ -54,7 +55,17 @@ class Trail(Protocol):
     async def unchained_audit(self, limit: int) -> Sequence[AuditLine]: ...  # entries that are in no chain
 
 
-class Transaction(Trail, Protocol):
+class KeyRows(Trail, Protocol):
+    """The API keys that a transaction reaches: its tenant's, or those of operators, which belong to no tenant."""
+
+    async def add_key(self, key: ApiKey, secret_hash: bytes) -> None: ...
+    async def key(self, key_id: str) -> ApiKey | None: ...
+    async def successor_of(self, key_id: str) -> ApiKey | None: ...  # the key that took its place
+    async def save_key(self, key: ApiKey) -> None: ...
+    async def list_keys(self, page: PageRequest) -> Page[ApiKey]: ...  # newest first
+
+
+class Transaction(KeyRows, Protocol):
     """One transaction, bound to one tenant (or to the operator's reach): committed when its block ends without error.
 
     Ids that are no UUIDs are simply not found. Rows of other tenants are not found either. An uninstalled plugin is
@@ -126,11 +137,6 @@ class Transaction(Trail, Protocol):
     async def holdings(self, *, beside: str = "", lock: bool = False) -> Holdings: ...
     # holdings: without the bytes of the package of digest ``beside``; with lock, nobody else adds until this ends
     async def count_executions(self, since: datetime, before: datetime) -> int: ...  # of all plugins of the tenant
-    async def add_key(self, key: ApiKey, secret_hash: bytes) -> None: ...
-    async def key(self, key_id: str) -> ApiKey | None: ...
-    async def successor_of(self, key_id: str) -> ApiKey | None: ...  # the key that took its place
-    async def save_key(self, key: ApiKey) -> None: ...
-    async def list_keys(self, page: PageRequest) -> Page[ApiKey]: ...
     async def emit(self, event: Event) -> None: ...
 
     # idempotency
@@ -141,7 +147,7 @@ class Transaction(Trail, Protocol):
     # settle_key: keep the response, or with None give the key free again
 
 
-class OperatorTransaction(Trail, Protocol):
+class OperatorTransaction(KeyRows, Protocol):
     """One transaction across tenants, for the operator's own resources."""
 
     async def add_tenant(self, tenant: Tenant) -> None: ...  # NameTaken
@@ -160,7 +166,6 @@ class OperatorTransaction(Trail, Protocol):
     # erase: takes rows of a tenant that is being deleted, so many of each kind; how many went, 0 when none are left
     async def bury(self, tenant_id: str, at: datetime) -> None: ...  # leaves its id, for the trail; it is found no more
     async def tenant_locked(self, tenant_id: str) -> Tenant | None: ...  # nobody else changes it until this ends
-    async def add_key(self, key: ApiKey, secret_hash: bytes) -> None: ...
     async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]: ...
     # plugins_to_check: (tenant id, plugin id) of active plugins with executions since then, the longest unchecked first
     async def uninstalled(self, plugin_ids: Sequence[str], before: datetime) -> frozenset[str]: ...
@@ -168,7 +173,7 @@ class OperatorTransaction(Trail, Protocol):
     async def publisher(self, tenant_id: str) -> Publisher | None: ...
     async def save_publisher(self, publisher: Publisher) -> None: ...  # NameTaken by another that is verified
     async def standing(self, version_id: str) -> Standing | None: ...
-    async def list_standings(self, state: StandingState, page: PageRequest) -> Page[Standing]: ...  # oldest first
+    async def list_standings(self, filters: StandingFilter, page: PageRequest) -> Page[Standing]: ...  # oldest first
     async def versions_to_rescan(self, rules_version: str, limit: int) -> Sequence[ToRescan]: ...
     # versions_to_rescan: those in use or on offer that these rules, or a demand, have not seen; the newest first
     async def count_to_rescan(self, rules_version: str) -> int: ...

@@ -132,7 +132,10 @@ class LaterFindingsView(View, frozen=True):
 
 
 class ReportView(View, frozen=True):
-    """What the gate says of a package; sizes in bytes, time in milliseconds. Without examples there is no behaviour."""
+    """What the gate says of a package; sizes in bytes, time in milliseconds. Without examples there is no behaviour.
+
+    `libraries` counts those that were recognised in it; the bill of materials names them.
+    """
 
     version: str
     digest: str
@@ -142,6 +145,7 @@ class ReportView(View, frozen=True):
     entries: int
     took_ms: float
     findings: list[FindingView]
+    libraries: int
     behaviour: BehaviourView | None
 
 
@@ -165,7 +169,10 @@ class UploadedView(View, frozen=True):
 
 
 class VersionView(TrustView, frozen=True):
-    """One version of a plugin: immutable, named by the SHA-256 of its package."""
+    """One version of a plugin: immutable, named by the SHA-256 of its package.
+
+    `laterFindings` counts what rules that came later find in it; its report has them.
+    """
 
     version: str
     digest: str
@@ -175,4 +182,5 @@ class VersionView(TrustView, frozen=True):
     permissions: list[PermissionView]
     created_at: datetime
     standing: StandingView | None
+    later_findings: int
     signature: SignatureView | None

@@ -24,6 +24,7 @@ from plugyard.application.ports import (
     LogFilter,
     PageRequest,
     PluginFilter,
+    StandingFilter,
     UpgradeFilter,
 )
 from plugyard.domain.errors import FieldError, InvalidInput
@@ -284,10 +285,11 @@ def own_ratings(page: PageRequest) -> Query:
     return _query(list(table), [table.tenant_id == _HERE], order, page)
 
 
-def keys(page: PageRequest) -> Query:
-    """The tenant's keys, the newest first."""
+def keys(page: PageRequest, *, of_operators: bool) -> Query:
+    """The tenant's keys, or those of operators, which belong to none; the newest first."""
     table = _KEYS.c
-    return _query(list(table), [table.tenant_id == _HERE], _Order("keys", table.created_at, table.id, datetime), page)
+    where = table.tenant_id.is_(None) if of_operators else table.tenant_id == _HERE
+    return _query(list(table), [where], _Order("keys", table.created_at, table.id, datetime), page)
 
 
 def publisher_keys(page: PageRequest) -> Query:
@@ -316,11 +318,17 @@ def tenants(page: PageRequest) -> Query:
     return _query(list(table), where, _Order("tenants", table.created_at, table.id, datetime), page)
 
 
-def standings(state: str, page: PageRequest) -> Query:
+def standings(filters: StandingFilter, page: PageRequest) -> Query:
     """Versions of all tenants in one state of the quarantine, the longest waiting first."""
     table = _STANDINGS.c
     order = _Order("standings", table.since, table.version_id, datetime, descending=False)
-    return _query(list(table), [table.state == state], order, page)
+    where: list[Any] = [table.state == filters.state.value]
+    if filters.tenant_id is not None:
+        known = uuid_or_none(filters.tenant_id)
+        where.append(table.tenant_id == known if known else sa.false())
+    if filters.name is not None:
+        where.append(table.name == filters.name)
+    return _query(list(table), where, order, page)
 
 
 def affected(page: PageRequest) -> Query:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb
 
-from plugyard.application.ports import Page, PageRequest, ToRescan
+from plugyard.application.ports import Page, PageRequest, StandingFilter, ToRescan
 from plugyard.domain.report import Finding, Report
 from plugyard.domain.standing import Affected, Rescan, Standing, StandingState
 from plugyard.infrastructure.postgres.rows import Session, uuid_or_none
@@ -72,11 +72,11 @@ class OperatorStandingRows(Session):
         row = await self._one(_SQL["standings"], {"ids": [version_id]})
         return _standing(row) if row else None
 
-    async def list_standings(self, state: StandingState, page: PageRequest) -> Page[Standing]:
-        """Versions of all tenants in one state, the longest waiting first."""
+    async def list_standings(self, filters: StandingFilter, page: PageRequest) -> Page[Standing]:
+        """Versions of all tenants that pass the filters, the longest waiting first."""
         from plugyard.infrastructure.postgres import lists
 
-        query = lists.standings(state.value, page)
+        query = lists.standings(filters, page)
         rows, cursor = query.page(await self._all(query.text, query.parameters))
         return Page(tuple(_standing(row) for row in rows), cursor)
 

@@ -42,16 +42,13 @@ class TenantRows(AuditRows):
         """Adds a key; only the hash of its secret is stored."""
         await self._run(_SQL["add key"], {**_key_row(key), "secret_hash": secret_hash})
 
-
-class TrailRows(TenantRows):
-    """The part of `application.ports.Transaction` that keeps keys, events and replies."""
-
     async def key(self, key_id: str) -> ApiKey | None:
-        """The tenant's key of that id."""
+        """The key of that id: the tenant's own, or an operator's."""
         if uuid_or_none(key_id) is None:
             return None
         row = await self._one(_SQL["key by id"], {"id": key_id})
-        return key_of(row) if row else None
+        # An operator's transaction sees every row; its keys are those of no tenant.
+        return key_of(row) if row and (row["tenant_id"] is None) == (self._tenant_id == "") else None
 
     async def successor_of(self, key_id: str) -> ApiKey | None:
         """The key that took the place of that one."""
@@ -64,12 +61,16 @@ class TrailRows(TenantRows):
             raise NotFound
 
     async def list_keys(self, page: PageRequest) -> Page[ApiKey]:
-        """The tenant's keys, the newest first."""
+        """The tenant's keys, or the operators', the newest first."""
         from plugyard.infrastructure.postgres import lists
 
-        query = lists.keys(page)
+        query = lists.keys(page, of_operators=self._tenant_id == "")
         rows, cursor = query.page(await self._all(query.text, query.parameters))
         return Page(tuple(key_of(row) for row in rows), cursor)
+
+
+class TrailRows(TenantRows):
+    """The part of `application.ports.Transaction` that keeps events and replies."""
 
     async def emit(self, event: Event) -> None:
         """Puts an event into the outbox, from where it is relayed once this transaction is committed."""

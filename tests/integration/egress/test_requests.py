@@ -1,10 +1,6 @@
-"""The http service against real servers on loopback: what they answer, and what hostile ones try.
-
-Every name leads to loopback by a lookup of the tests' own; `allow_private` is on for them alone.
-"""
+"""The http service against real servers: where requests go, what comes back, and who shares what."""
 
 import asyncio
-import contextlib
 import gzip
 import ipaddress
 import json
@@ -12,7 +8,6 @@ import shutil
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,90 +15,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from plugyard.domain.permissions import Permission, Service
+from plugyard.domain.permissions import Service
 from plugyard.domain.rights import Right
-from plugyard.sandbox.services.base import Denied, Scope, ServiceFault, Uses
-from plugyard.sandbox.services.egress.addresses import Lookup
-from plugyard.sandbox.services.http import EgressSettings, HttpEgress
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Raw = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-GZIP = {"Content-Encoding": "gzip"}
-SMALL = EgressSettings(allow_private=True, response_bytes=100_000, timeout_s=5, response_header_bytes=8_000)
-
-
-async def loopback(host: str, port: int) -> tuple[str, ...]:
-    return ("127.0.0.1",)
-
-
-@contextlib.asynccontextmanager
-async def server(
-    handler: Handler, address: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[int]:
-    """An HTTP server that gives every request to `handler`; its port."""
-    runner = web.ServerRunner(web.Server(handler), shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, address, port, ssl_context=tls)
-    await site.start()
-    try:
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
-
-
-@contextlib.asynccontextmanager
-async def raw_server(talk: Raw) -> AsyncIterator[int]:
-    """A server that speaks as `talk` does, after the head of a request."""
-    writers: list[asyncio.StreamWriter] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
-            await talk(reader, writer)
-        writer.close()
-
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield listening.sockets[0].getsockname()[1]
-    finally:
-        listening.close()
-        for writer in writers:
-            writer.close()
-        await listening.wait_closed()
-
-
-@contextlib.asynccontextmanager
-async def egress(settings: EgressSettings = SMALL, lookup: Lookup = loopback) -> AsyncIterator[HttpEgress]:
-    service = HttpEgress(settings, lookup)
-    try:
-        yield service
-    finally:
-        await service.close()
-
-
-def scope(*hosts: str, tenant: str = "acme", seconds: float = 10, **narrowed: tuple[str, ...]) -> Scope:
-    grant = Permission(Service.NETWORK, hosts=hosts, **narrowed)
-    return Scope(tenant, "plugin", "execution", grant, asyncio.get_running_loop().time() + seconds)
-
-
-async def get(service: HttpEgress, within: Scope, url: str, method: str = "GET", **options: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = await service.call(within, "request", {"method": method, "url": url, "options": options})
-    return answer
-
-
-def lower(request: web.Request) -> dict[str, str]:
-    return {name.lower(): value for name, value in request.headers.items()}
-
-
-async def echo(request: web.Request) -> web.Response:
-    told = {
-        "method": request.method,
-        "path": request.raw_path,
-        "headers": lower(request),
-        "body": (await request.read()).decode("latin-1"),
-    }
-    return web.json_response(told, headers={"X-Peer": str(request.transport and id(request.transport))})
+from plugyard.sandbox.services.base import Denied, ServiceFault, Uses
+from plugyard.sandbox.services.http import EgressSettings
+from tests.integration.egress.servers import GZIP, echo, egress, get, lower, raw_server, scope, server, silent
 
 
 async def test_a_request_arrives_as_it_was_judged_and_its_answer_comes_back() -> None:
@@ -389,99 +305,6 @@ async def test_a_compressed_answer_is_decoded_and_a_bomb_is_cut() -> None:
         assert (await get(service, within, f"http://a.test:{port}/honest"))["body"] == "hello"
     # The first piece is enough to see it; the rest is at most what fits the buffers on the way.
     assert sent < 100
-
-
-async def endless_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-    while True:
-        writer.write(b"x" * 10_000)
-        await writer.drain()
-
-
-async def slow_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-    while True:
-        writer.write(b"x")
-        await writer.drain()
-        await asyncio.sleep(0.05)
-
-
-async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(5)
-
-
-async def endless_headers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\n")
-    while True:
-        writer.write(b"X-Header: y\r\n" * 100)
-        await writer.drain()
-
-
-async def endless_header(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nX: ")
-    while True:
-        writer.write(b"y" * 10_000)
-        await writer.drain()
-
-
-async def many_headers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\n" + b"X-Header: %s\r\n" % (b"y" * 200) * 100 + b"Content-Length: 0\r\n\r\n")
-
-
-async def endless_interim(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while True:
-        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
-        await writer.drain()
-        await asyncio.sleep(0.001)
-
-
-async def no_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"SSH-2.0-OpenSSH_9.9\r\n")
-
-
-async def cut_short(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
-
-
-async def two_lengths(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nhello")
-
-
-async def switching(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
-    await asyncio.sleep(1)
-
-
-async def gone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    return
-
-
-@pytest.mark.parametrize(
-    ("talk", "codes"),
-    [
-        (endless_body, {"response_too_large"}),
-        (slow_body, {"timed_out"}),
-        (silent, {"timed_out"}),
-        (endless_headers, {"bad_response"}),
-        (endless_header, {"bad_response"}),
-        (many_headers, {"response_too_large"}),
-        (endless_interim, {"timed_out", "bad_response"}),
-        (no_http, {"bad_response"}),
-        (cut_short, {"bad_response"}),
-        (two_lengths, {"bad_response"}),
-        (switching, {"bad_response"}),
-        (gone, {"connection_failed"}),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-async def test_a_hostile_server_meets_a_cap_and_the_next_call_is_well(talk: Raw, codes: set[str]) -> None:
-    began = time.monotonic()
-    async with raw_server(talk) as port, server(echo) as good, egress() as service:
-        with pytest.raises(ServiceFault) as fault:
-            await get(service, scope(f"a.test:{port}"), f"http://a.test:{port}/", timeoutMs=600)
-        assert fault.value.code in codes
-        assert (await get(service, scope(f"a.test:{good}"), f"http://a.test:{good}/"))["status"] == 200
-    assert time.monotonic() - began < 4
 
 
 async def test_the_executions_own_deadline_ends_a_call() -> None:

@@ -1,4 +1,7 @@
-"""A report as SARIF 2.1.0, which code hosts and editors read. ``plugyard check --format sarif`` writes it.
+"""A report as SARIF 2.1.0, which code hosts and editors read.
+
+``plugyard check --format sarif`` writes it, and ``http/plugins.py`` answers it for a version, with what later checks
+found as well.
 
 Source: OASIS, Static Analysis Results Interchange Format Version 2.1.0, sections 3.13 (log), 3.14 (run), 3.27 (result).
 """
@@ -8,11 +11,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from plugyard import __version__
+from plugyard.application.history import judged
+from plugyard.application.platform import Platform
+from plugyard.domain.identity import Caller
 from plugyard.domain.report import Finding, Report, Severity
 from plugyard.domain.rules import Rule
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS = {Severity.INFO: "note", Severity.WARNING: "warning", Severity.ERROR: "error"}
+
+
+async def sarif_of(platform: Platform, caller: Caller, plugin_id: str, number: str) -> dict[str, Any]:
+    """The log of a stored version; raises ``NotFound``."""
+    found = await judged(platform, caller, plugin_id, number)
+    later = found.rescan.findings if found.rescan is not None else ()
+    return sarif(found.version.report.with_findings(*later), platform.policies.every_rule)
 
 
 def sarif(report: Report, rules: Mapping[str, Rule]) -> dict[str, Any]:

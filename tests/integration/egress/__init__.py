@@ -1,0 +1,1 @@
+"""The http service against real servers on loopback."""
