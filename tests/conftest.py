@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 
 from tests.seaweed import Seaweed, seaweed
+from tests.valkeys import Valkey
 
 # Continuous integration tries the same examples each time, so that a change is judged by what it changed; every other
 # run tries new ones.
@@ -107,3 +108,17 @@ def s3() -> Iterator[Seaweed]:
     """One S3 for all tests that need a real one; they keep apart by prefixes."""
     with seaweed() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[Valkey]:
+    """One Valkey for all tests that do it no harm."""
+    with Valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Valkey:
+    """The same, empty."""
+    valkey_server.ask("FLUSHALL")
+    return valkey_server

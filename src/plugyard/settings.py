@@ -236,6 +236,12 @@ class Settings:
     """Most that one plugin keeps in the cache (MB); what it used least recently makes room."""
     cache_mb: Count = 256
     """Most that all plugins keep in the cache (MB)."""
+    cache_url: str | None = field(default=None, repr=False)
+    """Valkey or Redis in which replicas share limits and the cache: redis, rediss, valkey, valkeys or unix URL."""
+    cache_connect_ms: Count = 250
+    """Longest that connecting to it may take (ms)."""
+    cache_command_ms: Count = 100
+    """Longest that a request waits for an answer of it (ms); then it is away until it answers again."""
     files_mb_per_plugin: Count = 100
     """Most that the files of one plugin may have together (MB)."""
 

@@ -99,7 +99,8 @@ async def erase(platform: Platform, tenant_id: str) -> None:
                 await platform.databases.drop(tenant_id, plugin_id)
         for key in [key async for key, _ in platform.objects.list(f"{FILES}{tenant_id}/")]:
             await platform.objects.delete(key)
-        platform.on_tenant_gone(tenant_id)
+        if platform.on_tenant_gone is not None:
+            await platform.on_tenant_gone(tenant_id)
         await _erase_rows(platform, tenant_id)
         await _delete_packages(platform, digests)
         async with platform.store.for_operator() as tx:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from plugyard.application.observe import watch
+from plugyard.application.places import Places, take_shared
 from plugyard.application.platform import Platform, entry, event, plugin_of, require, tenant_of
 from plugyard.application.ports import Invocation, Outcome, StoredLogLine, StoredReply
 from plugyard.application.quotas import know_the_day, quotas_of, refusal
@@ -85,6 +86,7 @@ class _Executable:
     modules: ModuleRules
     ceilings: RequestedLimits
     quotas: Quotas
+    places: Places | None  # where replicas count its quotas together
 
 
 async def execute(platform: Platform, caller: Caller, plugin_id: str, call: Call) -> Executed:
@@ -133,6 +135,7 @@ async def _executable(platform: Platform, tenant_id: str, plugin_id: str) -> _Ex
         ModuleRules(version.manifest.modules, tenant.modules_denied if tenant is not None else ()),
         bounds.ceilings,
         quotas,
+        platform.places if quotas.of_executions else None,
     )
     platform.cached[key] = (now + timedelta(seconds=platform.policies.plugin_cache_s), executable)
     return executable
@@ -205,25 +208,33 @@ async def _run(platform: Platform, caller: Caller, executable: _Executable, call
         call.hops,
         executable.modules,
     )
-    halted = platform.halted.get(plugin.tenant_id)
-    if halted is not None and began < halted[1]:
-        # It was suspended while this call was on its way from the look at its plugin.
-        raise TenantSuspended(halted[0])
     try:
         place = platform.tallies.take(plugin.tenant_id, executable.quotas, began)
     except Full as full:
         raise refusal(full, began) from None
     happened = False
-    platform.running[execution_id] = execution
+    places = executable.places
     try:
+        if places is not None:
+            await take_shared(platform, places, plugin.tenant_id, execution_id, executable.quotas, began)
+        halted = platform.halted.get(plugin.tenant_id)
+        if halted is not None and began < halted[1]:
+            # It was suspended while this call was on its way from the look at its plugin.
+            raise TenantSuspended(halted[0])
+        # Nothing waits between that look and this line, so whoever suspends finds all that runs.
+        platform.running[execution_id] = execution
         outcome = await platform.executor.execute(invocation)
         happened = True
         if outcome.error is not None and executable.ceilings is not NO_CEILINGS:
             outcome = _with_ceiling(executable.ceilings, outcome, outcome.error)
         return await _settle(platform, caller, plugin, execution, outcome)
+    except Full as full:
+        raise refusal(full, began) from None
     finally:
-        del platform.running[execution_id]
+        platform.running.pop(execution_id, None)
         platform.tallies.leave(place, began, happened=happened)
+        if places is not None:
+            places.leave(plugin.tenant_id, execution_id, began, happened=happened)
 
 
 def _with_ceiling(ceilings: RequestedLimits, outcome: Outcome, error: ExecutionFailure) -> Outcome:

@@ -4,12 +4,13 @@
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from plugyard.application.denialbook import DenialBook
+from plugyard.application.places import Places
 from plugyard.application.ports import (
     AuditEntry,
     Clock,
@@ -86,7 +87,8 @@ class Platform:
     tallies: Tallies = field(default_factory=Tallies)
     erasing: set[str] = field(default_factory=set)  # tenants whose data goes at this moment
     tokens: TokenVerifier | None = None
-    on_tenant_gone: Callable[[str], None] = lambda tenant_id: None
+    on_tenant_gone: Callable[[str], Awaitable[None]] | None = None
+    places: Places | None = None  # of quotas, where replicas count them together
     # Tenants that were suspended here: why, and until when what was read before may still say otherwise.
     halted: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     cached: dict[Any, Any] = field(default_factory=dict)

@@ -3,7 +3,8 @@
 Plugins and stored bytes are rows, so they are counted in the transaction that adds one, with the tenant's row locked:
 ``add_plugin`` and ``add_version`` are the only ways in. Executions are counted in this process, in ``Tallies``, because
 the hot path has no time to ask; the count of the day begins with what is on record. ``execute.py`` takes a place for
-every execution, whoever asked for it.
+every execution, whoever asked for it. Where replicas share a server, a tenant that has a quota of executions needs a
+place of ``Places`` as well, which all replicas count together; ``Tallies`` holds by itself while that server is away.
 """
 
 import math

@@ -95,12 +95,18 @@ async def usage(platform: Platform, caller: Caller) -> dict[Quota, Used]:
         held = await tx.holdings()
         await know_the_day(platform, tx, tenant_id)
     tally = platform.tallies.at(tenant_id, platform.clock())
+    in_minute, in_day, running = tally.in_minute, tally.in_day + (tally.before or 0), tally.running
+    if platform.places is not None and quotas.of_executions:
+        shared = await platform.places.used(tenant_id, platform.clock())
+        if shared is not None:
+            in_minute, running = max(in_minute, shared.in_minute), max(running, shared.running)
+            in_day = max(in_day, shared.in_day or 0)
     used = {
         Quota.PLUGINS: held.plugins,
         Quota.STORAGE: held.stored_bytes,
-        Quota.PER_MINUTE: tally.in_minute,
-        Quota.PER_DAY: tally.in_day + (tally.before or 0),
-        Quota.CONCURRENT: tally.running,
+        Quota.PER_MINUTE: in_minute,
+        Quota.PER_DAY: in_day,
+        Quota.CONCURRENT: running,
     }
     return {quota: Used(quotas.size(quota), count) for quota, count in used.items()}
 

@@ -30,6 +30,7 @@ from plugyard.bootstrap.identity import token_verifier
 from plugyard.bootstrap.keys import CannotStart, Keys
 from plugyard.bootstrap.limits import policies, rate_limits
 from plugyard.bootstrap.objects import object_store
+from plugyard.bootstrap.sharing import Shared, shared_parts
 from plugyard.domain.errors import PlugyardError
 from plugyard.domain.identity import Role
 from plugyard.gate.jailed import JailedInspector
@@ -42,11 +43,9 @@ from plugyard.infrastructure.postgres.plugin_databases import PostgresPluginData
 from plugyard.infrastructure.postgres.recorder import PostgresRecorder
 from plugyard.infrastructure.postgres.seals import BadSecretKey, Seals
 from plugyard.infrastructure.postgres.store import PostgresStore
-from plugyard.infrastructure.rates import LimitedRates
 from plugyard.infrastructure.telemetry import Telemetry
 from plugyard.sandbox.outside.executor import Sandbox
 from plugyard.sandbox.services.base import Scope, Service
-from plugyard.sandbox.services.cache import CacheService
 from plugyard.sandbox.services.database import DatabaseLimits, DatabaseService
 from plugyard.sandbox.services.database_connections import Connections
 from plugyard.sandbox.services.events import EventsService
@@ -77,7 +76,7 @@ class Assembled:
     app: Application
     server: Server
     egress: Later
-    rates: LimitedRates
+    shared: Shared
 
     def cut_executions(self) -> None:
         """End what still executes; each is recorded as cancelled."""
@@ -122,7 +121,7 @@ async def assemble(
     await store.ensure_partitions()
     telemetry = Telemetry(processes.sandbox.environments)
     databases = PostgresPluginDatabases(processes.urls.keeper_url, pepper)
-    cache = CacheService(plugin_bytes=settings.cache_mb_per_plugin * MEGABYTE, total_bytes=settings.cache_mb * MEGABYTE)
+    shared = await shared_parts(settings, telemetry, parts)
     platform = Platform(
         store,
         objects.objects,
@@ -135,20 +134,19 @@ async def assemble(
         pepper,
         policies(settings),
         telemetry.execution,
-        on_tenant_gone=cache.forget_tenant,
+        on_tenant_gone=shared.forget_tenant,
+        places=shared.places,
         tokens=token_verifier(settings),
     )
     parts.push_async_callback(_write_last_uses, platform)
     parts.push_async_callback(platform.settle)
 
     async def all_ready() -> dict[str, Any]:
-        return {**await ready(store), **await objects.parts()}
+        return {**await ready(store), **await objects.parts(), **shared.parts()}
 
     egress = Later(frozenset({"request"}), partial(_make_egress, settings))
-    offer_services(processes.services, platform, databases, (egress, cache), settings)
+    offer_services(processes.services, platform, databases, (egress, shared.cache), settings)
     await _make_keys_known(platform, keys, settings.tenant)
-    rates = LimitedRates()
-    parts.push_async_callback(rates.close)
     app = create_app(
         platform,
         telemetry=telemetry,
@@ -156,9 +154,9 @@ async def assemble(
         upload_folder=settings.data / "uploads",
         max_upload_bytes=settings.max_package_mb * MEGABYTE,
         version=__version__,
-        limits=rate_limits(settings, rates),
+        limits=rate_limits(settings, shared.rates),
     )
-    return Assembled(platform, store, app, Server(app), egress, rates)
+    return Assembled(platform, store, app, Server(app), egress, shared)
 
 
 async def _write_last_uses(platform: Platform) -> None:
@@ -190,7 +188,7 @@ def offer_services(
     services: Services,
     platform: Platform,
     databases: PostgresPluginDatabases,
-    made: tuple[Later, CacheService],
+    made: tuple[Later, Service],
     settings: Settings,
 ) -> None:
     """What plugins may call of this server; ``made`` are services that others hold on to as well."""

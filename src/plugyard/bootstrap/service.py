@@ -90,7 +90,7 @@ class Service:
             self._start_postgres(),
             self._start_sandbox(services, bytes.fromhex(keys.pepper)),
             self._start_gate(),
-            asyncio.to_thread(importlib.import_module, "plugyard.bootstrap.assembly"),
+            asyncio.to_thread(_load_libraries, settings),
         )
         self.admin_key = keys.admin
         processes = assembly.Processes(sandbox, services, inspector, urls)
@@ -116,7 +116,7 @@ class Service:
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
         assembled.egress.load()
-        assembled.rates.load()
+        assembled.shared.load()
         log.info("ready", url=self.url, jail=not settings.unsafe_no_jail)
         if settings.unsafe_no_jail:
             log.warning("plugins run without the process jail (--unsafe-no-jail): WebAssembly alone holds them")
@@ -290,6 +290,13 @@ class Service:
             with _logged("tidying"):
                 await assembly.tidy(assembled, self.settings)
             await asyncio.sleep(3600)
+
+
+def _load_libraries(settings: Settings) -> Any:
+    assembly = importlib.import_module("plugyard.bootstrap.assembly")
+    if settings.cache_url is not None:
+        importlib.import_module("plugyard.infrastructure.valkey.link")
+    return assembly
 
 
 async def together(*works: Coroutine[Any, Any, Any]) -> list[Any]:

@@ -38,7 +38,7 @@ class Full(Exception):
 
 
 class Tallies:
-    """The counts of all tenants. Not shared between processes: each counts what it executes itself."""
+    """The counts of all tenants in this process. What replicas count together is behind ``application.places``."""
 
     def __init__(self) -> None:
         self._of: dict[str, Tally] = {}

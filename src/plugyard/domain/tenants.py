@@ -47,6 +47,12 @@ class Quotas:
         values = {QUOTA_FIELDS[quota]: value for quota, value in overrides.items()}
         return Quotas(**{**{name: getattr(self, name) for name in QUOTA_FIELDS.values()}, **values})
 
+    @property
+    def of_executions(self) -> bool:
+        """Whether there is a quota that executions use up."""
+        counted = self.executions_per_minute, self.executions_per_day, self.concurrent_executions
+        return any(one is not None for one in counted)
+
     def size(self, quota: Quota) -> int | None:
         """How much there may be of one thing."""
         value: int | None = getattr(self, QUOTA_FIELDS[quota])

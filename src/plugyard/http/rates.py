@@ -34,7 +34,9 @@ class Rates(Protocol):
 
     def at_hand(self, policy: RatePolicy, who: str) -> Rate | None: ...
     # at_hand: count one from what was taken before, without waiting; None where `take` has to ask
-    async def take(self, policy: RatePolicy, who: str) -> Rate: ...
+    async def take(self, policy: RatePolicy, who: str, beside: tuple[RatePolicy, str] | None = None) -> Rate: ...
+
+    # take: count one, asking whoever counts; ``beside`` is asked for right after, so that one round trip may do
 
 
 class RateLimited(PlugyardError):
@@ -75,7 +77,10 @@ class RateLimits:
         told = b""
         if pair.key is not None:
             who = f"{tenant_id} {caller.actor}"
-            rate = rates.at_hand(pair.key, who) or await rates.take(pair.key, who)
+            rate = rates.at_hand(pair.key, who)
+            if rate is None:
+                next_ = (pair.tenant, tenant_id) if pair.tenant is not None and tenant_id is not None else None
+                rate = await rates.take(pair.key, who, next_)
             told = b'"%b";r=%d;t=%d' % (pair.key_name, rate.remaining, math.ceil(rate.resets_in_s))
             if not rate.allowed:
                 state["rate"] = pair.headers(told)

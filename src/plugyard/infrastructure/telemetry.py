@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
@@ -81,9 +81,11 @@ class Telemetry:
 
     def gauge(self, name: str, description: str, read: Reading, *, label: str = "kind") -> None:
         """Show what ``read`` says at each scrape: one number, or one for each value of the label."""
-        if "_" in name and not name.startswith("plugyard_"):
-            raise ValueError(f"metrics of the service begin with plugyard_, not as {name}")
-        self.registry.register(_Read(name, description, read, label))
+        self.registry.register(_Read(_named(name), description, read, label))
+
+    def counter(self, name: str, description: str, read: Callable[[], float]) -> None:
+        """Show a count that only grows and is kept elsewhere, as ``read`` says at each scrape."""
+        self.registry.register(_ReadCount(_named(name), description, read))
 
     def outbox_depth(self) -> Gauge:
         """A gauge that the relay of events sets: how many wait."""
@@ -95,6 +97,23 @@ class Telemetry:
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+
+
+def _named(name: str) -> str:
+    if "_" in name and not name.startswith("plugyard_"):
+        raise ValueError(f"metrics of the service begin with plugyard_, not as {name}")
+    return name
+
+
+class _ReadCount(Collector):
+    def __init__(self, name: str, description: str, read: Callable[[], float]) -> None:
+        self._name, self._description, self._read = name, description, read
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        yield CounterMetricFamily(self._name, self._description, value=float(self._read()))
 
 
 class _Read(Collector):

@@ -66,13 +66,13 @@ class CacheService:
     async def call(self, scope: Scope, method: str, arguments: dict[str, Any]) -> Any:
         """Do what is asked; nothing here waits, so every method is one step."""
         place = (scope.tenant_id, scope.plugin_id)
-        key = _key(arguments)
+        key = key_of(arguments)
         if method == "get":
             entry = self._find(place, key)
             # It was JSON when it came in.
             return None if entry is None else msgspec.Raw(entry.value)
         if method == "set":
-            self._put(place, key, _value(arguments), self._end(arguments))
+            self._put(place, key, value_of(arguments), self._end(arguments))
             return None
         if method == "delete":
             found = self._find(place, key) is not None
@@ -83,7 +83,7 @@ class CacheService:
     async def ended(self, execution_id: str) -> None:
         """Nothing is held for an execution."""
 
-    def forget_tenant(self, tenant_id: str) -> None:
+    async def forget_tenant(self, tenant_id: str) -> None:
         """Forget what the plugins of a tenant kept."""
         for place in [place for place in self._shelves if place[0] == tenant_id]:
             self.bytes -= self._shelves.pop(place).bytes
@@ -94,9 +94,7 @@ class CacheService:
         self.bytes = 0
 
     def _increment(self, place: tuple[str, str], key: str, arguments: dict[str, Any]) -> int:
-        by = arguments.get("by", 1)
-        if not isinstance(by, int) or isinstance(by, bool):
-            raise ServiceFault("invalid_arguments", "by must be a whole number")
+        by = step_of(arguments)
         ends = self._end(arguments)
         entry = self._find(place, key)
         value = 0
@@ -106,19 +104,15 @@ class CacheService:
             try:
                 value = msgspec.json.decode(entry.value, type=int)
             except msgspec.ValidationError:
-                raise ServiceFault("not_a_number", "the value under this key is no whole number") from None
+                raise fault_of_counter("not_a_number") from None
         if abs(value + by) > MAX_INTEGER:
-            raise ServiceFault("out_of_range", f"a counter stays within {MAX_INTEGER} of zero")
+            raise fault_of_counter("out_of_range")
         self._put(place, key, _encode(value + by), ends)
         return value + by
 
     def _end(self, arguments: dict[str, Any]) -> float | None:
-        ttl = arguments.get("ttlSeconds")
-        if ttl is None:
-            return None
-        if not isinstance(ttl, int | float) or isinstance(ttl, bool) or not 0 < ttl <= MAX_TTL_S:
-            raise ServiceFault("invalid_arguments", f"ttlSeconds must be above 0 and at most {MAX_TTL_S}")
-        return self._clock() + ttl
+        ttl = ttl_of(arguments)
+        return None if ttl is None else self._clock() + ttl
 
     def _find(self, place: tuple[str, str], key: str) -> _Entry | None:
         shelf = self._shelves.get(place)
@@ -157,14 +151,45 @@ class CacheService:
             del self._shelves[place]
 
 
-def _key(arguments: dict[str, Any]) -> str:
+def key_of(arguments: dict[str, Any]) -> str:
+    """The key of a call; raises ``ServiceFault``, as those below."""
     key = arguments.get("key")
     if not isinstance(key, str) or not key or len(key.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
         raise ServiceFault("invalid_arguments", f"key must be a text of 1 to {MAX_KEY_BYTES} bytes")
     return key
 
 
-def _value(arguments: dict[str, Any]) -> bytes:
+def ttl_of(arguments: dict[str, Any]) -> float | None:
+    """After how many seconds the value ends, or ``None``."""
+    ttl = arguments.get("ttlSeconds")
+    if ttl is None:
+        return None
+    if not isinstance(ttl, int | float) or isinstance(ttl, bool) or not 0 < ttl <= MAX_TTL_S:
+        raise ServiceFault("invalid_arguments", f"ttlSeconds must be above 0 and at most {MAX_TTL_S}")
+    return ttl
+
+
+def step_of(arguments: dict[str, Any]) -> int:
+    """What a counter is to be increased by."""
+    by = arguments.get("by", 1)
+    if not isinstance(by, int) or isinstance(by, bool):
+        raise ServiceFault("invalid_arguments", "by must be a whole number")
+    return by
+
+
+_COUNTER_FAULTS = {
+    "not_a_number": "the value under this key is no whole number",
+    "out_of_range": f"a counter stays within {MAX_INTEGER} of zero",
+}
+
+
+def fault_of_counter(code: str) -> ServiceFault:
+    """Why a counter could not be increased."""
+    return ServiceFault(code, _COUNTER_FAULTS[code])
+
+
+def value_of(arguments: dict[str, Any]) -> bytes:
+    """The value of a call as JSON."""
     if "value" not in arguments:
         raise ServiceFault("invalid_arguments", "there is no value to keep; null would be one")
     value = _encode(arguments["value"])
