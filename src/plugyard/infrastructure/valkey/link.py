@@ -274,8 +274,10 @@ class Link:
         """See that the server is there while nobody asks, and try until it is there again."""
         while True:
             if self.up:
+                # Not wait_for: a cancellation that meets the end of its waiting is lost in it.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._change.wait(), _LOOKED_AT_EVERY_S)
+                    async with asyncio.timeout(_LOOKED_AT_EVERY_S):
+                        await self._change.wait()
                 self._change.clear()
                 for lane in self._lanes:
                     with contextlib.suppress(Away):

@@ -105,7 +105,7 @@ class CacheService:
                 value = msgspec.json.decode(entry.value, type=int)
             except msgspec.ValidationError:
                 raise fault_of_counter("not_a_number") from None
-        if abs(value + by) > MAX_INTEGER:
+        if max(abs(value), abs(value + by)) > MAX_INTEGER:
             raise fault_of_counter("out_of_range")
         self._put(place, key, _encode(value + by), ends)
         return value + by

@@ -129,16 +129,16 @@ local by, most = tonumber(ARGV[9]), tonumber(ARGV[10])
 local held, number = find(key), 0
 if held then
   -- What was set is JSON; a counter keeps the end that it was made with.
-  number = tonumber(held)
-  if not number or number ~= math.floor(number) then
+  if not string.find(held, '^-?%d+$') then
     return {'not_a_number'}
   end
+  number = tonumber(held)
   ends = redis.call('ZSCORE', KEYS[3], key)
 end
-number = number + by
-if math.abs(number) > most then
+-- Within that range the numbers of this language are exact.
+if math.abs(number) > most or math.abs(number + by) > most then
   return {'out_of_range'}
 end
-local text = string.format('%.0f', number)
+local text = string.format('%.0f', number + by)
 put(key, text, ends, plugin_bytes, plugin_entries, total_bytes)
 return {'counted', text}
