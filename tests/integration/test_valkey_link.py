@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from plugyard.domain.errors import Unavailable
 from plugyard.domain.rates import Rate, RatePolicy
 from plugyard.infrastructure.rates import LimitedRates
 from plugyard.infrastructure.valkey.address import Address, BadAddress
@@ -150,6 +151,16 @@ async def test_what_a_plugin_overwrote_or_deleted_while_the_server_was_apart_doe
             assert await one.shelves.get("acme", "p", b"k") is None
             assert await one.shelves.get("acme", "p", b"n") is None
             assert await one.shelves.get("acme", "q", b"k") == b"1"
+
+
+async def test_what_a_deleted_tenant_kept_is_not_called_forgotten_while_nobody_can_forget_it() -> None:
+    with Valkey() as server:
+        async with replica(server.url) as one:
+            await one.shelves.put("acme", "p", b"k", b"1", None)
+            server.kill()
+            await one.until(up=False)
+            with pytest.raises(Unavailable):
+                await one.shelves.forget_tenant("acme")
 
 
 async def test_a_wrong_password_is_told_without_it() -> None:
