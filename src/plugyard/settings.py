@@ -76,6 +76,17 @@ class Settings:
     """Keys that seal plugins' secrets, as ID:BASE64 of 32 bytes: the first seals, all open. One is made by default."""
     tenant: str = "default"
     """Slug of the tenant that the first start makes."""
+    operator_key: str | None = field(default=None, repr=False)
+    """API key of the operator, in the form of admin_key; made at the first start by default."""
+    pepper: str | None = field(default=None, repr=False)
+    """Keys the hashes of API keys and more (64 hexadecimal digits); made at the first start by default."""
+
+    database_url: str | None = field(default=None, repr=False)
+    """A PostgreSQL that somebody else runs (URL with the service's role), in place of the embedded one."""
+    plugins_database_url: str | None = field(default=None, repr=False)
+    """The database for plugins' tables there (URL with the keeper's role)."""
+    database_owner_url: str | None = field(default=None, repr=False)
+    """The first database with the role that owns the schema; with it, a start migrates."""
 
     oidc_issuer: str | None = None
     """Issuer (https URL) of the identity provider whose tokens (JWT) are taken beside API keys."""

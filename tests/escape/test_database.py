@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from plugyard.infrastructure.embedded.server import Urls
+from plugyard.infrastructure.postgres.urls import Urls
 from plugyard.sandbox.services.base import Denied, ServiceFault
 from tests.escape.database import QUICK, Home, home
 from tests.integration.conftest import postgres_data, postgres_urls, superuser_url

@@ -13,11 +13,12 @@ import pytest
 import pytest_asyncio
 from psycopg.conninfo import conninfo_to_dict
 
-from plugyard.infrastructure.embedded.server import EmbeddedPostgres, Urls
+from plugyard.infrastructure.embedded.server import EmbeddedPostgres
 from plugyard.infrastructure.postgres.migrations import migrate
 from plugyard.infrastructure.postgres.recorder import PostgresRecorder
 from plugyard.infrastructure.postgres.seals import Seals
 from plugyard.infrastructure.postgres.store import PostgresStore
+from plugyard.infrastructure.postgres.urls import Urls
 from tests.conftest import reachable_folder
 
 SECRET_KEYS = ("2026-11:" + "A" * 43 + "=", "2025-11:" + "B" * 42 + "A=")

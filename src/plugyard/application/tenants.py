@@ -13,7 +13,15 @@ from plugyard.application.keys import hash_of, new_secret
 from plugyard.application.platform import Platform, record_tenant_change, require, tenant_of
 from plugyard.application.ports import Page, PageRequest
 from plugyard.application.quotas import know_the_day, quotas_of
-from plugyard.domain.errors import Conflict, FieldError, InvalidInput, NotFound, TenantSuspended, Unauthenticated
+from plugyard.domain.errors import (
+    Conflict,
+    FieldError,
+    InvalidInput,
+    NameTaken,
+    NotFound,
+    TenantSuspended,
+    Unauthenticated,
+)
 from plugyard.domain.identity import Action, ApiKey, Caller, Role, Tenant, TenantPolicy
 from plugyard.domain.limits import RequestedLimits
 from plugyard.domain.permissions import Service
@@ -304,7 +312,14 @@ async def ensure_key(platform: Platform, secret: str, *, name: str, role: Role, 
 
 
 async def ensure_tenant(platform: Platform, slug: str, name: str) -> Tenant:
-    """The tenant of this slug, made where there is none yet."""
+    """The tenant of this slug, made where there is none yet; replicas that start at once make one."""
+    try:
+        return await _tenant_made(platform, slug, name)
+    except NameTaken:
+        return await _tenant_made(platform, slug, name)
+
+
+async def _tenant_made(platform: Platform, slug: str, name: str) -> Tenant:
     async with platform.store.for_operator() as tx:
         found = await tx.tenant_by_slug(slug)
         if found is None:

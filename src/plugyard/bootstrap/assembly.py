@@ -16,6 +16,7 @@ import structlog
 import uuid_utils
 
 from plugyard import __version__
+from plugyard.application.changes import heard, missed
 from plugyard.application.denials import write_denials
 from plugyard.application.erase import finish_deletions
 from plugyard.application.housekeeping import drop_data, sweep_orphans
@@ -36,13 +37,13 @@ from plugyard.domain.identity import Role
 from plugyard.gate.jailed import JailedInspector
 from plugyard.http.app import Application, create_app
 from plugyard.http.server import Server
-from plugyard.infrastructure.embedded.roles import SERVICE
-from plugyard.infrastructure.embedded.server import Urls
+from plugyard.infrastructure.postgres.changes import ChangeFeed
 from plugyard.infrastructure.postgres.migrations import migrate
 from plugyard.infrastructure.postgres.plugin_databases import PostgresPluginDatabases
 from plugyard.infrastructure.postgres.recorder import PostgresRecorder
 from plugyard.infrastructure.postgres.seals import BadSecretKey, Seals
 from plugyard.infrastructure.postgres.store import PostgresStore
+from plugyard.infrastructure.postgres.urls import Urls
 from plugyard.infrastructure.telemetry import Telemetry
 from plugyard.sandbox.outside.executor import Sandbox
 from plugyard.sandbox.services.base import Scope, Service
@@ -77,6 +78,7 @@ class Assembled:
     server: Server
     egress: Later
     shared: Shared
+    changes: ChangeFeed
 
     def cut_executions(self) -> None:
         """End what still executes; each is recorded as cancelled."""
@@ -108,12 +110,15 @@ async def assemble(
     objects = object_store(settings, pepper)
     parts.push_async_callback(objects.close)
     await objects.start()
-    await migrate(processes.urls.owner_url, SERVICE)
+    urls, replica = processes.urls, uuid_utils.uuid7().hex
+    if urls.owner_url is not None:
+        await migrate(urls.owner_url, urls.service_role)
     try:
         seals = Seals(keys.secrets)
     except BadSecretKey as error:
         raise CannotStart(f"--secret-keys: {error}") from error
-    store, recorder = PostgresStore(processes.urls.service_url, seals), PostgresRecorder(processes.urls.service_url)
+    store = PostgresStore(urls.service_url, seals, replica=replica)
+    recorder = PostgresRecorder(urls.service_url)
     await store.open()
     parts.push_async_callback(store.close)
     await recorder.open()
@@ -156,7 +161,8 @@ async def assemble(
         version=__version__,
         limits=rate_limits(settings, shared.rates),
     )
-    return Assembled(platform, store, app, Server(app), egress, shared)
+    changes = ChangeFeed(urls.service_url, replica, partial(heard, platform), partial(missed, platform))
+    return Assembled(platform, store, app, Server(app), egress, shared, changes)
 
 
 async def _write_last_uses(platform: Platform) -> None:

@@ -23,8 +23,9 @@ from plugyard.bootstrap.limits import gate_limits, limit_policy, malware_file, p
 from plugyard.domain.errors import PlugyardError
 from plugyard.domain.rules import BadRuleSetting
 from plugyard.infrastructure.embedded.errors import EmbeddedPostgresError
-from plugyard.infrastructure.embedded.server import EmbeddedPostgres, Urls
+from plugyard.infrastructure.embedded.server import EmbeddedPostgres
 from plugyard.infrastructure.logs import configure_logging
+from plugyard.infrastructure.postgres.urls import Urls
 from plugyard.sandbox import jail
 from plugyard.sandbox.outside.compiler import CompilerLimits
 from plugyard.sandbox.outside.components import CompiledFolder
@@ -37,7 +38,10 @@ from plugyard.settings import MEGABYTE, Settings
 if TYPE_CHECKING:
     from plugyard.bootstrap.assembly import Assembled
     from plugyard.gate.jailed import JailedInspector
+    from plugyard.infrastructure.postgres.external import ExternalPostgres
     from plugyard.infrastructure.postgres.store import PostgresStore
+
+    Postgres = EmbeddedPostgres | ExternalPostgres
 
 SERVICE_FILE = "service.json"
 DRAIN_S, CUT_S = 10.0, 3.0
@@ -83,7 +87,14 @@ class Service:
         self._parts.callback(listener.close)
         await self._look_at_namespaces()
         services = Services(settings.service_calls_per_s)
-        keys = Keys.of(settings.data, settings.admin_key, settings.secret_keys)
+        keys = Keys.of(
+            settings.data,
+            settings.admin_key,
+            settings.secret_keys,
+            operator_key=settings.operator_key,
+            pepper=settings.pepper,
+            shared=settings.database_url is not None,
+        )
         # These know nothing of each other, so they come up side by side; the libraries that only this process needs
         # load meanwhile, which takes as long as the processes do.
         (postgres, urls), sandbox, inspector, assembly = await together(
@@ -107,6 +118,7 @@ class Service:
             self._write_denials(assembled),
             self._tidy(assembly, assembled),
             self._rescan(assembled),
+            assembled.changes.run(),
         ):
             self._run_beside(work)
         write_private(settings.data / SERVICE_FILE, json.dumps({"url": self.url, "pid": os.getpid()}))
@@ -167,7 +179,12 @@ class Service:
 
     # --- the parts ---------------------------------------------------------------------------------------------------
 
-    async def _start_postgres(self) -> tuple[EmbeddedPostgres, Urls]:
+    async def _start_postgres(self) -> tuple["Postgres", Urls]:
+        if self.settings.database_url is not None:
+            self._progress("looking at PostgreSQL", None)
+            databases = await asyncio.to_thread(importlib.import_module, "plugyard.bootstrap.databases")
+            external: Postgres = databases.external_postgres(self.settings)
+            return external, await databases.looked_at(external)
         self._progress("starting PostgreSQL", None)
         postgres = EmbeddedPostgres(self.settings.data)
         self._parts.push_async_callback(postgres.stop)
@@ -196,7 +213,7 @@ class Service:
         return sandbox
 
     async def _ready(
-        self, store: "PostgresStore", postgres: EmbeddedPostgres, sandbox: Sandbox, inspector: "JailedInspector"
+        self, store: "PostgresStore", postgres: "Postgres", sandbox: Sandbox, inspector: "JailedInspector"
     ) -> dict[str, str]:
         """Each part's state, for the health report: ``ok``, a warning, or what is wrong."""
         parts = {"sandbox": "ok" if sandbox.alive else "away", "gate": "ok" if inspector.alive else "away"}
@@ -247,7 +264,7 @@ class Service:
             log.error("a part of the service has ended", part=task.get_coro(), error=repr(task.exception()))
             self._failed.set()
 
-    async def _watch(self, postgres: EmbeddedPostgres) -> None:
+    async def _watch(self, postgres: "Postgres") -> None:
         """PostgreSQL died: start it again where it was; nothing that was acknowledged is lost by that."""
         while True:
             await asyncio.sleep(0.2)
@@ -261,7 +278,9 @@ class Service:
             since = datetime.now(UTC) - timedelta(seconds=2 * every)
             await asyncio.sleep(every)
             with _logged("judging health"):
-                await assembled.judge_health(since)
+                async with assembled.store.alone("judging health") as mine:
+                    if mine:
+                        await assembled.judge_health(since)
 
     async def _write_uses(self, assembled: "Assembled") -> None:
         while True:
@@ -281,14 +300,17 @@ class Service:
             await asyncio.sleep(self.settings.rescan_pause_s)
             found = False
             with _logged("checking a stored version again"):
-                found = await assembled.rescan_next()
+                async with assembled.store.alone("checking stored versions again") as mine:
+                    found = mine and await assembled.rescan_next()
             if not found:
                 await asyncio.sleep(RESCANS_LOOKED_FOR_EVERY_S)
 
     async def _tidy(self, assembly: Any, assembled: "Assembled") -> None:
         while True:
             with _logged("tidying"):
-                await assembly.tidy(assembled, self.settings)
+                async with assembled.store.alone("tidying") as mine:
+                    if mine:
+                        await assembly.tidy(assembled, self.settings)
             await asyncio.sleep(3600)
 
 

@@ -1,4 +1,4 @@
-"""What an operator runs: ``serve``, ``demo``, ``doctor``."""
+"""What an operator runs: ``serve``, ``demo``, ``doctor``, ``migrate``, ``database prepare``."""
 
 import difflib
 import json
@@ -7,7 +7,7 @@ import sys
 import tomllib
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -20,8 +20,11 @@ DEFAULT_SETTINGS = Settings()
 
 def register(app: App) -> None:
     """Add the operator's commands to the command line."""
-    for command in (serve, demo, doctor):
+    for command in (serve, demo, doctor, migrate):
         app.command(command)
+    group = App(name="database", help="A PostgreSQL that somebody else runs: its databases and roles.")
+    group.command(prepare)
+    app.command(group)
 
 
 def serve(*, settings: Settings = DEFAULT_SETTINGS) -> None:
@@ -107,6 +110,72 @@ def doctor(
             if check.remedy:
                 print(f"    {'':{width}}  to get it: {check.remedy}")
     raise SystemExit(0 if all(check.ok or not check.needed for check in checks) else 1)
+
+
+def migrate(
+    *,
+    phase: Annotated[
+        Literal["before", "after"],
+        Parameter(help="What runs before the new code is started, or after the old is gone."),
+    ] = "before",
+    settings: Settings = DEFAULT_SETTINGS,
+) -> None:
+    """Bring the schema of a PostgreSQL that somebody else runs to the version of this code.
+
+    Run the phase before, then start replicas of the new version; those of the version before go on meanwhile. Run the
+    phase after when the last of those has ended. Several at once wait for each other.
+
+    For example:
+
+    ```
+    PLUGYARD_DATABASE_URL=... PLUGYARD_DATABASE_OWNER_URL=... plugyard migrate
+    PLUGYARD_DATABASE_URL=... PLUGYARD_DATABASE_OWNER_URL=... plugyard migrate --phase after
+    ```
+    """
+    import asyncio
+
+    from plugyard.bootstrap.databases import migrate_external
+    from plugyard.bootstrap.keys import CannotStart
+    from plugyard.domain.errors import PlugyardError
+
+    refuse_unknown_settings()
+    try:
+        print(asyncio.run(migrate_external(settings, phase)))
+    except (CannotStart, PlugyardError) as error:
+        raise Failure(str(error)) from error
+
+
+def prepare(
+    *,
+    superuser_url: Annotated[str, Parameter(help="URL of the server with a role that may make roles and databases.")],
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for a program to read.")] = False,
+) -> None:
+    """Make the two databases and the three roles that a PostgreSQL needs, with new passwords, and show their URLs once.
+
+    Run again, it completes what is missing and gives the roles new passwords.
+
+    For example:
+
+    ```
+    plugyard database prepare --superuser-url postgresql://postgres:secret@db.example.com/postgres
+    ```
+    """
+    import asyncio
+
+    from plugyard.bootstrap.databases import prepare_external
+    from plugyard.bootstrap.keys import CannotStart
+
+    try:
+        made = asyncio.run(prepare_external(superuser_url))
+    except CannotStart as error:
+        raise Failure(str(error)) from error
+    if as_json:
+        print(json.dumps(made, indent=2))
+        return
+    print("Shown this once; keep them where your secrets are:\n")
+    for name, value in made.items():
+        print(f"{name}={value}")
+    print("\nNext: plugyard migrate, with these in the environment.")
 
 
 def _demo_client(settings: Settings, as_json: bool) -> list[str]:

@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy
 from alembic import command
 
-from plugyard.infrastructure.embedded.server import Urls
 from plugyard.infrastructure.postgres.migrations.run import configuration, upgrade
 from plugyard.infrastructure.postgres.seals import Seals
 from plugyard.infrastructure.postgres.store import PostgresStore
+from plugyard.infrastructure.postgres.urls import Urls
 from tests.contract.given import a_manifest, a_stored_listing, a_stored_plugin, a_tenant
 from tests.integration.conftest import SECRET_KEYS, SERVICE_ROLE
 

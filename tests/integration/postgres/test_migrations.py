@@ -15,9 +15,9 @@ from psycopg import sql
 
 from plugyard.application.ports import ListingFilter, PageRequest, PluginFilter
 from plugyard.domain.errors import StoreUnavailable
-from plugyard.infrastructure.embedded.server import Urls
 from plugyard.infrastructure.postgres.migrations import HEAD, REVISIONS, migrate
 from plugyard.infrastructure.postgres.migrations.run import configuration, upgrade
+from plugyard.infrastructure.postgres.urls import Urls
 from tests.integration.conftest import SERVICE_ROLE, Database
 
 

@@ -35,10 +35,15 @@ class Credentials:
             made = replace(kept, keeper=secrets.token_urlsafe(32), prepared=False)
             made._store(data)
             return made
-        owner, service, keeper = (secrets.token_urlsafe(32) for _ in range(3))
-        made = cls(secrets.token_urlsafe(32), owner, service, keeper)
+        made = cls.made()
         made._store(data)
         return made
+
+    @classmethod
+    def made(cls) -> Credentials:
+        """New ones, stored nowhere."""
+        superuser, owner, service, keeper = (secrets.token_urlsafe(32) for _ in range(4))
+        return cls(superuser, owner, service, keeper)
 
     def mark_prepared(self, data: Path) -> None:
         """Notes that later starts need not look at the roles again."""

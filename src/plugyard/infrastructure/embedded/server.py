@@ -34,6 +34,7 @@ from plugyard.infrastructure.embedded.roles import (
     SERVICE,
     SUPERUSER,
 )
+from plugyard.infrastructure.postgres.urls import Urls
 
 _LOG_LIMIT_BYTES = 16 * 1024 * 1024
 _START_LIMIT_S = 120.0
@@ -77,18 +78,6 @@ _SETTINGS = {
 }
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Urls:
-    """Where the server listens. They hold passwords, so they are never logged."""
-
-    owner_url: str
-    service_url: str
-    keeper_url: str
-
-    def __repr__(self) -> str:
-        return "Urls(...)"
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ from plugyard.infrastructure.postgres.trail import TrailRows, key_of
 _SQL = statements("trail")
 _PLUGINS = statements("plugins")
 _OPTIONS = "-c search_path=plugyard -c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s"
+_LOCK = "/* alone */ select pg_try_advisory_lock(hashtextextended('plugyard ' || %s, 0)) as mine"
+_UNLOCK = "/* alone no longer */ select pg_advisory_unlock(hashtextextended('plugyard ' || %s, 0))"
 _NOWHERE = ""
 """The tenant of a transaction for an id that is none: no row is its."""
 
@@ -59,14 +61,18 @@ class CleanUp:
 class PostgresStore:
     """The store of one service. `open` it before use and `close` it at the end."""
 
-    def __init__(self, service_url: str, seals: Seals, *, connections: int = 20) -> None:
+    def __init__(self, service_url: str, seals: Seals, *, connections: int = 20, replica: str = "") -> None:
         self._seals = seals
         self._versions = VersionCache()
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             service_url,
             connection_class=psycopg.AsyncConnection[DictRow],
             # Transactions are begun by hand, together with the setting that binds them to a tenant.
-            kwargs={"autocommit": True, "row_factory": dict_row, "options": _OPTIONS},
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "options": _options(replica),
+            },
             configure=_configure,
             min_size=2,
             max_size=connections,
@@ -176,6 +182,27 @@ class PostgresStore:
             ]
             await self._statement(_PLUGINS["touch rights"], {"uses": Jsonb(uses), "at_most": MOST_NAMES})
 
+    @asynccontextmanager
+    async def alone(self, work: str) -> AsyncIterator[bool]:
+        """Whether this replica may do a work that one replica does at a time; it may until the block ends.
+
+        A replica that dies in the middle leaves the work to the next that asks. Raises `StoreUnavailable`.
+        """
+        with translated():
+            connection = await self._pool.getconn()
+        try:
+            with translated():
+                row = await (await connection.execute(_LOCK, [work], prepare=False)).fetchone()
+            mine = bool(row and row["mine"])
+            try:
+                yield mine
+            finally:
+                if mine:
+                    with contextlib.suppress(psycopg.Error):
+                        await connection.execute(_UNLOCK, [work], prepare=False)
+        finally:
+            await self._pool.putconn(connection)
+
     async def ping(self) -> None:
         """Asks the database for a sign of life; raises `StoreUnavailable` without one."""
         await self._statement(_SQL["ping"], {})
@@ -204,6 +231,11 @@ class PostgresStore:
             return await (await connection.execute(statement, parameters)).fetchone()
         finally:
             await self._pool.putconn(connection)
+
+
+def _options(replica: str) -> str:
+    # What changes over these connections is this replica's own; the trigger of migration 0009 says so to the others.
+    return f"{_OPTIONS} -c plugyard.replica={replica}" if replica else _OPTIONS
 
 
 async def _configure(connection: Connection) -> None:

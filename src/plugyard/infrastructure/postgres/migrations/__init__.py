@@ -7,17 +7,21 @@ additions do, or after the code that needed the old form is gone, as removals do
 from __future__ import annotations
 
 import asyncio
+from typing import LiteralString
 
 import psycopg
 
 from plugyard.infrastructure.postgres.errors import translated
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest revision, kept here so that a start with nothing to do need not load Alembic; a test compares."""
 
-REVISIONS = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", HEAD})
+REVISIONS = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", HEAD})
 """Every revision that this code knows. A database at another one was migrated by newer code, which keeps what running
 older code needs."""
+
+AFTER: tuple[tuple[LiteralString, LiteralString, LiteralString], ...] = ()
+"""What the phase after does: a name, a question whether it is still to do, and the statement. Nothing at present."""
 
 _CURRENT = "/* revision of the schema */ select version_num from plugyard.alembic_version"
 
@@ -34,6 +38,21 @@ async def migrate(owner_url: str, service_role: str | None = None) -> bool:
             return False
         await asyncio.to_thread(_upgrade, owner_url, service_role)
     return True
+
+
+async def clean_up_after(owner_url: str) -> list[str]:
+    """Takes away what only older code needed, once no replica of it runs; answers what went. Repeating it is harmless.
+
+    These steps are no revisions: a schema that has them and one that has not serve the same code.
+    """
+    gone = []
+    with translated():
+        async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True, connect_timeout=10) as connection:
+            for name, there, statement in AFTER:
+                if await (await connection.execute(there)).fetchone():
+                    await connection.execute(statement)
+                    gone.append(name)
+    return gone
 
 
 async def _current(owner_url: str) -> str | None:

@@ -1,0 +1,51 @@
+"""What another replica changed: this one reads it anew, and ends what may no longer run.
+
+``bootstrap`` hands here what the store tells of. Copies age out within a second in any case, so that a change which
+nobody told of is seen then.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from plugyard.application.install import forget_cached
+from plugyard.application.keys import forget_keys
+from plugyard.application.platform import Platform
+from plugyard.application.tenants import cancel_running, forget_tenant
+from plugyard.domain.tenants import TenantState
+
+
+class Changed(StrEnum):
+    """What a change is of."""
+
+    PLUGIN = "plugin"
+    TENANT = "tenant"
+    KEY = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change by another replica; ``id`` is a plugin's, or a tenant's new state. Both are empty for a key."""
+
+    of: Changed
+    tenant_id: str = ""
+    id: str = ""
+
+
+async def heard(platform: Platform, change: Change) -> None:
+    """Forget what was read before the change."""
+    if change.of is Changed.PLUGIN:
+        forget_cached(platform, change.id)
+        # An environment is of one version and one grant; what executes in it ends there, and the next gets another.
+        await platform.executor.forget(change.id)
+    elif change.of is Changed.TENANT:
+        platform.halted.pop(change.tenant_id, None)
+        forget_tenant(platform, change.tenant_id)
+        if change.id in (TenantState.DELETING, TenantState.DELETED):
+            cancel_running(platform, change.tenant_id)
+    else:
+        forget_keys(platform)
+
+
+def missed(platform: Platform) -> None:
+    """Forget everything: something may have changed while nobody listened."""
+    platform.cached.clear()

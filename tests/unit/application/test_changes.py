@@ -1,0 +1,42 @@
+"""What a replica does when it hears of another's change."""
+
+from plugyard.application.activate import deactivate
+from plugyard.application.changes import Change, Changed, heard, missed
+from plugyard.application.keys import authenticate, create_key
+from plugyard.domain.identity import Role
+from tests.memory.world import World
+
+
+async def test_a_changed_plugin_is_read_anew_and_its_environments_end(world: World) -> None:
+    admin = await world.caller()
+    view = await world.active(admin)
+    await world.execute(admin, view)
+    kept = dict(world.platform.cached)
+    assert any(key[-1] == view.plugin.id for key in kept if isinstance(key, tuple))
+    assert admin.tenant_id is not None
+    await heard(world.platform, Change(Changed.PLUGIN, admin.tenant_id, view.plugin.id))
+    assert not any(key[-1] == view.plugin.id for key in world.platform.cached if isinstance(key, tuple))
+    assert view.plugin.id in world.executor.forgotten
+
+
+async def test_a_changed_tenant_or_key_is_read_anew(world: World) -> None:
+    admin = await world.caller()
+    _, secret = await create_key(world.platform, admin, "ci", Role.VIEWER, None)
+    await authenticate(world.platform, secret, request_id="r")
+    assert world.platform.cached
+    await heard(world.platform, Change(Changed.KEY))
+    assert not [key for key in world.platform.cached if isinstance(key, tuple) and key[0] == "key"]
+    assert admin.tenant_id is not None
+    world.platform.cached["standing", admin.tenant_id] = "old"
+    await heard(world.platform, Change(Changed.TENANT, admin.tenant_id, "active"))
+    assert ("standing", admin.tenant_id) not in world.platform.cached
+
+
+async def test_after_silence_everything_is_read_anew(world: World) -> None:
+    admin = await world.caller()
+    view = await world.active(admin)
+    await world.execute(admin, view)
+    await deactivate(world.platform, admin, view.plugin.id)
+    world.platform.cached["anything"] = 1
+    missed(world.platform)
+    assert world.platform.cached == {}
