@@ -1,0 +1,185 @@
+"""Sends to Kafka and tells what arrived. The relay and the consumer, for dead letters, use it.
+
+A producer of librdkafka works in threads of its own; one more, here, hands its reports over to the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from plugyard.infrastructure.relay.settings import KafkaSettings
+
+LARGEST_MESSAGE = 1_000_000
+_ANSWERS_WITHIN_S = 2.0
+_MADE_WITHIN_S = 5.0
+_POLLED_FOR_S = 0.1
+_ENDS_WITHIN_S = 1.0
+log = structlog.get_logger("plugyard")
+
+
+class BrokerAway(Exception):
+    """Kafka does not take what it is sent; the message says what is known of why."""
+
+
+class TooLarge(Exception):
+    """Kafka would not take a message of this size."""
+
+
+class Publisher:
+    """One producer. `open` it, `send`, take the `reports`, and `close` it; after a failed report it is of no more use.
+
+    What is sent with one key arrives in the order of sending, each once as long as this producer lives: it is
+    idempotent, waits for all replicas that are in sync, and stops where anything would leave a gap.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reports: deque[tuple[int, str | None]] = deque()
+        self._arrived = asyncio.Event()
+        self._last_error = ""
+        self._fatal = ""
+        self._ended = threading.Event()
+        try:
+            self._producer = Producer(
+                {
+                    **settings.client(),
+                    "enable.idempotence": True,
+                    "acks": "all",
+                    "enable.gapless.guarantee": True,
+                    # Where nothing arrives, the relay begins anew; a message that gives up alone would leave a gap.
+                    "message.timeout.ms": 0,
+                    "message.max.bytes": LARGEST_MESSAGE,
+                    "batch.size": 262_144,
+                    "linger.ms": 1,
+                    "compression.type": "lz4",
+                    # As every client in Java does it, so that a key means the same partition to all.
+                    "partitioner": "murmur2_random",
+                    "retry.backoff.ms": 50,
+                    "retry.backoff.max.ms": 1_000,
+                    "error_cb": self._on_error,
+                }
+            )
+        except KafkaException as error:
+            raise BrokerAway(f"Kafka cannot be spoken to: {_said(error.args[0])}") from error
+        self._poller = threading.Thread(target=self._poll, name="kafka-reports", daemon=True)
+        self._poller.start()
+
+    @classmethod
+    async def open(cls, settings: KafkaSettings, topics: Sequence[str]) -> Publisher:
+        """A producer to brokers that answer and have these topics, which are made where they may be.
+
+        Raises `BrokerAway`.
+        """
+        publisher = cls(settings)
+        try:
+            for topic in topics:
+                await asyncio.to_thread(publisher._look_for, topic, settings)
+        except BaseException:
+            await publisher.close()
+            raise
+        return publisher
+
+    def send(
+        self, number: int, topic: str, key: str | bytes | None, value: bytes, headers: Mapping[str, str | bytes]
+    ) -> None:
+        """Hand a message over; its report bears this number. Raises `TooLarge` and `BrokerAway`."""
+
+        def report(error: KafkaError | None, _: Any) -> None:
+            self._reports.append((number, None if error is None else _said(error)))
+            if len(self._reports) == 1:
+                self._tell()
+
+        try:
+            self._producer.produce(topic, value, key, on_delivery=report, headers=list(headers.items()))
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                raise TooLarge(f"the message has {len(value)} bytes") from error
+            raise BrokerAway(_said(error.args[0])) from error
+        except BufferError as error:
+            raise BrokerAway("too much waits to be sent") from error
+
+    def reports(self) -> tuple[list[int], str]:
+        """The numbers of what arrived since the last time, and what went wrong, if anything did."""
+        arrived, wrong = [], self._fatal
+        self._arrived.clear()
+        while self._reports:
+            number, error = self._reports.popleft()
+            if error is None:
+                arrived.append(number)
+            else:
+                wrong = wrong or error
+        return arrived, wrong
+
+    async def reported(self, within_s: float) -> None:
+        """Wait until there is a report, or for so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._arrived.wait()
+
+    @property
+    def last_error(self) -> str:
+        """What a broker or the way to it was last in trouble with."""
+        return self._last_error
+
+    async def close(self) -> None:
+        """Give up what was not sent. What arrived before is still among the `reports`."""
+        await asyncio.to_thread(self._end)
+
+    # --- in other threads --------------------------------------------------------------------------------------------
+
+    def _look_for(self, topic: str, settings: KafkaSettings) -> None:
+        try:
+            found = self._producer.list_topics(topic, timeout=_ANSWERS_WITHIN_S).topics[topic]
+            if found.error is None:
+                return
+            if found.error.code() not in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC):
+                raise BrokerAway(f"the topic {topic}: {_said(found.error)}")
+            # With as many partitions and copies as the brokers give by themselves.
+            client = AdminClient(settings.client())
+            made = client.create_topics([NewTopic(topic)], operation_timeout=_MADE_WITHIN_S)
+            made[topic].result(2 * _MADE_WITHIN_S)
+            log.info("the topic was made", topic=topic)
+        except KafkaException as error:
+            problem = error.args[0]
+            if problem.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                return
+            said = self._last_error if problem.code() in _VAGUE and self._last_error else _said(problem)
+            raise BrokerAway(f"Kafka does not answer: {said}") from error
+
+    def _poll(self) -> None:
+        while not self._ended.is_set():
+            self._producer.poll(_POLLED_FOR_S)
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._fatal = _said(error)
+            self._tell()
+        elif error.code() != KafkaError._ALL_BROKERS_DOWN or not self._last_error:
+            self._last_error = _said(error)
+
+    def _tell(self) -> None:
+        with contextlib.suppress(RuntimeError):  # The loop has ended, and nobody waits.
+            self._loop.call_soon_threadsafe(self._arrived.set)
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._poller.join(2 * _ENDS_WITHIN_S)
+        self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+        self._producer.flush(_ENDS_WITHIN_S)
+
+
+_VAGUE = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
+
+
+def _said(error: KafkaError) -> str:
+    """What an operator needs of it: librdkafka's text names hosts and files, and no secret."""
+    return str(error.str()).removeprefix("Local: ").removeprefix("Broker: ")
