@@ -62,10 +62,11 @@ class Tansu:
         while True:
             try:
                 admin(self.url).list_topics(timeout=1)
-                return
             except KafkaException:
                 if time.monotonic() > ends:
                     raise AssertionError(f"the broker is not ready:\n{self.log.read_text()[-4000:]}") from None
+            else:
+                return
 
     def kill(self) -> None:
         """End it at once, as a loss of power would."""

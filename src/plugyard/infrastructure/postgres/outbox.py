@@ -49,7 +49,7 @@ class Lag:
 
 
 class Outbox:
-    """One relay's session with the outbox. Every method raises `StoreUnavailable` where it is lost: open another then."""
+    """One relay's session with the outbox. Its methods raise `StoreUnavailable` where it is lost."""
 
     def __init__(self, connection: psycopg.AsyncConnection[DictRow], pid: int) -> None:
         self._connection = connection
@@ -79,8 +79,7 @@ class Outbox:
             except BaseException:
                 await connection.close()
                 raise
-        assert row is not None
-        return cls(connection, row["pid"])
+        return cls(connection, row["pid"] if row else 0)
 
     async def close(self) -> None:
         """Disconnects, by which all that it led is free."""

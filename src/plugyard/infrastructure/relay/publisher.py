@@ -14,7 +14,8 @@ from typing import Any
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from plugyard.infrastructure.relay.settings import KafkaSettings
 
@@ -141,7 +142,7 @@ class Publisher:
             found = self._producer.list_topics(topic, timeout=_ANSWERS_WITHIN_S).topics[topic]
             if found.error is None:
                 return
-            if found.error.code() not in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC):
+            if found.error.code() not in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
                 raise BrokerAway(f"the topic {topic}: {_said(found.error)}")
             # With as many partitions and copies as the brokers give by themselves.
             client = AdminClient(settings.client())

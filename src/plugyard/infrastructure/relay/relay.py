@@ -185,7 +185,7 @@ class Relay:
                 publisher.send(row["position"], topic, row["plugin_id"], value, headers)
             except TooLarge as error:
                 # It would keep all behind it from ever coming. What is left of it says what it was.
-                log.error("an event is too large for Kafka", event=row["id"], type=row["type"], reason=str(error))
+                log.warning("an event is too large for Kafka", event=row["id"], type=row["type"], reason=str(error))
                 headers["reason"] = str(error)
                 value = written({**row, "data": "{}"}, self._settings.source)
                 publisher.send(row["position"], self._settings.dead_letters, row["plugin_id"], value, headers)

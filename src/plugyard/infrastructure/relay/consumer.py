@@ -1,0 +1,310 @@
+"""Reads events from Kafka for whoever wants to act on them: each plugin's in order, each at least once.
+
+A group of consumers shares the partitions of the topic. An offset is committed after `on_event` has returned, so what a
+consumer was at when it died comes again, to another one. Ids that came a while ago are dropped here; whoever must not
+act twice keeps the id with what it does, in the same transaction, because no window here outlives its process.
+
+A message that is no event, or that `on_event` refuses again and again, goes to the topic of dead letters with the
+reason, and what is behind it goes on. `plugyard.bootstrap` makes a `Consumer`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import confluent_kafka
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from plugyard.domain.errors import StoreUnavailable
+from plugyard.infrastructure.relay.deadletters import DeadLetters
+from plugyard.infrastructure.relay.envelope import Envelope, Poison, read
+from plugyard.infrastructure.relay.publisher import BrokerAway
+from plugyard.infrastructure.relay.settings import KafkaSettings
+
+OnEvent = Callable[[Envelope], Awaitable[None]]
+"""Acts on an event. `Poison` gives it up at once, `StoreUnavailable` waits for as long as it takes."""
+
+AT_A_TIME, FULL_AT = 200, 400
+COMMITTED_EVERY_S = 0.2
+POLLED_FOR_S = 0.1
+ENDS_WITHIN_S = 3.0
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+log = structlog.get_logger("plugyard")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often an event is tried before it is a dead letter, how many ids are known here, and after which silence (s)
+    the group counts a consumer as dead."""
+
+    attempts: int = 5
+    known_ids: int = 100_000
+    session_s: float = 10.0
+
+
+@dataclass(eq=False)
+class _Lane:
+    """One partition: what came of it, the task that works it off, and where the group may go on."""
+
+    waiting: deque[Message] = field(default_factory=deque)
+    more: asyncio.Event = field(default_factory=asyncio.Event)
+    work: asyncio.Task[None] | None = None
+    next_offset: int | None = None
+    committed: int | None = None
+    paused: bool = False
+    ending: bool = False
+
+
+class Consumer:
+    """One member of a group. `start` it and `close` it; it outlives every absence of Kafka."""
+
+    def __init__(
+        self, settings: KafkaSettings, group: str, on_event: OnEvent, patience: Patience | None = None
+    ) -> None:
+        self._settings = settings
+        self._group = group
+        self._on_event = on_event
+        self._patience = patience or Patience()
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._lanes: dict[int, _Lane] = {}
+        self._letters = DeadLetters(settings)
+        # librdkafka calls back from within its calls, so all of them are made in one thread.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-consumer")
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._trouble = "it has not begun"
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Let what is under way end, commit, leave the group."""
+        self._stopping.set()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=3 * ENDS_WITHIN_S)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._letters.close()
+        self._thread.shutdown(wait=False)
+
+    @property
+    def state(self) -> str:
+        """For the health report: `ok`, or a warning."""
+        return f"warning: {self._trouble}" if self._trouble else "ok"
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """The partitions of the topic that this consumer reads now."""
+        return frozenset(self._lanes)
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self._consume()
+            except KafkaException as error:
+                self._note(f"Kafka cannot be read: {error.args[0].str()}")
+            except Exception as error:  # Whatever is met, the next try may do better.
+                log.exception("the consumer has failed", group=self._group)
+                self._note(f"the consumer has failed ({type(error).__name__})")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._stopping.wait()
+
+    def _note(self, trouble: str) -> None:
+        if trouble and trouble != self._trouble:
+            log.warning("events are not read", group=self._group, reason=trouble)
+        self._trouble = trouble
+
+    async def _consume(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def given(_: Any, partitions: list[TopicPartition]) -> None:
+            asyncio.run_coroutine_threadsafe(self._give(partitions), loop).result()
+
+        def taken(client: Any, partitions: list[TopicPartition]) -> None:
+            done = asyncio.run_coroutine_threadsafe(self._drop(partitions), loop).result()
+            if done:
+                with contextlib.suppress(KafkaException):  # Then they come again, to whoever has them now.
+                    client.commit(offsets=done, asynchronous=False)
+
+        def lost(_: Any, partitions: list[TopicPartition]) -> None:
+            asyncio.run_coroutine_threadsafe(self._drop(partitions), loop).result()
+
+        def failed(error: KafkaError) -> None:
+            loop.call_soon_threadsafe(self._note, f"Kafka cannot be read: {error.str()}")
+
+        session_ms = int(self._patience.session_s * 1_000)
+        client = confluent_kafka.Consumer(
+            {
+                **self._settings.client(),
+                "group.id": self._group,
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "session.timeout.ms": session_ms,
+                "heartbeat.interval.ms": max(100, session_ms // 10),
+                "fetch.wait.max.ms": 100,
+                "queued.min.messages": 2 * AT_A_TIME,
+                "queued.max.messages.kbytes": 8_192,
+                "error_cb": failed,
+            }
+        )
+        try:
+            await self._call(client.subscribe, [self._settings.topic], given, taken, lost)
+            committed_at = 0.0
+            while not self._stopping.is_set():
+                for message in await self._call(client.consume, AT_A_TIME, POLLED_FOR_S):
+                    self._take(message)
+                await self._balance(client)
+                if time.monotonic() - committed_at > COMMITTED_EVERY_S:
+                    committed_at = time.monotonic()
+                    await self._commit(client)
+        finally:
+            # What is under way may end; leaving the group commits it.
+            await asyncio.shield(self._call(client.close))
+            await self._drop([TopicPartition(self._settings.topic, number) for number in self._lanes])
+
+    async def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    def _take(self, message: Message) -> None:
+        error = message.error()
+        if error is not None:
+            self._note(f"Kafka cannot be read: {error.str()}")
+            return
+        self._trouble = ""
+        lane = self._lanes.get(message.partition() or 0)
+        if lane is not None:
+            lane.waiting.append(message)
+            lane.more.set()
+
+    async def _give(self, partitions: list[TopicPartition]) -> None:
+        self._trouble = ""
+        for one in partitions:
+            lane = self._lanes[one.partition] = _Lane()
+            lane.work = asyncio.create_task(self._work(lane))
+
+    async def _drop(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Give up partitions; answers where whoever has them next goes on."""
+        lanes = {one.partition: lane for one in partitions if (lane := self._lanes.pop(one.partition, None))}
+        for lane in lanes.values():
+            lane.waiting.clear()
+            lane.ending = True
+            lane.more.set()
+        works = [lane.work for lane in lanes.values() if lane.work is not None]
+        if works:
+            await asyncio.wait(works, timeout=ENDS_WITHIN_S)
+        for work in works:
+            work.cancel()
+        await asyncio.gather(*works, return_exceptions=True)
+        return [
+            TopicPartition(self._settings.topic, number, lane.next_offset)
+            for number, lane in lanes.items()
+            if lane.next_offset is not None and lane.next_offset != lane.committed
+        ]
+
+    async def _balance(self, client: confluent_kafka.Consumer) -> None:
+        """A lane that is full is not read further, so that memory stays bounded and the others go on."""
+        for number, lane in list(self._lanes.items()):
+            if lane.work is not None and lane.work.done() and not lane.ending:
+                lane.work.result()  # It ends by an error alone, which is one of the whole consumer.
+            full = len(lane.waiting) > (0 if lane.paused else FULL_AT)
+            if full != lane.paused:
+                lane.paused = full
+                place = [TopicPartition(self._settings.topic, number)]
+                with contextlib.suppress(KafkaException):  # It was taken away meanwhile.
+                    await self._call(client.pause if full else client.resume, place)
+
+    async def _commit(self, client: confluent_kafka.Consumer) -> None:
+        moved = {
+            number: lane.next_offset
+            for number, lane in self._lanes.items()
+            if lane.next_offset is not None and lane.next_offset != lane.committed
+        }
+        if moved:
+            places = [TopicPartition(self._settings.topic, number, offset) for number, offset in moved.items()]
+            await self._call(lambda: client.commit(offsets=places, asynchronous=True))
+            for number, offset in moved.items():
+                if number in self._lanes:
+                    self._lanes[number].committed = offset
+
+    async def _work(self, lane: _Lane) -> None:
+        while not lane.ending:
+            if not lane.waiting:
+                lane.more.clear()
+                await lane.more.wait()
+                continue
+            message = lane.waiting.popleft()
+            await self._handle(message)
+            lane.next_offset = (message.offset() or 0) + 1
+
+    async def _handle(self, message: Message) -> None:
+        try:
+            envelope = read(message.value())
+            if envelope.id in self._known:
+                self._known.move_to_end(envelope.id)
+                return
+            await self._act(envelope)
+        except Poison as error:
+            await self._bury(message, str(error))
+            return
+        self._known[envelope.id] = None
+        while len(self._known) > self._patience.known_ids:
+            self._known.popitem(last=False)
+
+    async def _act(self, envelope: Envelope) -> None:
+        """Let it be acted on, again where that fails. Raises `Poison` where it is to be given up."""
+        failures, pause = 0, SHORTEST_PAUSE_S
+        while True:
+            try:
+                return await self._on_event(envelope)
+            except Poison:
+                raise
+            except StoreUnavailable:
+                log.warning("an event waits for the store", group=self._group, event=envelope.id)
+            except Exception as error:
+                failures += 1
+                log.warning("an event was not taken", group=self._group, event=envelope.id, error=repr(error)[:500])
+                if failures >= self._patience.attempts:
+                    raise Poison(f"it failed {failures} times, at last with {error!r}") from error
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - nobody gains by guessing it
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    async def _bury(self, message: Message, reason: str) -> None:
+        about = {
+            "topic": self._settings.topic,
+            "partition": str(message.partition()),
+            "offset": str(message.offset()),
+            "group": self._group,
+        }
+        headers = {name: value for name, value in _headers(message) if name not in about and name != "reason"}
+        log.warning("a message is a dead letter", reason=reason[:500], **about)
+        pause = SHORTEST_PAUSE_S
+        while True:
+            try:
+                return await self._letters.add(
+                    _bytes(message.key()), _bytes(message.value()) or b"", headers, about, reason
+                )
+            except BrokerAway as error:
+                self._note(f"a dead letter cannot be written: {error}")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+def _headers(message: Message) -> list[tuple[str, bytes]]:
+    found: Any = message.headers()
+    return [(name, _bytes(value) or b"") for name, value in found or []]
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
