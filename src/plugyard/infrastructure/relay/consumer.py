@@ -114,7 +114,7 @@ class Consumer:
             except KafkaException as error:
                 self._note(f"Kafka cannot be read: {error.args[0].str()}")
             except Exception as error:  # Whatever is met, the next try may do better.
-                log.exception("the consumer has failed", group=self._group)
+                log.warning("the consumer has failed", group=self._group, error=repr(error)[:500])
                 self._note(f"the consumer has failed ({type(error).__name__})")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
@@ -271,10 +271,10 @@ class Consumer:
             except Poison:
                 raise
             except StoreUnavailable:
-                log.warning("an event waits for the store", group=self._group, event=envelope.id)
+                log.warning("an event waits for the store", group=self._group, event_id=envelope.id)
             except Exception as error:
                 failures += 1
-                log.warning("an event was not taken", group=self._group, event=envelope.id, error=repr(error)[:500])
+                log.warning("an event was not taken", group=self._group, event_id=envelope.id, error=repr(error)[:500])
                 if failures >= self._patience.attempts:
                     raise Poison(f"it failed {failures} times, at last with {error!r}") from error
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - nobody gains by guessing it

@@ -103,7 +103,8 @@ class Relay:
             except (BrokerAway, StoreUnavailable) as error:
                 trouble = str(error) if isinstance(error, BrokerAway) else "the outbox cannot be read"
             except Exception as error:  # The service goes on whatever a relay meets, and the relay tries again.
-                log.exception("the relay has failed")
+                # Without the values of the trace, which are tenants' data.
+                log.warning("the relay has failed", error=repr(error)[:500])
                 trouble = f"the relay has failed ({type(error).__name__})"
             if trouble and trouble != self._trouble:
                 log.warning("events are not relayed", reason=trouble)
@@ -185,7 +186,7 @@ class Relay:
                 publisher.send(row["position"], topic, row["plugin_id"], value, headers)
             except TooLarge as error:
                 # It would keep all behind it from ever coming. What is left of it says what it was.
-                log.warning("an event is too large for Kafka", event=row["id"], type=row["type"], reason=str(error))
+                log.warning("an event is too large for Kafka", event_id=row["id"], type=row["type"], reason=str(error))
                 headers["reason"] = str(error)
                 value = written({**row, "data": "{}"}, self._settings.source)
                 publisher.send(row["position"], self._settings.dead_letters, row["plugin_id"], value, headers)
