@@ -38,6 +38,7 @@ StackSize = Annotated[int, Parameter(validator=Number(gte=128, lte=2_048))]
 CountOrNone = Annotated[int, Parameter(validator=Number(gte=0))]
 Seconds = Annotated[float, Parameter(validator=Number(gt=0))]
 Network = Annotated[str, Parameter(validator=_is_network)]
+Partitions = Annotated[int, Parameter(validator=Number(gte=1, lte=64))]
 Ratio = Annotated[float, Parameter(validator=Number(gt=0, lte=1))]
 
 
@@ -69,6 +70,31 @@ class Settings:
     """What the bucket's server encrypts each object with: AES256, aws:kms, aws:kms=KEY, or none."""
     objects_cache_bytes: CountOrNone = 2_147_483_648
     """Most that is kept in the data folder of packages and bundles read from the bucket (bytes); 0 keeps none."""
+
+    kafka_url: str | None = None
+    """Brokers of Kafka that events are relayed to, as HOST:PORT,HOST:PORT; by default events stay in the outbox."""
+    kafka_topic: str = "plugyard.events"
+    """Topic for events; what a consumer cannot take goes to the topic of this name with .dead-letters behind it."""
+    kafka_source: str = "/plugyard"
+    """Source (URI) that events name, where more than one service writes to the topic."""
+    kafka_security: Literal["plaintext", "tls", "sasl-plaintext", "sasl-tls"] = "plaintext"
+    """How brokers are spoken to: in the clear or by TLS, with a user (sasl) or without."""
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How the user proves itself to the brokers."""
+    kafka_username: str | None = None
+    """User at the brokers."""
+    kafka_password: str | None = field(default=None, repr=False)
+    """Password of that user."""
+    kafka_ca: Path | None = None
+    """File (PEM) of the authorities that brokers' certificates come from; by default those of the machine."""
+    kafka_certificate: Path | None = None
+    """File (PEM) of the certificate that this service shows the brokers."""
+    kafka_key: Path | None = None
+    """File (PEM) of the key of that certificate."""
+    kafka_key_password: str | None = field(default=None, repr=False)
+    """Password of that key."""
+    outbox_partitions: Partitions = 8
+    """Into how many partitions the outbox is cut, of which each has one relay at a time; at least as many as relays."""
 
     admin_key: str | None = field(default=None, repr=False)
     """API key of the first tenant's admin (plugyard_ and 32 or more characters); made at the first start by default."""

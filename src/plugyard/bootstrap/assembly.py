@@ -31,6 +31,7 @@ from plugyard.bootstrap.identity import token_verifier
 from plugyard.bootstrap.keys import CannotStart, Keys
 from plugyard.bootstrap.limits import policies, rate_limits
 from plugyard.bootstrap.objects import object_store
+from plugyard.bootstrap.relaying import start_relay
 from plugyard.bootstrap.sharing import Shared, shared_parts
 from plugyard.domain.errors import PlugyardError
 from plugyard.domain.identity import Role
@@ -146,8 +147,13 @@ async def assemble(
     parts.push_async_callback(_write_last_uses, platform)
     parts.push_async_callback(platform.settle)
 
+    relay = start_relay(settings, processes.urls.service_url, telemetry)
+    if relay is not None:
+        parts.push_async_callback(relay.close)
+
     async def all_ready() -> dict[str, Any]:
-        return {**await ready(store), **await objects.parts(), **shared.parts()}
+        relayed = {} if relay is None else {"relay": relay.state}
+        return {**await ready(store), **await objects.parts(), **shared.parts(), **relayed}
 
     egress = Later(frozenset({"request"}), partial(_make_egress, settings))
     offer_services(processes.services, platform, databases, (egress, shared.cache), settings)

@@ -74,7 +74,7 @@ class Service:
         configure_logging(settings.log_format, settings.log_level)
         try:
             settings.data.mkdir(parents=True, exist_ok=True)
-            await self._start(_bound(settings.host, settings.port))
+            await self._start(bound(settings.host, settings.port))
         except OSError as error:
             raise CannotStart(f"the data folder {settings.data} cannot be used: {error}") from error
         except (EmbeddedPostgresError, GuestBuildError) as error:
@@ -243,7 +243,7 @@ class Service:
             await asyncio.gather(serving, return_exceptions=True)
 
         self._parts.push_async_callback(end)
-        self.url = f"http://{_shown(self.settings.host)}:{listener.getsockname()[1]}"
+        self.url = f"http://{shown(self.settings.host)}:{listener.getsockname()[1]}"
         listening = asyncio.create_task(server.listening.wait())
         await asyncio.wait((listening, serving), return_when=asyncio.FIRST_COMPLETED)
         listening.cancel()
@@ -342,7 +342,7 @@ def _logged(work: str) -> Iterator[None]:
         log.warning(f"{work} failed", error=error.message)
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
     """A socket on the port asked for, or on a free one for 0; it refuses connections until somebody listens."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -357,7 +357,7 @@ def _bound(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _shown(host: str) -> str:
+def shown(host: str) -> str:
     """The host as a client on this machine names it."""
     if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
         return "127.0.0.1"

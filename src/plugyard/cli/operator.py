@@ -1,4 +1,4 @@
-"""What an operator runs: ``serve``, ``demo``, ``doctor``, ``migrate``, ``database prepare``."""
+"""What an operator runs: ``serve``, ``relay``, ``demo``, ``doctor``, ``migrate``, ``database prepare``."""
 
 import difflib
 import json
@@ -20,7 +20,7 @@ DEFAULT_SETTINGS = Settings()
 
 def register(app: App) -> None:
     """Add the operator's commands to the command line."""
-    for command in (serve, demo, doctor, migrate):
+    for command in (serve, relay, demo, doctor, migrate):
         app.command(command)
     group = App(name="database", help="A PostgreSQL that somebody else runs: its databases and roles.")
     group.command(prepare)
@@ -46,6 +46,32 @@ def serve(*, settings: Settings = DEFAULT_SETTINGS) -> None:
 
     refuse_unknown_settings()
     raise SystemExit(uvloop.run(run(settings, welcome=_welcome)))
+
+
+def relay(
+    *,
+    database_url: Annotated[
+        str, Parameter(help="PostgreSQL as the service's role reaches it, not through a pooler of transactions.")
+    ],
+    settings: Settings = DEFAULT_SETTINGS,
+) -> None:
+    """Carry events from the outbox to Kafka, and nothing else. Ctrl-C ends it; as many may run as there are partitions.
+
+    A service with a Kafka does the same by itself. Its probes and metrics are on --host and --port. The address of the
+    database holds a password, so give it as PLUGYARD_DATABASE_URL.
+
+    For example:
+
+    ```
+    plugyard relay --kafka-url kafka-1:9092,kafka-2:9092 --port 9100
+    ```
+    """
+    import uvloop
+
+    from plugyard.cli.running import run_relay
+
+    refuse_unknown_settings()
+    raise SystemExit(uvloop.run(run_relay(settings, database_url)))
 
 
 def demo(

@@ -1,4 +1,4 @@
-"""Runs the service in the foreground for ``serve`` and ``demo``: progress while it starts, signals while it runs."""
+"""Runs the service in the foreground, or a relay: progress while it starts, signals while it runs."""
 
 import asyncio
 import signal
@@ -95,6 +95,26 @@ async def run(
     finally:
         await service.stop()
     return status
+
+
+async def run_relay(settings: Settings, database_url: str) -> int:
+    """Relay events until a signal; the exit status."""
+    from plugyard.bootstrap.relaying import RelayService
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    service = RelayService(settings, database_url)
+    try:
+        await service.start()
+        ends = (asyncio.create_task(stop.wait()), asyncio.create_task(service.failed()))
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    except CannotStart as error:
+        raise Failure(str(error)) from error
+    finally:
+        await service.stop()
+    return 0 if stop.is_set() else 1
 
 
 async def _beside(command: list[str], stopping: asyncio.Task[bool]) -> int:

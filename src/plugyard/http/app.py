@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -72,13 +73,19 @@ def create_app(
     router = Router(
         [
             *routes_of((*OPERATIONS, *executions.UNLISTED), service),
-            *health.routes_of(service, ready, version),
+            *health.routes_of(telemetry, service.draining, ready, version),
             *_document_routes(version),
         ],
         redirect_slashes=False,
         default=_nothing,
     )
     return Application(service, Around(router, telemetry, platform.ids))
+
+
+def create_probes(telemetry: Telemetry, ready: Ready, version: str, ids: Callable[[], str]) -> ASGIApp:
+    """An application that answers probes and Prometheus alone, for a process that serves nothing else."""
+    routes = health.routes_of(telemetry, Draining(), ready, version)
+    return Around(Router(routes, redirect_slashes=False, default=_nothing), telemetry, ids)
 
 
 class Application:

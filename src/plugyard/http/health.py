@@ -7,8 +7,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from plugyard.http.answers import Answer, json_answer
-from plugyard.http.exchange import Service
+from plugyard.http.exchange import Draining
 from plugyard.http.operations import Methods
+from plugyard.http.telemetry import Telemetry
 
 # Each part's name, and its state: "ok", or what is wrong with it. A leading "warning:" is shown and stops nothing.
 Ready = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -20,7 +21,7 @@ def away(parts: Mapping[str, Any]) -> list[str]:
     return [name for name, state in parts.items() if state != "ok" and not str(state).startswith(WARNING)]
 
 
-def routes_of(service: Service, ready: Ready, version: str) -> list[Route]:
+def routes_of(telemetry: Telemetry, draining: Draining, ready: Ready, version: str) -> list[Route]:
     """The routes of this module."""
 
     async def live(scope: Scope, receive: Receive, send: Send) -> None:
@@ -28,14 +29,14 @@ def routes_of(service: Service, ready: Ready, version: str) -> list[Route]:
 
     async def is_ready(scope: Scope, receive: Receive, send: Send) -> None:
         parts = dict(await ready())
-        if service.draining.begun:
+        if draining.begun:
             parts["service"] = "ending"
         missing = away(parts)
         answer = {"status": "unavailable" if missing else "ready", "version": version, "parts": parts}
         await json_answer(answer, status=503 if missing else 200)(scope, receive, send)
 
     async def scrape(scope: Scope, receive: Receive, send: Send) -> None:
-        text, media_type = service.telemetry.exposition()
+        text, media_type = telemetry.exposition()
         await Answer(text, media_type=media_type)(scope, receive, send)
 
     return [

@@ -6,7 +6,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
@@ -86,10 +86,6 @@ class Telemetry:
     def counter(self, name: str, description: str, read: Callable[[], float]) -> None:
         """Show a count that only grows and is kept elsewhere, as ``read`` says at each scrape."""
         self.registry.register(_ReadCount(_named(name), description, read))
-
-    def outbox_depth(self) -> Gauge:
-        """A gauge that the relay of events sets: how many wait."""
-        return Gauge("plugyard_outbox_events", "Events that wait to be relayed.", registry=self.registry)
 
     def exposition(self) -> tuple[bytes, str]:
         """The text that Prometheus scrapes, and its media type."""

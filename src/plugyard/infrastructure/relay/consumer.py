@@ -251,14 +251,16 @@ class Consumer:
     async def _handle(self, message: Message) -> None:
         try:
             envelope = read(message.value())
-            if envelope.id in self._known:
-                self._known.move_to_end(envelope.id)
-                return
-            await self._act(envelope)
         except Poison as error:
             await self._bury(message, str(error))
             return
+        if envelope.id not in self._known:
+            try:
+                await self._act(envelope)
+            except Poison as error:
+                await self._bury(message, str(error))
         self._known[envelope.id] = None
+        self._known.move_to_end(envelope.id)
         while len(self._known) > self._patience.known_ids:
             self._known.popitem(last=False)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -84,13 +84,16 @@ class Relay:
         """The partitions of the outbox that this relay leads now."""
         return frozenset(self._led)
 
-    def figures(self) -> Mapping[str, tuple[str, float]]:
-        """What Prometheus is shown: each metric's name with its meaning and its value."""
+    def figures(self) -> Mapping[str, tuple[str, Callable[[], float]]]:
+        """What Prometheus is shown: each metric's name with its meaning and what reads it."""
         return {
-            "plugyard_outbox_events": ("Events that wait to be relayed.", self.lag.waiting),
-            "plugyard_outbox_oldest_seconds": ("For how long the oldest of them waits.", self.lag.oldest_s),
-            "plugyard_relay_partitions": ("Partitions of the outbox that this process leads.", len(self._led)),
-            "plugyard_relay_published_events": ("Events that this process published since it began.", self.published),
+            "plugyard_outbox_events": ("Events that wait to be relayed.", lambda: self.lag.waiting),
+            "plugyard_outbox_oldest_seconds": ("For how long the oldest of them waits.", lambda: self.lag.oldest_s),
+            "plugyard_relay_partitions": ("Partitions of the outbox that this process leads.", lambda: len(self._led)),
+            "plugyard_relay_published_events": (
+                "Events that this process published.",
+                lambda: self.published,
+            ),
         }
 
     async def _run(self) -> None:
