@@ -18,6 +18,7 @@ import pytest
 
 from tests.seaweed import Seaweed, seaweed
 from tests.valkeys import Valkey
+from tests.tansu import Tansu, tansu
 
 # Continuous integration tries the same examples each time, so that a change is judged by what it changed; every other
 # run tries new ones.
@@ -124,3 +125,9 @@ def valkey(valkey_server: Valkey) -> Valkey:
     """The same, empty."""
     valkey_server.ask("FLUSHALL")
     return valkey_server
+
+
+def broker() -> Iterator[Tansu]:
+    """One broker for all tests that need a real one; they keep apart by topics."""
+    with tansu() as running:
+        yield running
