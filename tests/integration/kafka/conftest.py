@@ -24,7 +24,7 @@ from plugyard.infrastructure.embedded.server import Urls
 from plugyard.infrastructure.postgres.migrations import migrate
 from plugyard.infrastructure.relay.settings import KafkaSettings
 from tests.integration.conftest import SERVICE_ROLE
-from tests.tansu import Arrived, Tansu
+from tests.tansu import Arrived, Tansu, tansu
 
 SECRET = "a-password-that-must-never-be-logged"
 INSERT = (
@@ -109,6 +109,13 @@ def kafka(broker: Tansu) -> KafkaSettings:
     broker.topic(settings.topic)
     broker.topic(settings.dead_letters, 1)
     return settings
+
+
+@pytest.fixture
+def own_broker() -> Iterator[Tansu]:
+    """A broker of the test's own, to be killed."""
+    with tansu() as running:
+        yield running
 
 
 class RelayProcess:
