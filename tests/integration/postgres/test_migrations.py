@@ -117,6 +117,37 @@ async def test_entries_that_are_older_than_the_chain_are_chained_and_going_back_
             connection.execute("drop database unchained")
 
 
+async def test_older_code_goes_on_writing_events_into_the_outbox_that_relays_share(
+    postgres_urls: Urls, superuser_url: str
+) -> None:
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        connection.execute("create database unshared owner plugyard_owner")
+    url = postgres_urls.owner_url.rpartition("/")[0] + "/unshared"
+    older = (
+        "insert into plugyard.outbox (id, tenant_id, plugin_id, type, occurred_at, data) values "
+        "(gen_random_uuid(), gen_random_uuid(), '019ca945-0a00-7000-8000-0000000000ff', 'plugin.rated', now(), '{}')"
+    )
+    try:
+        upgrade(url, SERVICE_ROLE, to="0008")
+        for revision in ("0009", "0008", "0009"):
+            with psycopg.connect(url) as connection:
+                connection.execute("select set_config('plugyard.operator', 'on', true)")
+                connection.execute(older)
+            if revision == "0009":
+                upgrade(url, SERVICE_ROLE, to=revision)
+            else:
+                downgrade(url, revision)
+        with psycopg.connect(url) as connection:
+            connection.execute("select set_config('plugyard.operator', 'on', true)")
+            assert connection.execute("select slot from plugyard.outbox").fetchall() == [(63,)] * 3
+            # To code that reads whole rows, nothing that it knows has changed.
+            row = connection.execute("select position, published_at from plugyard.outbox order by position").fetchone()
+            assert row == (1, None)
+    finally:
+        with psycopg.connect(superuser_url, autocommit=True) as connection:
+            connection.execute("drop database unshared")
+
+
 def downgrade(url: str, to: str) -> None:
     """Go back to an older schema, as an operator would by hand."""
     engine = sqlalchemy.create_engine(sqlalchemy.make_url(url).set(drivername="postgresql+psycopg"))
