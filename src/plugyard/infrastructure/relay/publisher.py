@@ -10,6 +10,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
@@ -49,6 +50,8 @@ class Publisher:
         self._last_error = ""
         self._fatal = ""
         self._ended = threading.Event()
+        # What waits for brokers waits in a thread of its own, not in one that the service needs for other work.
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="kafka-publisher")
         try:
             self._producer = Producer(
                 {
@@ -83,7 +86,7 @@ class Publisher:
         publisher = cls(settings)
         try:
             for topic in topics:
-                await asyncio.to_thread(publisher._look_for, topic, settings)
+                await publisher._loop.run_in_executor(publisher._helper, publisher._look_for, topic, settings)
         except BaseException:
             await publisher.close()
             raise
@@ -133,7 +136,8 @@ class Publisher:
 
     async def close(self) -> None:
         """Give up what was not sent. What arrived before is still among the `reports`."""
-        await asyncio.to_thread(self._end)
+        await self._loop.run_in_executor(self._helper, self._end)
+        self._helper.shutdown(wait=False)
 
     # --- in other threads --------------------------------------------------------------------------------------------
 
@@ -176,6 +180,7 @@ class Publisher:
         self._poller.join(2 * _ENDS_WITHIN_S)
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
         self._producer.flush(_ENDS_WITHIN_S)
+        del self._producer  # It joins its threads, of which one may be waiting for a name server.
 
 
 _VAGUE = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
