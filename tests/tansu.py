@@ -117,10 +117,10 @@ class Arrived:
 class Reader:
     """Reads topics from their beginning, in no group, and keeps what came."""
 
-    def __init__(self, url: str, *topics: str) -> None:
+    def __init__(self, url: str, *topics: str, wait_ms: int = 50) -> None:
         self._consumer = Consumer(
             {"bootstrap.servers": url, "group.id": os.urandom(8).hex(), "auto.offset.reset": "earliest",
-             "enable.auto.commit": False, "fetch.wait.max.ms": 50, "reconnect.backoff.max.ms": 500, "log_level": 0}
+             "enable.auto.commit": False, "fetch.wait.max.ms": wait_ms, "reconnect.backoff.max.ms": 500, "log_level": 0}
         )  # fmt: skip
         # Assigned, because this broker lets a group wait for half a session before its first member may read.
         known = self._consumer.list_topics(timeout=10).topics
