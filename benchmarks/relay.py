@@ -169,7 +169,7 @@ class Bench:
         return {f"4 writers, {what} (events/s)": statistics.median(found) for what, found in rates.items()}
 
     def rewriting(self, events: int) -> float:
-        """How long migration 0009 keeps writers waiting for each million events that are there (s)."""
+        """How long migration 0010 keeps writers waiting for each million events that are there (s)."""
         self.topic()
         with self.outbox.connection() as connection:
             connection.execute("alter table outbox disable trigger wake_relays")
@@ -205,7 +205,7 @@ def measured(bench: Bench, events: int) -> dict[str, float]:
     found["takeover after a kill, median of 5 (s)"] = statistics.median(takeovers)
     found["takeover after a kill, longest of 5 (s)"] = max(takeovers)
     found |= bench.costs()
-    found["writers wait for migration 0009, per million events (s)"] = bench.rewriting(500_000)
+    found["writers wait for migration 0010, per million events (s)"] = bench.rewriting(500_000)
     return found
 
 

@@ -17,8 +17,8 @@ import hypothesis
 import pytest
 
 from tests.seaweed import Seaweed, seaweed
-from tests.valkeys import Valkey
 from tests.tansu import Tansu, tansu
+from tests.valkeys import Valkey
 
 # Continuous integration tries the same examples each time, so that a change is judged by what it changed; every other
 # run tries new ones.
@@ -127,6 +127,7 @@ def valkey(valkey_server: Valkey) -> Valkey:
     return valkey_server
 
 
+@pytest.fixture(scope="session")
 def broker() -> Iterator[Tansu]:
     """One broker for all tests that need a real one; they keep apart by topics."""
     with tansu() as running:

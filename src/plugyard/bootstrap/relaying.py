@@ -63,10 +63,9 @@ def start_relay(settings: Settings, service_url: str, telemetry: Telemetry) -> "
 class RelayService:
     """A relay alone, with probes and metrics on the address of the settings."""
 
-    def __init__(self, settings: Settings, database_url: str) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.url = ""
-        self._database_url = database_url
         self._parts = AsyncExitStack()
         self._failed = asyncio.Event()
         self._stopping = False
@@ -78,10 +77,13 @@ class RelayService:
         from plugyard.http.server import Server
 
         configure_logging(self.settings.log_format, self.settings.log_level)
+        database_url = self.settings.database_url
+        if database_url is None:
+            raise CannotStart("name the database that the service is on with --database-url")
         listener = bound(self.settings.host, self.settings.port)
         self._parts.callback(listener.close)
         telemetry = Telemetry()
-        relay = start_relay(self.settings, self._database_url, telemetry)
+        relay = start_relay(self.settings, database_url, telemetry)
         if relay is None:
             raise CannotStart("name the brokers with --kafka-url")
 

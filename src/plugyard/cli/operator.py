@@ -48,17 +48,11 @@ def serve(*, settings: Settings = DEFAULT_SETTINGS) -> None:
     raise SystemExit(uvloop.run(run(settings, welcome=_welcome)))
 
 
-def relay(
-    *,
-    database_url: Annotated[
-        str, Parameter(help="PostgreSQL as the service's role reaches it, not through a pooler of transactions.")
-    ],
-    settings: Settings = DEFAULT_SETTINGS,
-) -> None:
+def relay(*, settings: Settings = DEFAULT_SETTINGS) -> None:
     """Carry events from the outbox to Kafka, and nothing else. Ctrl-C ends it; as many may run as there are partitions.
 
-    A service with a Kafka does the same by itself. Its probes and metrics are on --host and --port. The address of the
-    database holds a password, so give it as PLUGYARD_DATABASE_URL.
+    A service with a Kafka does the same by itself. This needs --database-url and --kafka-url; its probes and metrics are
+    on --host and --port. The address of the database holds a password, so give it as PLUGYARD_DATABASE_URL.
 
     For example:
 
@@ -71,7 +65,7 @@ def relay(
     from plugyard.cli.running import run_relay
 
     refuse_unknown_settings()
-    raise SystemExit(uvloop.run(run_relay(settings, database_url)))
+    raise SystemExit(uvloop.run(run_relay(settings)))
 
 
 def demo(

@@ -97,7 +97,7 @@ async def run(
     return status
 
 
-async def run_relay(settings: Settings, database_url: str) -> int:
+async def run_relay(settings: Settings) -> int:
     """Relay events until a signal; the exit status."""
     from plugyard.bootstrap.relaying import RelayService
 
@@ -105,7 +105,7 @@ async def run_relay(settings: Settings, database_url: str) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    service = RelayService(settings, database_url)
+    service = RelayService(settings)
     try:
         await service.start()
         ends = (asyncio.create_task(stop.wait()), asyncio.create_task(service.failed()))

@@ -128,12 +128,12 @@ async def test_older_code_goes_on_writing_events_into_the_outbox_that_relays_sha
         "(gen_random_uuid(), gen_random_uuid(), '019ca945-0a00-7000-8000-0000000000ff', 'plugin.rated', now(), '{}')"
     )
     try:
-        upgrade(url, SERVICE_ROLE, to="0008")
-        for revision in ("0009", "0008", "0009"):
+        upgrade(url, SERVICE_ROLE, to="0009")
+        for revision in ("0010", "0009", "0010"):
             with psycopg.connect(url) as connection:
                 connection.execute("select set_config('plugyard.operator', 'on', true)")
                 connection.execute(older)
-            if revision == "0009":
+            if revision == "0010":
                 upgrade(url, SERVICE_ROLE, to=revision)
             else:
                 downgrade(url, revision)

@@ -20,12 +20,12 @@ from plugyard.infrastructure.postgres.errors import translated
 from plugyard.infrastructure.postgres.statements import statements
 
 SLOTS = 64
-"""Into how many slots migration 0009 cuts the outbox."""
+"""Into how many slots migration 0010 cuts the outbox."""
 
 MOST_COUNTED = 100_000
 """A lag is counted so far; what waits beyond makes no difference to who reads it."""
 
-# Advisory locks are named by two numbers: one of these and a slot. The first is also in migration 0009.
+# Advisory locks are named by two numbers: one of these and a slot. The first is also in migration 0010.
 _SLEEPING, _LEADING, _RELAYS = 1_886_151_525, 1_886_151_526, 1_886_151_527
 _CHANNEL = "plugyard_outbox"
 _ANSWERS_WITHIN_S = 10.0

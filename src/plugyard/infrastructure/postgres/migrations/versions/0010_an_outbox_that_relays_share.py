@@ -2,15 +2,15 @@
 
 Before code. Adding the column writes the outbox anew, during which nobody writes events.
 
-Revision ID: 0009
+Revision ID: 0010
 """
 
 from alembic import op
 
 from plugyard.infrastructure.postgres.migrations.scripts import run_scripts
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
