@@ -51,7 +51,7 @@ def serve(*, settings: Settings = DEFAULT_SETTINGS) -> None:
 def relay(*, settings: Settings = DEFAULT_SETTINGS) -> None:
     """Carry events from the outbox to Kafka, and nothing else. Ctrl-C ends it; as many may run as there are partitions.
 
-    A service with a Kafka does the same by itself. This needs --database-url and --kafka-url; its probes and metrics are
+    A service with a Kafka does the same by itself. This needs --database-url and --kafka-url; probes and metrics are
     on --host and --port. The address of the database holds a password, so give it as PLUGYARD_DATABASE_URL.
 
     For example:
