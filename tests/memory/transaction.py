@@ -30,6 +30,7 @@ from plugyard.domain.tenants import TenantState
 from plugyard.domain.versions import Version
 from tests.memory import lists
 from tests.memory.publishers import MemoryPublishers
+from tests.memory.queue import MemoryQueued
 from tests.memory.standings import MemoryStandings
 from tests.memory.tables import Tables
 from tests.memory.trail import MemoryTrail
@@ -38,7 +39,7 @@ IN_USE = (PluginState.INSTALLED, PluginState.ACTIVE, PluginState.INACTIVE, Plugi
 KEY_LIVES = timedelta(days=1)
 
 
-class MemoryTransaction(MemoryTrail, MemoryStandings, MemoryPublishers):
+class MemoryTransaction(MemoryTrail, MemoryStandings, MemoryPublishers, MemoryQueued):
     """Works on ``tables`` for one tenant; whoever opened it commits by keeping them."""
 
     def __init__(self, tables: Tables, tenant_id: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from plugyard.domain.limits import RequestedLimits
 from plugyard.domain.permissions import Permission
+from plugyard.domain.queue import NO_RETRY, RetryRule
 from plugyard.domain.versions import Version, VersionRange
 
 
@@ -57,6 +58,7 @@ class FunctionSpec:
     output: dict[str, Any] | bool | None = None
     effect: Effect = Effect.WRITE
     examples: tuple[Any, ...] = ()
+    retry: RetryRule = NO_RETRY  # of executions that nobody waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Manifest:
                     spec.get("output"),
                     Effect(spec.get("effect", "write")),
                     tuple(spec.get("examples", ())),
+                    RetryRule.from_document(spec["retry"]) if "retry" in spec else NO_RETRY,
                 )
                 for name, spec in document.get("functions", {}).items()
             },

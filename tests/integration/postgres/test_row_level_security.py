@@ -25,6 +25,7 @@ from tests.contract.given import (
     an_execution,
     new_id,
 )
+from tests.contract.test_queue import an_entry_of
 from tests.integration.conftest import Database
 
 TENANT_TABLES = [
@@ -44,6 +45,7 @@ TENANT_TABLES = [
     "plugins",
     "publisher_keys",
     "publishers",
+    "queued_executions",
     "used_rights",
     "version_origins",
     "version_rescans",
@@ -67,6 +69,7 @@ async def _furnished(database: Database) -> str:
         await tx.audit(an_entry(tenant_id))
         await tx.claim_key(view.plugin.id, "key", StoredReply("hash", new_id(), None, NOW))
         await tx.rate(a_rating(tenant_id, listing.id, 5))
+        await tx.enqueue(an_entry_of(view.plugin))
         await tx.save_standing(a_standing(view))
         await tx.add_publisher_key(a_publisher_key(tenant_id))
         await tx.save_origin(Origin(view.version.id, tenant_id, tenant_id))

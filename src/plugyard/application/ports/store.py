@@ -33,6 +33,7 @@ from plugyard.domain.execution import (
 from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
 from plugyard.domain.marketplace import Category, Listing, Rating
 from plugyard.domain.plugin import Plugin, PluginVersion, PluginView
+from plugyard.domain.queue import QueuedExecution, QueueEnd, QueueState
 from plugyard.domain.rights import Right
 from plugyard.domain.secrets import Resealed
 from plugyard.domain.signatures import Origin, Publisher, PublisherKey, Trust
@@ -107,6 +108,21 @@ class Transaction(Trail, Protocol):
     async def origins(self, version_ids: Sequence[str]) -> Mapping[str, Origin]: ...  # of those that have one
     async def trust(self, version_ids: Sequence[str]) -> Mapping[str, Trust]: ...
     async def trust_of_listings(self, listing_ids: Sequence[str]) -> Mapping[str, Trust]: ...
+
+    # executions that wait their turn
+    async def enqueue(self, entry: QueuedExecution) -> int | None: ...
+    # enqueue: how many of the tenant's own are before it; None where the plugin has one of that word already
+    async def queued(self, execution_id: str) -> QueuedExecution | None: ...  # without its input
+    async def queued_whole(self, execution_id: str) -> QueuedExecution | None: ...  # with its input and output
+    async def list_queued(
+        self, plugin_id: str, state: QueueState, filters: ExecutionFilter, page: PageRequest
+    ) -> Page[
+        QueuedExecution
+    ]: ...  # newest first; QUEUED are all that have not begun; the filter's status is not asked
+    async def ask_to_cancel(self, execution_id: str) -> None: ...  # whoever runs it ends it
+    async def dead_letters(self, plugin_id: str | None, page: PageRequest) -> Page[QueuedExecution]: ...
+    # dead_letters: the latest first
+    async def drop_dead(self, execution_id: str) -> bool: ...  # whether it was there, and dead
 
     # marketplace
     async def save_listing(self, listing: Listing) -> None: ...  # insert or update; NameTaken when another tenant's
@@ -194,11 +210,26 @@ class Store(Protocol):
 
 
 class ExecutionRecorder(Protocol):
-    """Makes execution records durable; many share one commit. Returns when they are on disk."""
+    """Makes execution records durable; many share one commit. Returns when they are on disk.
+
+    With ``end``, it ends a run of a queued execution too. What ends as QUEUED has no record yet: it is tried again.
+    Where somebody else has taken the execution since, nothing of it is written.
+    """
 
     async def record(
-        self, execution: Execution, logs: Sequence[StoredLogLine], events: Sequence[Event], audit: Sequence[AuditEntry]
+        self,
+        execution: Execution,
+        logs: Sequence[StoredLogLine],
+        events: Sequence[Event],
+        audit: Sequence[AuditEntry],
+        end: QueueEnd | None = None,
     ) -> None: ...
+
+
+class Queue(Protocol):
+    """Where workers take what is next; what each has taken is its own until it ends, or dies. ``StoreUnavailable``."""
+
+    async def take(self, at_most: int) -> Sequence[QueuedExecution]: ...
 
 
 class PluginDatabases(Protocol):

@@ -1,0 +1,48 @@
+-- Executions that wait their turn. Used by queued.py and by the worker's `infrastructure/queue`.
+
+-- # enqueue
+select plugyard.enqueue(%(entry)s, %(input)s) as before;
+
+-- # queued execution
+select
+  id, tenant_id, plugin_id, version, call, null as input, level, state, turn, run, lost, queued_at, due_at, started_at,
+  ended_at, attempts, null as output, cancel_requested, once
+from plugyard.queued_executions where id = %(id)s;
+
+-- # queued execution, whole
+select
+  id, tenant_id, plugin_id, version, call, input, level, state, turn, run, lost, queued_at, due_at, started_at,
+  ended_at, attempts, output, cancel_requested, once
+from plugyard.queued_executions where id = %(id)s;
+
+-- # ask to cancel
+update plugyard.queued_executions set cancel_requested = true where id = %(id)s and state = 'running';
+
+-- # drop a dead letter
+delete from plugyard.queued_executions where id = %(id)s and state = 'dead';
+
+-- # take
+select * from plugyard.take_queued(%(worker)s, %(at_most)s, %(per_plugin)s);
+
+-- # give jobs back
+update plugyard_queue.procrastinate_jobs set status = 'todo', worker_id = null
+where id = any(%(jobs)s) and status = 'doing' and worker_id = %(worker)s;
+
+-- # delete jobs
+delete from plugyard_queue.procrastinate_jobs where id = any(%(jobs)s);
+
+-- # cancelled meanwhile
+select id from plugyard.queued_executions where id = any(%(ids)s) and cancel_requested;
+
+-- # keep the queue
+select plugyard.keep_queue(%(per_plugin)s);
+
+-- # jobs of the dead
+update plugyard_queue.procrastinate_jobs j set status = 'todo', worker_id = null
+where j.status = 'doing' and (j.worker_id is null or not exists (
+  select from plugyard_queue.procrastinate_workers w
+  where w.id = j.worker_id and w.last_heartbeat > now() - make_interval(secs => %(silent_s)s)))
+returning j.id;
+
+-- # wake the workers
+select pg_notify('procrastinate_queue_v1#executions', '{"type": "job_inserted", "job_id": 0}');
