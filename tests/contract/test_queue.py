@@ -20,6 +20,8 @@ from tests.contract.given import a_log_line, a_stored_plugin, a_tenant, an_event
 from tests.integration.conftest import Database
 from tests.memory.store import MemoryStore
 
+INPUT = '{"a": "\\u0000ä"}'
+
 
 class Workers(Protocol):
     """Who takes, and what happens when one dies."""
@@ -75,7 +77,8 @@ def an_entry_of(plugin: Plugin, **changes: Any) -> QueuedExecution:
     now = datetime.now(UTC)
     call = QueuedCall("run", "key:1", "request-1", 500, hops=2, trace="00-1")
     return replace(
-        QueuedExecution(new_id(), plugin.tenant_id, plugin.id, "1.0.0", call, now, now, '{"a": "\\u0000ä"}'), **changes
+        QueuedExecution(new_id(), plugin.tenant_id, plugin.id, "1.0.0", call, now, now, INPUT, len(INPUT.encode())),
+        **changes,
     )
 
 

@@ -115,6 +115,7 @@ def end_run(tables: Tables, end: QueueEnd) -> bool:
         attempts=end.attempts,
         output=end.output,
         input=None if end.state is QueueState.ENDED else found.input,
+        input_bytes=None if end.state is QueueState.ENDED else found.input_bytes,
         turn=found.turn + (end.state is QueueState.QUEUED),
         due_at=end.due_at or found.due_at,
         ended_at=end.ended_at,

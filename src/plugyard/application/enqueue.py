@@ -84,6 +84,7 @@ def entry_for(
         now,
         due_at or now,
         call.input.decode(),
+        len(call.input),
         priority,
         once=once,
     )

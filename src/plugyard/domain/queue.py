@@ -145,6 +145,7 @@ class QueuedExecution:
     queued_at: datetime
     due_at: datetime
     input: str | None = field(default=None, repr=False)
+    input_bytes: int | None = None  # None once the input is no longer kept
     priority: Priority = Priority.NORMAL
     state: QueueState = QueueState.QUEUED
     turn: int = 0
@@ -174,7 +175,7 @@ class QueuedExecution:
             None,
             self.call.actor,
             self.call.request_id,
-            len((self.input or "").encode()),
+            self.input_bytes or 0,
             0,
             self.queued_at,
             self.attempts,

@@ -14,6 +14,7 @@ from plugyard.application.platform import Platform
 from plugyard.http import (
     audit,
     consent,
+    deadletters,
     difference,
     executions,
     health,
@@ -51,6 +52,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *secrets.OPERATIONS,
     *quarantine.OPERATIONS,
     *publishers.OPERATIONS,
+    *deadletters.OPERATIONS,
 )
 
 

@@ -153,6 +153,7 @@ class ExecuteFunction(Command, frozen=True):
     mode: Literal["sync", "async"] = "sync"
     timeout_ms: Annotated[int, Meta(ge=1, le=300_000)] | None = None
     limits: CallLimits | None = None
+    priority: Literal["low", "normal", "high"] = "normal"
 
 
 class KeyScope(Command, frozen=True):

@@ -276,6 +276,30 @@ EXECUTION = {
     "requestId": "request-1",
     "inputBytes": 61,
     "outputBytes": 18,
+    "queuedAt": None,
+    "attempts": [],
+}
+QUEUED = {
+    **EXECUTION,
+    "status": "queued",
+    "usage": None,
+    "endedAt": None,
+    "outputBytes": 0,
+    "queuedAt": MOMENT,
+}
+ATTEMPT = {"startedAt": MOMENT, "endedAt": MOMENT, "status": "failed", "code": "plugin_error", "message": "it broke"}
+DEAD_LETTER = {
+    "executionId": EXECUTION_ID,
+    "pluginId": PLUGIN_ID,
+    "version": "1.0.0",
+    "function": "total",
+    "origin": "call",
+    "priority": "normal",
+    "actor": f"key:{KEY_ID}",
+    "queuedAt": MOMENT,
+    "diedAt": MOMENT,
+    "attempts": [ATTEMPT],
+    "inputBytes": 61,
 }
 LOG = {
     "id": EXECUTION_ID,

@@ -1,6 +1,9 @@
 """What answers look like, in camelCase. ``present.py`` makes them and the OpenAPI document is written from them."""
 
 from plugyard.http.views.executions import (
+    AttemptView,
+    DeadLetterDetail,
+    DeadLetterView,
     ExecutedView,
     ExecutionView,
     FailureView,
@@ -51,12 +54,15 @@ from plugyard.http.views.trust import SignatureView, TrustView
 __all__ = [
     "AffectedView",
     "AskView",
+    "AttemptView",
     "AuditHeadView",
     "AuditView",
     "AvailableUpgradeView",
     "BoundsView",
     "CategoriesView",
     "CategoryView",
+    "DeadLetterDetail",
+    "DeadLetterView",
     "DependencyView",
     "EndpointView",
     "ExecutedView",

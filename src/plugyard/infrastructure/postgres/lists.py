@@ -237,7 +237,8 @@ def queued(plugin_id: str, states: Sequence[str], filters: ExecutionFilter, page
         where.append(table.version == filters.version)
     where += _between(table.queued_at, filters.since, filters.until)
     order = _Order("queued", table.queued_at, table.id, datetime)
-    return _query(_columns(_QUEUED, _QUEUED_COLUMNS), where, order, page)
+    size: Any = sa.literal_column("octet_length(input)").label("input_bytes")
+    return _query([*_columns(_QUEUED, _QUEUED_COLUMNS), size], where, order, page)
 
 
 def dead_letters(plugin_id: str | None, page: PageRequest) -> Query:
@@ -247,7 +248,8 @@ def dead_letters(plugin_id: str | None, page: PageRequest) -> Query:
     if plugin_id is not None:
         where.append(table.plugin_id == plugin_id)
     order = _Order("dead letters", table.ended_at, table.id, datetime)
-    return _query(_columns(_QUEUED, _QUEUED_COLUMNS), where, order, page)
+    size: Any = sa.literal_column("octet_length(input)").label("input_bytes")
+    return _query([*_columns(_QUEUED, _QUEUED_COLUMNS), size], where, order, page)
 
 
 def logs(plugin_id: str, filters: LogFilter, page: PageRequest) -> Query:

@@ -98,6 +98,7 @@ def entry_of(row: dict[str, Any]) -> QueuedExecution:
         queued_at=row["queued_at"],
         due_at=row["due_at"],
         input=row.get("input"),
+        input_bytes=row["input_bytes"],
         priority=Priority(row["level"]),
         state=QueueState(row["state"]),
         turn=row["turn"],

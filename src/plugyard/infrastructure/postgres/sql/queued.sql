@@ -5,13 +5,13 @@ select plugyard.enqueue(%(entry)s, %(input)s) as before;
 
 -- # queued execution
 select
-  id, tenant_id, plugin_id, version, call, null as input, level, state, turn, run, lost, queued_at, due_at, started_at,
+  id, tenant_id, plugin_id, version, call, null as input, octet_length(input) as input_bytes, level, state, turn, run, lost, queued_at, due_at, started_at,
   ended_at, attempts, null as output, cancel_requested, once
 from plugyard.queued_executions where id = %(id)s;
 
 -- # queued execution, whole
 select
-  id, tenant_id, plugin_id, version, call, input, level, state, turn, run, lost, queued_at, due_at, started_at,
+  id, tenant_id, plugin_id, version, call, input, octet_length(input) as input_bytes, level, state, turn, run, lost, queued_at, due_at, started_at,
   ended_at, attempts, output, cancel_requested, once
 from plugyard.queued_executions where id = %(id)s;
 
@@ -22,7 +22,7 @@ update plugyard.queued_executions set cancel_requested = true where id = %(id)s 
 delete from plugyard.queued_executions where id = %(id)s and state = 'dead';
 
 -- # take
-select * from plugyard.take_queued(%(worker)s, %(at_most)s, %(per_plugin)s);
+select *, octet_length(input) as input_bytes from plugyard.take_queued(%(worker)s, %(at_most)s, %(per_plugin)s);
 
 -- # give jobs back
 update plugyard_queue.procrastinate_jobs set status = 'todo', worker_id = null
