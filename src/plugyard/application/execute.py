@@ -304,6 +304,21 @@ async def _settle(
     return Executed(ended, outcome.output)
 
 
+async def ended_unrun(platform: Platform, ended: Execution) -> list[Event]:
+    """What is told of one that ended without having run; nothing where its plugin is gone."""
+    async with platform.store.for_tenant(ended.tenant_id) as tx:
+        view = await tx.plugin(ended.plugin_id)
+    if view is None:
+        return []
+    facts = {
+        "executionId": ended.id,
+        "function": ended.function,
+        "version": ended.version,
+        "status": ended.status.value,
+    }
+    return [event(platform, EventType.EXECUTION_FAILED, view.plugin, facts, at=ended.ended_at)]
+
+
 async def record_end(
     platform: Platform,
     end: QueueEnd,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from plugyard.application.execute import Executed
+from plugyard.application.execute import Executed, ended_unrun
 from plugyard.application.platform import Platform, plugin_of, record_tenant_change, require, tenant_of
 from plugyard.application.ports import (
     ExecutionFilter,
@@ -13,7 +13,6 @@ from plugyard.application.ports import (
     ResolvedDependency,
 )
 from plugyard.domain.errors import Conflict, NotFound
-from plugyard.domain.events import Event, EventType
 from plugyard.domain.execution import Execution, ExecutionStatus
 from plugyard.domain.identity import Action, Caller
 from plugyard.domain.plugin import PluginVersion, PluginView
@@ -178,15 +177,8 @@ async def _cancel_waiting(platform: Platform, entry: QueuedExecution) -> Executi
     now = platform.clock()
     cancelled = replace(entry.execution(), status=ExecutionStatus.CANCELLED, started_at=now, ended_at=now)
     end = QueueEnd(entry.id, entry.run, QueueState.ENDED, entry.attempts, ended_at=now, waits=True)
-    facts = {
-        "executionId": entry.id,
-        "pluginId": entry.plugin_id,
-        "function": entry.call.function,
-        "version": entry.version,
-        "status": cancelled.status.value,
-    }
-    told = Event(platform.ids(), EventType.EXECUTION_FAILED, entry.tenant_id, entry.plugin_id, now, facts)
-    await platform.recorder.record(cancelled, (), (told,), (), end)
+    told = await ended_unrun(platform, cancelled)
+    await platform.recorder.record(cancelled, (), told, (), end)
     async with platform.store.for_tenant(entry.tenant_id) as tx:
         recorded = await tx.execution(entry.id)
         if recorded is None:

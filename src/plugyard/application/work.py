@@ -9,10 +9,9 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from plugyard.application.enqueue import call_of
-from plugyard.application.execute import check_call, executable_of, record_end, run
+from plugyard.application.execute import check_call, ended_unrun, executable_of, record_end, run
 from plugyard.application.platform import Platform
 from plugyard.domain.errors import PlugyardError, QuotaExceeded, Unavailable
-from plugyard.domain.events import Event, EventType
 from plugyard.domain.execution import Attempt, Execution, ExecutionFailure, ExecutionStatus
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.queue import NO_RETRY, QueuedExecution, QueueEnd, QueueState, RetryRule
@@ -92,7 +91,5 @@ async def _give_up(
         ended = replace(ended, attempts=(*entry.attempts, Attempt.of(ended, now)))
     state = QueueState.ENDED if status is ExecutionStatus.CANCELLED else QueueState.DEAD
     end = QueueEnd(entry.id, entry.run, state, ended.attempts, ended_at=now, job=entry.job)
-    facts = {"executionId": ended.id, "function": ended.function, "version": ended.version, "status": status.value}
-    told = Event(platform.ids(), EventType.EXECUTION_FAILED, entry.tenant_id, entry.plugin_id, now, facts)
-    await record_end(platform, end, ended, (), (told,))
+    await record_end(platform, end, ended, (), await ended_unrun(platform, ended))
     platform.on_execution(ended)

@@ -1,4 +1,4 @@
-"""A worker around the use cases. ``service.py`` imports it late: answering requests does not need the queue's library."""
+"""A worker around the use cases. ``service.py`` imports it late: requests are answered without these libraries."""
 
 from functools import partial
 

@@ -52,11 +52,14 @@ class Worker:
         cut: Callable[[str], None],
         concurrency: int,
         per_plugin: int,
+        beat_s: float = BEAT_S,
+        silent_s: float = SILENT_S,
     ) -> None:
         self._url = service_url
         self._work = work
         self._cancel, self._cut = cancel, cut
         self._concurrency = concurrency
+        self._beat_s, self._silent_s = beat_s, silent_s
         self._pool: Pool = pool_of(service_url)
         self.queue = PostgresQueue(self._pool, per_plugin=per_plugin)
         self._running: dict[str, QueuedExecution] = {}
@@ -125,8 +128,8 @@ class Worker:
                     concurrency=self._concurrency,
                     fetch_job_polling_interval=_POLL_S,
                     install_signal_handlers=False,
-                    update_heartbeat_interval=BEAT_S,
-                    stalled_worker_timeout=SILENT_S,
+                    update_heartbeat_interval=self._beat_s,
+                    stalled_worker_timeout=self._silent_s,
                 )
             finally:
                 late.cancel()
@@ -161,7 +164,7 @@ class Worker:
                 if self._running:
                     for execution_id in await self.queue.cancelled(list(self._running)):
                         self._cancel(execution_id)
-                self.taken_up += await self.queue.revive(SILENT_S)
+                self.taken_up += await self.queue.revive(self._silent_s)
                 if time.monotonic() - kept_at > 5:
                     await self.queue.keep()
                     kept_at = time.monotonic()

@@ -32,7 +32,7 @@ where id = any(%(jobs)s) and status = 'doing' and worker_id = %(worker)s;
 delete from plugyard_queue.procrastinate_jobs where id = any(%(jobs)s);
 
 -- # cancelled meanwhile
-select id from plugyard.queued_executions where id = any(%(ids)s) and cancel_requested;
+select plugyard.cancelled_of(%(ids)s::uuid[]) as id;
 
 -- # keep the queue
 select plugyard.keep_queue(%(per_plugin)s);

@@ -36,6 +36,7 @@ def downgrade() -> None:
         "drop function plugyard.lowest_waiting_tag()",
         "drop function plugyard.take_queued(bigint, integer, integer)",
         "drop function plugyard.keep_queue(integer)",
+        "drop function plugyard.cancelled_of(uuid[])",
         "drop function plugyard.end_queued(jsonb) cascade",
         "drop function plugyard.unpark(uuid, integer)",
         "drop function plugyard.defer_queued(uuid, uuid, integer, bigint, timestamptz)",

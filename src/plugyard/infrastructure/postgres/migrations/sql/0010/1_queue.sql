@@ -258,6 +258,17 @@ begin
   return lost_runs;
 end $$;
 
+-- Those of the executions that somebody wants to end; a worker runs those of many tenants.
+create function plugyard.cancelled_of(ids uuid[]) returns setof uuid
+language plpgsql security definer set search_path = plugyard, pg_temp
+as $$
+declare
+  before text := plugyard.start_crossing();
+begin
+  return query select q.id from plugyard.queued_executions q where q.id = any (ids) and q.cancel_requested;
+  perform plugyard.stop_crossing(before);
+end $$;
+
 -- Keeps the queue: what is parked without need waits again, inputs go a day after they came, and results a day after
 -- they were ready. A dead letter keeps its input for a day behind its death, and itself for a month.
 create function plugyard.keep_queue(per_plugin integer) returns void
