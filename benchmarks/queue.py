@@ -103,8 +103,8 @@ async def queue_alone(urls: Urls) -> dict[str, float]:
         attempt = Attempt(now, now, ExecutionStatus.SUCCEEDED)
         usage = Usage(0.1, 0.1, 1, 0, "warm")
         ended = Execution(
-            entry.id, entry.tenant_id, entry.plugin_id, entry.version, "add", ExecutionStatus.SUCCEEDED, now, now, usage,
-            None, "key:bench", "bench", 2, 4, entry.queued_at, (attempt,),
+            entry.id, entry.tenant_id, entry.plugin_id, entry.version, "add", ExecutionStatus.SUCCEEDED, now, now,
+            usage, None, "key:bench", "bench", 2, 4, entry.queued_at, (attempt,),
         )  # fmt: skip
         end = QueueEnd(entry.id, entry.run, QueueState.ENDED, (attempt,), "null", ended_at=now, job=entry.job)
         await recorder.record(ended, (), (), (), end)
@@ -225,10 +225,15 @@ async def _one_by_one(service: Service, plugin_id: str) -> list[dict[str, float]
     return [{f"idle, {IDLE} one by one: from queued to started, p{n}": cuts[n - 1]} for n in (50, 95, 99)]
 
 
-async def measure() -> dict[str, float]:
-    """Every figure."""
+def _folder() -> Path:
     data = Path(tempfile.mkdtemp(prefix="plugyard-bench-"))
     data.chmod(0o755)
+    return data
+
+
+async def measure() -> dict[str, float]:
+    """Every figure."""
+    data = _folder()
     postgres = EmbeddedPostgres(data)
     urls = await postgres.start()
     try:

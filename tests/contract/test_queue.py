@@ -12,7 +12,7 @@ import pytest
 from plugyard.application.ports import ExecutionFilter, PageRequest
 from plugyard.domain.execution import Attempt, ExecutionStatus
 from plugyard.domain.plugin import Plugin
-from plugyard.domain.queue import Priority, QueuedCall, QueuedExecution, QueueEnd, QueueState
+from plugyard.domain.queue import Delivery, Priority, QueuedCall, QueuedExecution, QueueEnd, QueueState
 from plugyard.infrastructure.queue.jobs import PostgresQueue
 from plugyard.infrastructure.queue.worker import pool_of
 from tests.contract.conftest import Stored
@@ -28,6 +28,7 @@ class Workers(Protocol):
 
     async def take(self, at_most: int, per_plugin: int = 0) -> Sequence[QueuedExecution]: ...
     async def lose(self, entry: QueuedExecution) -> None: ...
+    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]: ...
 
 
 class _InMemory:
@@ -39,6 +40,9 @@ class _InMemory:
 
     async def lose(self, entry: QueuedExecution) -> None:
         await self._store.lose(entry.id)
+
+    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]:
+        return await self._store.take_webhooks(datetime.now(UTC), at_most)
 
 
 class _Postgres:
@@ -52,6 +56,9 @@ class _Postgres:
         # No worker of the tests is registered, so all that they have is a dead one's.
         assert await PostgresQueue(self._pool, per_plugin=0).revive(10.0) >= 1
 
+    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]:
+        return await PostgresQueue(self._pool, per_plugin=0).take_webhooks(at_most)
+
 
 @pytest.fixture
 async def workers(stored: Stored, request: pytest.FixtureRequest) -> AsyncIterator[Workers]:
@@ -62,6 +69,7 @@ async def workers(stored: Stored, request: pytest.FixtureRequest) -> AsyncIterat
     real: Database = request.getfixturevalue("database")
     with real.as_owner() as owner:
         owner.execute("delete from queued_executions")
+        owner.execute("delete from webhook_deliveries")
         owner.execute("delete from plugyard_queue.procrastinate_jobs")
     pool = pool_of(real.urls.service_url)
     await pool.open(wait=True)
@@ -309,3 +317,30 @@ async def test_dead_letters_are_listed_the_latest_first_and_dropped(stored: Stor
         assert await tx.drop_dead(entries[0].id)
         assert not await tx.drop_dead(entries[0].id)
         assert await tx.queued(entries[0].id) is None
+
+
+async def test_who_wants_to_know_of_an_end_is_in_the_same_transaction(stored: Stored, workers: Workers) -> None:
+    plugin = await a_plugin_of(stored)
+    entry = an_entry_of(plugin)
+    entry = replace(entry, call=replace(entry.call, webhook="https://hooks.example/done"))
+    await queue(stored, entry)
+    (taken,) = await workers.take(1)
+    retried = an_end(taken, QueueState.QUEUED, due_at=datetime.now(UTC))
+    await end(stored, plugin, taken, retried)
+    assert await workers.take_webhooks(10) == []
+    (taken,) = await workers.take(1)
+    await end(stored, plugin, taken, an_end(taken))
+    (found,) = await workers.take_webhooks(10)
+    assert found == Delivery(entry.id, entry.tenant_id, entry.plugin_id, "https://hooks.example/done", 1)
+    assert await workers.take_webhooks(10) == []
+    async with stored.store.for_tenant((await a_tenant(stored.store)).id) as stranger:
+        await stranger.webhook_told(entry.id)
+        await stranger.webhook_later(entry.id, datetime.now(UTC) - timedelta(hours=1))
+    assert await workers.take_webhooks(10) == []
+    async with stored.store.for_tenant(entry.tenant_id) as tx:
+        await tx.webhook_later(entry.id, datetime.now(UTC) - timedelta(seconds=1))
+    assert [one.tries for one in await workers.take_webhooks(10)] == [2]
+    async with stored.store.for_tenant(entry.tenant_id) as tx:
+        await tx.webhook_later(entry.id, datetime.now(UTC) - timedelta(seconds=1))
+        await tx.webhook_told(entry.id)
+    assert await workers.take_webhooks(10) == []

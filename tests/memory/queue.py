@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from plugyard.application.ports import ExecutionFilter, Page, PageRequest
-from plugyard.domain.queue import QueuedExecution, QueueEnd, QueueState
+from plugyard.domain.queue import Delivery, QueuedExecution, QueueEnd, QueueState
 from tests.memory import lists
 from tests.memory.tables import Tables
 
@@ -70,6 +70,15 @@ class MemoryQueued:
         ]
         return lists.paged("dead letters", rows, lambda one: (lists.moment(one.ended_at or one.due_at), one.id), page)
 
+    async def webhook_told(self, execution_id: str) -> None:
+        if (found := self._tables.webhooks.get(execution_id)) is not None and found.tenant_id == self._tenant_id:
+            del self._tables.webhooks[execution_id]
+            del self._tables.webhooks_due[execution_id]
+
+    async def webhook_later(self, execution_id: str, due_at: datetime) -> None:
+        if (found := self._tables.webhooks.get(execution_id)) is not None and found.tenant_id == self._tenant_id:
+            self._tables.webhooks_due[execution_id] = due_at
+
     async def drop_dead(self, execution_id: str) -> bool:
         found = await self.queued_whole(execution_id)
         if found is None or found.state is not QueueState.DEAD:
@@ -120,6 +129,9 @@ def end_run(tables: Tables, end: QueueEnd) -> bool:
         due_at=end.due_at or found.due_at,
         ended_at=end.ended_at,
     )
+    if end.state.over and found.call.webhook is not None:
+        tables.webhooks[found.id] = Delivery(found.id, found.tenant_id, found.plugin_id, found.call.webhook, 0)
+        tables.webhooks_due[found.id] = found.queued_at
     parked = [
         one for one in tables.queued.values() if one.plugin_id == found.plugin_id and one.state is QueueState.PARKED
     ]
@@ -127,3 +139,12 @@ def end_run(tables: Tables, end: QueueEnd) -> bool:
         first = min(parked, key=lambda one: (tables.places[one.id], one.id))
         tables.queued[first.id] = replace(first, state=QueueState.QUEUED, turn=first.turn + 1)
     return True
+
+
+def take_webhooks(tables: Tables, now: datetime, at_most: int) -> Sequence[Delivery]:
+    """Deliveries that are due."""
+    due = [one for one in tables.webhooks.values() if tables.webhooks_due[one.execution_id] <= now][:at_most]
+    for one in due:
+        tables.webhooks[one.execution_id] = replace(one, tries=one.tries + 1)
+        tables.webhooks_due[one.execution_id] = now + timedelta(minutes=2)
+    return [tables.webhooks[one.execution_id] for one in due]

@@ -22,7 +22,7 @@ from plugyard.domain.events import Event
 from plugyard.domain.execution import Execution
 from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
 from plugyard.domain.plugin import PluginState
-from plugyard.domain.queue import QueuedExecution, QueueEnd
+from plugyard.domain.queue import Delivery, QueuedExecution, QueueEnd
 from plugyard.domain.rights import rights_of
 from plugyard.domain.secrets import Resealed
 from plugyard.domain.tenants import TenantBounds, TenantState
@@ -106,6 +106,8 @@ class MemoryOperatorTransaction(MemoryTrail, MemoryOperatorStandings, MemoryOper
             del tables.replies[place]
         for entry_id in [one.id for one in tables.queued.values() if one.tenant_id == tenant_id]:
             del tables.queued[entry_id]
+            tables.webhooks.pop(entry_id, None)
+            tables.webhooks_due.pop(entry_id, None)
         tables.outbox[:] = [event for event in tables.outbox if event.tenant_id != tenant_id]
         return erased
 
@@ -234,6 +236,11 @@ class MemoryStore:
         """What is next for a worker."""
         async with self._committed() as tables:
             return queue.take(tables, now, at_most, per_plugin)
+
+    async def take_webhooks(self, now: datetime, at_most: int) -> Sequence[Delivery]:
+        """Deliveries that are due."""
+        async with self._committed() as tables:
+            return queue.take_webhooks(tables, now, at_most)
 
     async def lose(self, execution_id: str) -> None:
         """The worker that runs this has died."""

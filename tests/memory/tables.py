@@ -9,7 +9,7 @@ from plugyard.domain.execution import Execution
 from plugyard.domain.identity import ApiKey, Tenant
 from plugyard.domain.marketplace import Listing, Rating
 from plugyard.domain.plugin import Plugin, PluginVersion
-from plugyard.domain.queue import QueuedExecution
+from plugyard.domain.queue import Delivery, QueuedExecution
 from plugyard.domain.signatures import Origin, Publisher, PublisherKey
 from plugyard.domain.standing import Rescan, Standing
 
@@ -38,6 +38,8 @@ class Tables:
     rescan_demands: list[datetime] = field(default_factory=list)
     queued: dict[str, QueuedExecution] = field(default_factory=dict)
     places: dict[str, int] = field(default_factory=dict)  # of queued executions, see the rule in the database
+    webhooks: dict[str, Delivery] = field(default_factory=dict)  # by execution
+    webhooks_due: dict[str, datetime] = field(default_factory=dict)
     lost_runs: set[str] = field(default_factory=set)  # queued executions whose worker died
     audit: list[AuditEntry] = field(default_factory=list)
     outbox: list[Event] = field(default_factory=list)

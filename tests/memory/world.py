@@ -26,6 +26,7 @@ from tests.memory.objects import MemoryObjects
 from tests.memory.recorder import MemoryRecorder
 from tests.memory.sandbox import ScriptedExecutor, ScriptedInspector
 from tests.memory.store import MemoryStore
+from tests.memory.webhooks import ScriptedWebhooks
 
 PEPPER = b"pepper for tests, thirty-two long"
 
@@ -57,6 +58,7 @@ class World:
     inspector: ScriptedInspector = field(default_factory=ScriptedInspector)
     executor: ScriptedExecutor = field(default_factory=ScriptedExecutor)
     databases: MemoryPluginDatabases = field(default_factory=MemoryPluginDatabases)
+    webhooks: ScriptedWebhooks = field(default_factory=ScriptedWebhooks)
     luck: float = 0.0  # what chance gives
     per_plugin: int = 0  # most queued executions of a plugin at a time
     heard: list[Execution] = field(default_factory=list)
@@ -77,6 +79,7 @@ class World:
             policies=self.policies,
             on_execution=self.heard.append,
             chance=lambda: self.luck,
+            webhooks=self.webhooks,
         )
 
     async def tenant(self, slug: str = "acme", *, auto_grant: frozenset[Service] | None = None) -> Tenant:

@@ -9,6 +9,7 @@ from datetime import datetime
 from plugyard.application.execute import NO_LIMITS, Call, Executable, admitted, request_hash
 from plugyard.application.platform import Platform
 from plugyard.application.ports import StoredReply, Transaction
+from plugyard.application.webhooks import check_webhook
 from plugyard.domain.errors import FieldError, IdempotencyConflict, IdempotencyMismatch, Overloaded, TooLarge
 from plugyard.domain.execution import Execution
 from plugyard.domain.identity import Caller
@@ -27,7 +28,13 @@ class Queued:
 
 
 async def enqueue(
-    platform: Platform, caller: Caller, plugin_id: str, call: Call, *, priority: Priority = Priority.NORMAL
+    platform: Platform,
+    caller: Caller,
+    plugin_id: str,
+    call: Call,
+    *,
+    priority: Priority = Priority.NORMAL,
+    webhook: str | None = None,
 ) -> Queued:
     """Queue it; it is durable when this returns. Raises what ``execute`` does of a request's own faults, ``TooLarge``
     for an input that is not kept, and ``Overloaded`` where too many of the tenant's wait."""
@@ -35,10 +42,13 @@ async def enqueue(
     most = platform.policies.queue_input_bytes
     if len(call.input) > most:
         raise TooLarge(f"The input of an execution that waits may have {most} bytes; this has {len(call.input)}.")
+    if webhook is not None:
+        check_webhook(platform, executable, webhook)
     entry = entry_for(platform, executable, call, caller, priority=priority)
+    entry = replace(entry, call=replace(entry.call, webhook=webhook))
     async with platform.store.for_tenant(entry.tenant_id) as tx:
         if call.idempotency_key is not None:
-            asked = request_hash(call, "async", priority.value)
+            asked = request_hash(call, "async", priority.value, webhook)
             before = await tx.claim_key(
                 plugin_id, call.idempotency_key, StoredReply(asked, entry.id, None, entry.due_at)
             )

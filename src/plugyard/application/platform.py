@@ -24,6 +24,7 @@ from plugyard.application.ports import (
     Store,
     TokenVerifier,
     Transaction,
+    Webhooks,
 )
 from plugyard.application.uses import UseBook
 from plugyard.domain.errors import Forbidden, NotFound, TenantRequired
@@ -89,6 +90,7 @@ class Platform:
     tallies: Tallies = field(default_factory=Tallies)
     erasing: set[str] = field(default_factory=set)  # tenants whose data goes at this moment
     chance: Callable[[], float] = random.random  # from 0 to 1, for the spreading of retries
+    webhooks: Webhooks | None = None  # where nobody is ever called, none is taken
     told_to_end: set[str] = field(default_factory=set)  # queued executions that run here and were cancelled
     tokens: TokenVerifier | None = None
     on_tenant_gone: Callable[[str], None] = lambda tenant_id: None

@@ -53,6 +53,7 @@ from plugyard.sandbox.services.events import EventsService
 from plugyard.sandbox.services.files import FilesService
 from plugyard.sandbox.services.later import Later
 from plugyard.sandbox.services.registry import Services
+from plugyard.sandbox.services.webhooks import EgressWebhooks
 from plugyard.settings import MEGABYTE, Settings
 
 log = structlog.get_logger("plugyard")
@@ -123,6 +124,7 @@ async def assemble(
     telemetry = Telemetry(processes.sandbox.environments)
     databases = PostgresPluginDatabases(processes.urls.keeper_url, pepper)
     cache = CacheService(plugin_bytes=settings.cache_mb_per_plugin * MEGABYTE, total_bytes=settings.cache_mb * MEGABYTE)
+    egress = Later(frozenset({"request"}), partial(_make_egress, settings))
     platform = Platform(
         store,
         objects.objects,
@@ -137,6 +139,7 @@ async def assemble(
         telemetry.execution,
         on_tenant_gone=cache.forget_tenant,
         tokens=token_verifier(settings),
+        webhooks=EgressWebhooks(egress),
     )
     parts.push_async_callback(_write_last_uses, platform)
     parts.push_async_callback(platform.settle)
@@ -144,7 +147,6 @@ async def assemble(
     async def all_ready() -> dict[str, Any]:
         return {**await ready(store), **await objects.parts()}
 
-    egress = Later(frozenset({"request"}), partial(_make_egress, settings))
     offer_services(processes.services, platform, databases, (egress, cache), settings)
     await _make_keys_known(platform, keys, settings.tenant)
     rates = LimitedRates()

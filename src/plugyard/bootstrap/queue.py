@@ -3,6 +3,7 @@
 from functools import partial
 
 from plugyard.application.platform import Platform
+from plugyard.application.webhooks import deliver
 from plugyard.application.work import work_on
 from plugyard.infrastructure.queue.worker import Worker
 from plugyard.settings import Settings
@@ -25,4 +26,5 @@ def worker_for(platform: Platform, service_url: str, settings: Settings) -> Work
         cut=cut,
         concurrency=settings.queue_workers,
         per_plugin=settings.queue_per_plugin,
+        tell=partial(deliver, platform),
     )

@@ -183,6 +183,20 @@ class QueuedExecution:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """Somebody is to be told of an end; ``tries`` counts this one too."""
+
+    execution_id: str
+    tenant_id: str
+    plugin_id: str
+    url: str
+    tries: int
+
+
+WEBHOOK_RETRIES = RetryRule(attempts=10, delay_ms=5_000, factor=3.0, max_delay_ms=3_600_000, jitter=0.3)
+
+
+@dataclass(frozen=True, slots=True)
 class QueueEnd:
     """What became of a run, to be written with its record. ``due_at`` is when it is tried again, where it is.
 

@@ -10,6 +10,7 @@ TENANT_ID = "019a8f30-0a1b-7c2d-8e3f-4a5b6c7d8e9f"
 DIGEST = "sha256:8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4"
 MOMENT = "2026-01-31T09:30:00Z"
 
+WEBHOOK_SECRET = {"secret": "whsec_" + "0f" * 32}
 LIMITS: dict[str, Any] = {
     "memory": None,
     "timeout": None,

@@ -31,7 +31,7 @@ MAX_INPUT_BYTES = 5_000_000
 _TAG = "Executions"
 _NULL = msgspec.Raw(b"null")
 _decode = msgspec.json.Decoder(commands.ExecuteFunction).decode
-_NAMES = (b'"function"', b'"input"', b'"mode"', b'"timeoutMs"', b'"priority"')
+_NAMES = (b'"function"', b'"input"', b'"mode"', b'"timeoutMs"', b'"priority"', b'"webhook"')
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _EXECUTIONS = "/api/v1/executions/{executionId}"
 
@@ -77,6 +77,9 @@ IDEMPOTENCY_KEY = Parameter(
                 "enum": ["low", "normal", "high"],
                 "default": "normal",
                 "description": "Of `async`: what of the tenant's own goes first. It never goes before other tenants'.",
+            },
+            "webhook": {
+                "description": "Of `async`: an address that is told of the end, where the plugin itself may POST."
             },
         },
     ),
@@ -129,15 +132,22 @@ async def execute_function(exchange: Exchange) -> ASGIApp:
     if asked.limits is not None:
         call = replace(call, limits=asked.limits.requested())
     if asked.mode == "async":
-        return await _queue(exchange, call, Priority[asked.priority.upper()])
+        return await _queue(exchange, call, asked)
     executed = await execute(exchange.platform, exchange.caller, exchange.id("pluginId"), call)
     exchange.state["execution_id"] = executed.execution.id
     headers = (("idempotency-replayed", "true"),) if executed.replayed else ()
     return json_answer(_executed(executed), headers=headers)
 
 
-async def _queue(exchange: Exchange, call: Call, priority: Priority) -> ASGIApp:
-    queued = await enqueue(exchange.platform, exchange.caller, exchange.id("pluginId"), call, priority=priority)
+async def _queue(exchange: Exchange, call: Call, asked: commands.ExecuteFunction) -> ASGIApp:
+    queued = await enqueue(
+        exchange.platform,
+        exchange.caller,
+        exchange.id("pluginId"),
+        call,
+        priority=Priority[asked.priority.upper()],
+        webhook=asked.webhook,
+    )
     execution = queued.execution
     exchange.state["execution_id"] = execution.id
     headers = [("location", _EXECUTIONS.replace("{executionId}", execution.id))]

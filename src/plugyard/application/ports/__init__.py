@@ -47,6 +47,7 @@ from plugyard.application.ports.store import (
     Trail,
     Transaction,
     UrlMethod,
+    Webhooks,
 )
 
 __all__ = [
@@ -90,4 +91,5 @@ __all__ = [
     "UpgradeFilter",
     "UrlMethod",
     "UsedBy",
+    "Webhooks",
 ]

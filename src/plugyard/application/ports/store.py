@@ -32,8 +32,9 @@ from plugyard.domain.execution import (
 )
 from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
 from plugyard.domain.marketplace import Category, Listing, Rating
+from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginVersion, PluginView
-from plugyard.domain.queue import QueuedExecution, QueueEnd, QueueState
+from plugyard.domain.queue import Delivery, QueuedExecution, QueueEnd, QueueState
 from plugyard.domain.rights import Right
 from plugyard.domain.secrets import Resealed
 from plugyard.domain.signatures import Origin, Publisher, PublisherKey, Trust
@@ -122,6 +123,8 @@ class Transaction(Trail, Protocol):
     async def ask_to_cancel(self, execution_id: str) -> None: ...  # whoever runs it ends it
     async def dead_letters(self, plugin_id: str | None, page: PageRequest) -> Page[QueuedExecution]: ...
     # dead_letters: the latest first
+    async def webhook_told(self, execution_id: str) -> None: ...  # nobody is to be told any more
+    async def webhook_later(self, execution_id: str, due_at: datetime) -> None: ...
     async def drop_dead(self, execution_id: str) -> bool: ...  # whether it was there, and dead
 
     # marketplace
@@ -230,6 +233,16 @@ class Queue(Protocol):
     """Where workers take what is next; what each has taken is its own until it ends, or dies. ``StoreUnavailable``."""
 
     async def take(self, at_most: int) -> Sequence[QueuedExecution]: ...
+    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]: ...  # each for two minutes
+
+
+class Webhooks(Protocol):
+    """Requests to addresses that callers name, behind the fences of plugins' own requests."""
+
+    def refusal(self, grants: Sequence[Permission], url: str) -> str | None: ...  # why it may not be called
+    async def send(
+        self, delivery: Delivery, grants: Sequence[Permission], headers: Mapping[str, str], body: str
+    ) -> str | None: ...  # why nobody was told, or None where somebody said that all is well
 
 
 class PluginDatabases(Protocol):

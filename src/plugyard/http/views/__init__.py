@@ -48,6 +48,7 @@ from plugyard.http.views.tenants import (
     TenantView,
     UsageOfQuotasView,
     UsedView,
+    WebhookSecretView,
 )
 from plugyard.http.views.trust import SignatureView, TrustView
 
@@ -110,4 +111,5 @@ __all__ = [
     "VersionView",
     "WaitingUpgradeView",
     "WallView",
+    "WebhookSecretView",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -79,6 +80,14 @@ class QueuedRows(Session):
         query = lists.dead_letters(plugin_id, page)
         rows, cursor = query.page(await self._all(query.text, query.parameters))
         return Page(tuple(entry_of(row) for row in rows), cursor)
+
+    async def webhook_told(self, execution_id: str) -> None:
+        """Nobody is to be told of that end any more."""
+        await self._run(_SQL["webhook told"], {"id": execution_id})
+
+    async def webhook_later(self, execution_id: str, due_at: datetime) -> None:
+        """Tells of that end at another time."""
+        await self._run(_SQL["webhook later"], {"id": execution_id, "due_at": due_at})
 
     async def drop_dead(self, execution_id: str) -> bool:
         """Forgets one that gave up; whether there was one."""

@@ -19,7 +19,7 @@ from procrastinate.jobs import Job, Notification, Status
 from procrastinate.psycopg_connector import PsycopgConnector
 from psycopg_pool import AsyncConnectionPool
 
-from plugyard.domain.queue import QueuedExecution
+from plugyard.domain.queue import Delivery, QueuedExecution
 from plugyard.infrastructure.postgres.errors import translated
 from plugyard.infrastructure.postgres.queued import entry_of
 from plugyard.infrastructure.postgres.statements import statements
@@ -56,6 +56,10 @@ class PostgresQueue:
     async def cancelled(self, execution_ids: Sequence[str]) -> Sequence[str]:
         """Those of the executions that somebody wants to end."""
         return [row["id"] for row in await self._all("cancelled meanwhile", {"ids": list(execution_ids)})]
+
+    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]:
+        """Takes deliveries that are due, each for two minutes; raises `StoreUnavailable`."""
+        return [Delivery(**row) for row in await self._all("take webhooks", {"at_most": at_most})]
 
     async def keep(self) -> None:
         """Lets wait again what is parked without need, and forgets what has served its time."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -24,13 +24,14 @@ from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool
 
 from plugyard.domain.errors import PlugyardError
-from plugyard.domain.queue import QueuedExecution
+from plugyard.domain.queue import Delivery, QueuedExecution
 from plugyard.infrastructure.postgres.errors import translated
 from plugyard.infrastructure.queue.jobs import QUEUE, TASK, BatchedJobs, Pool, PostgresQueue
 
 BEAT_S, SILENT_S = 2.0, 10.0
 _UPKEEP_S, _POLL_S = 1.0, 5.0
 _PAUSE_S = 1.0
+_TELL_S, _TOLD_AT_ONCE = 0.5, 16
 _OPTIONS = "-c search_path=plugyard_queue -c timezone=UTC -c statement_timeout=30s"
 log = structlog.get_logger("plugyard")
 Work = Callable[[QueuedExecution], Awaitable[None]]
@@ -40,7 +41,7 @@ class Worker:
     """Runs at most `concurrency` executions at a time, by `work`. `open` it, `run` it, `close` it.
 
     `cancel` ends one that runs here, by its id, because somebody asked for it; `cut` because this worker ends.
-    `per_plugin` is how many of a plugin may run everywhere, 0 for any number.
+    `tell` tells somebody of an end. `per_plugin` is how many of a plugin may run everywhere, 0 for any number.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class Worker:
         per_plugin: int,
         beat_s: float = BEAT_S,
         silent_s: float = SILENT_S,
+        tell: Callable[[Delivery], Awaitable[object]] | None = None,
     ) -> None:
         self._url = service_url
         self._work = work
         self._cancel, self._cut = cancel, cut
         self._concurrency = concurrency
+        self._tell = tell
         self._beat_s, self._silent_s = beat_s, silent_s
         self._pool: Pool = pool_of(service_url)
         self.queue = PostgresQueue(self._pool, per_plugin=per_plugin)
@@ -77,7 +80,9 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop`; where the database is away, begin anew when it is back."""
-        upkeep = asyncio.create_task(self._keep())
+        upkeep = [asyncio.create_task(self._keep())]
+        if self._tell is not None:
+            upkeep.append(asyncio.create_task(self._tell_for_ever(self._tell)))
         try:
             while not self._stopping:
                 self._task = asyncio.create_task(self._run_once())
@@ -87,8 +92,9 @@ class Worker:
                     log.warning("the worker begins anew", error=repr(error) if error else "it lost its connection")
                     await asyncio.sleep(_PAUSE_S)
         finally:
-            upkeep.cancel()
-            await asyncio.gather(upkeep, return_exceptions=True)
+            for task in upkeep:
+                task.cancel()
+            await asyncio.gather(*upkeep, return_exceptions=True)
 
     async def stop(self, within_s: float) -> None:
         """Take nothing more, and let what runs end within so many seconds."""
@@ -154,6 +160,18 @@ class Worker:
             await asyncio.sleep(0.25)
             with contextlib.suppress(PlugyardError):
                 await jobs.give_back_late()
+
+    async def _tell_for_ever(self, tell: Callable[[Delivery], Awaitable[object]]) -> None:
+        """Tell whoever wants to know of ends; a few at a time, so that one who is slow holds up few others."""
+        while True:
+            deliveries: Sequence[Delivery] = ()
+            with contextlib.suppress(PlugyardError):
+                deliveries = await self.queue.take_webhooks(_TOLD_AT_ONCE)
+            for outcome in await asyncio.gather(*map(tell, deliveries), return_exceptions=True):
+                if isinstance(outcome, Exception):
+                    log.warning("a webhook could not be settled; it is told again", error=repr(outcome))
+            if not deliveries:
+                await asyncio.sleep(_TELL_S)
 
     async def _keep(self) -> None:
         """End what somebody cancelled through another process, and take up what dead workers had."""

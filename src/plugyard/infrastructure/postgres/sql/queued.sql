@@ -46,3 +46,12 @@ returning j.id;
 
 -- # wake the workers
 select pg_notify('procrastinate_queue_v1#executions', '{"type": "job_inserted", "job_id": 0}');
+
+-- # take webhooks
+select execution_id, tenant_id, plugin_id, url, tries from plugyard.take_webhooks(%(at_most)s);
+
+-- # webhook told
+delete from plugyard.webhook_deliveries where execution_id = %(id)s;
+
+-- # webhook later
+update plugyard.webhook_deliveries set due_at = %(due_at)s where execution_id = %(id)s;

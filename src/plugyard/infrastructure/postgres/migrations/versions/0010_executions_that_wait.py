@@ -40,6 +40,8 @@ def downgrade() -> None:
         "drop function plugyard.end_queued(jsonb) cascade",
         "drop function plugyard.unpark(uuid, integer)",
         "drop function plugyard.defer_queued(uuid, uuid, integer, bigint, timestamptz)",
+        "drop function plugyard.take_webhooks(integer)",
+        "drop table plugyard.webhook_deliveries",
         "drop table plugyard.queued_executions",
         "alter table plugyard.plugin_executions drop column attempts, drop column queued_at",
         "drop schema plugyard_queue cascade",

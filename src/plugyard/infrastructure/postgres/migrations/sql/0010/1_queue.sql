@@ -59,6 +59,18 @@ alter table plugyard_queue.procrastinate_events
 -- The one record of an execution tells of all its tries.
 alter table plugyard.plugin_executions add column queued_at timestamptz, add column attempts jsonb;
 
+-- Who is told of an end, and when: written with the end, gone when it was told or nobody listens.
+create table plugyard.webhook_deliveries (
+  execution_id uuid primary key,
+  tenant_id uuid not null,
+  plugin_id uuid not null,
+  url text not null,
+  tries integer not null default 0,
+  due_at timestamptz not null default now()
+);
+create index webhook_deliveries_due on plugyard.webhook_deliveries (due_at);
+call plugyard.isolate('plugyard.webhook_deliveries');
+
 -- Has procrastinate fetch an execution when it is due, those with the lowest place first.
 create function plugyard.defer_queued(execution uuid, tenant uuid, turn integer, place bigint, due timestamptz)
 returns void language plpgsql set search_path = plugyard_queue, pg_temp
@@ -241,6 +253,11 @@ begin
           row_now.id, row_now.tenant_id, row_now.turn, coalesce(row_now.tag, plugyard.lowest_waiting_tag(), 0),
           row_now.due_at);
       end if;
+      if row_now.state in ('ended', 'dead') and row_now.call ->> 'webhook' is not null then
+        insert into plugyard.webhook_deliveries (execution_id, tenant_id, plugin_id, url)
+        values (row_now.id, row_now.tenant_id, row_now.plugin_id, row_now.call ->> 'webhook')
+        on conflict do nothing;
+      end if;
       if not one.waits then
         perform plugyard.unpark(row_now.plugin_id, 1);
       end if;
@@ -266,6 +283,22 @@ declare
   before text := plugyard.start_crossing();
 begin
   return query select q.id from plugyard.queued_executions q where q.id = any (ids) and q.cancel_requested;
+  perform plugyard.stop_crossing(before);
+end $$;
+
+-- Takes deliveries that are due, for whoever tells; one that is not through within two minutes is taken again.
+create function plugyard.take_webhooks(at_most integer) returns setof plugyard.webhook_deliveries
+language plpgsql security definer set search_path = plugyard, pg_temp
+as $$
+declare
+  before text := plugyard.start_crossing();
+begin
+  return query
+  update plugyard.webhook_deliveries d set tries = d.tries + 1, due_at = now() + interval '2 minutes'
+  where d.execution_id in (
+    select w.execution_id from plugyard.webhook_deliveries w where w.due_at <= now()
+    order by w.due_at limit at_most for update skip locked)
+  returning d.*;
   perform plugyard.stop_crossing(before);
 end $$;
 
