@@ -1,23 +1,26 @@
 """Executions that wait, in memory: the same places, limits and fences as the functions in the database."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from plugyard.application.ports import ExecutionFilter, Page, PageRequest
+from plugyard.domain.plugin import Plugin, PluginState
 from plugyard.domain.queue import Delivery, QueuedExecution, QueueEnd, QueueState
+from plugyard.domain.schedule import Schedule
 from tests.memory import lists
 from tests.memory.tables import Tables
 
 
-class MemoryQueued:
-    """The part of a transaction that knows of executions that wait."""
+class MemoryEnqueueing:
+    """What every transaction may do."""
 
     _tables: Tables
-    _tenant_id: str
+    _tenant_id: str | None
 
     async def enqueue(self, entry: QueuedExecution) -> int | None:
-        if entry.tenant_id != self._tenant_id:
+        if self._tenant_id is not None and entry.tenant_id != self._tenant_id:
             raise PermissionError(f"a transaction of tenant {self._tenant_id} queued for tenant {entry.tenant_id}")
         rows = self._tables.queued.values()
         if entry.once is not None and any((one.plugin_id, one.once) == (entry.plugin_id, entry.once) for one in rows):
@@ -33,6 +36,10 @@ class MemoryQueued:
         self._tables.queued[entry.id] = entry
         self._tables.places[entry.id] = place
         return place - lowest
+
+
+class MemoryQueued(MemoryEnqueueing):
+    """The part of a transaction that knows of executions that wait."""
 
     async def queued(self, execution_id: str) -> QueuedExecution | None:
         found = await self.queued_whole(execution_id)
@@ -85,6 +92,39 @@ class MemoryQueued:
             return False
         del self._tables.queued[execution_id]
         return True
+
+
+class MemorySchedules(MemoryEnqueueing):
+    """The part of the operator's transaction that knows of schedules."""
+
+    async def due_schedules(self, now: datetime, limit: int) -> Sequence[Schedule]:
+        due = [
+            one
+            for place, one in self._tables.schedules.items()
+            if place not in self._tables.never_due and (one.next_due is None or one.next_due <= now)
+        ]
+        return sorted(due, key=lambda one: (one.next_due is not None, one.next_due or now))[:limit]
+
+    async def save_next_due(self, schedule: Schedule, next_due: datetime | None) -> None:
+        place = (schedule.plugin_id, schedule.number)
+        self._tables.schedules[place] = replace(schedule, next_due=next_due)
+        if next_due is None:
+            self._tables.never_due.add(place)
+
+
+def plan_schedules(tables: Tables, plugin: Plugin) -> None:
+    """A plugin has the schedules of its version while it is active."""
+    for place in [place for place in tables.schedules if place[0] == plugin.id]:
+        del tables.schedules[place]
+        tables.never_due.discard(place)
+    if plugin.state is not PluginState.ACTIVE:
+        return
+    version = tables.versions[plugin.version_id]
+    for number, entry in enumerate(version.manifest.document.get("schedules", ()), 1):
+        given = json.dumps(entry["input"]) if "input" in entry else None
+        tables.schedules[plugin.id, number] = Schedule.from_document(
+            entry, plugin.tenant_id, plugin.id, number, version.number, given
+        )
 
 
 def take(tables: Tables, now: datetime, at_most: int, per_plugin: int) -> Sequence[QueuedExecution]:

@@ -36,7 +36,7 @@ from tests.memory.transaction import MemoryTransaction
 BEFORE_EVERYTHING = datetime.min.replace(tzinfo=UTC)
 
 
-class MemoryOperatorTransaction(MemoryTrail, MemoryOperatorStandings, MemoryOperatorPublishers):
+class MemoryOperatorTransaction(MemoryTrail, MemoryOperatorStandings, MemoryOperatorPublishers, queue.MemorySchedules):
     """Works on ``tables`` across tenants."""
 
     def __init__(self, tables: Tables) -> None:
@@ -100,6 +100,8 @@ class MemoryOperatorTransaction(MemoryTrail, MemoryOperatorStandings, MemoryOper
             for key in [key for key, one in rows.items() if one.tenant_id == tenant_id][:at_most]:
                 del rows[key]
                 erased += 1
+        for place in [place for place, one in tables.schedules.items() if one.tenant_id == tenant_id]:
+            del tables.schedules[place]
         for used in [used for used in tables.used_rights if used.tenant_id == tenant_id]:
             del tables.used_rights[used]
         for place in [place for place in tables.replies if place[0] == tenant_id]:

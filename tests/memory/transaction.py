@@ -30,7 +30,7 @@ from plugyard.domain.tenants import TenantState
 from plugyard.domain.versions import Version
 from tests.memory import lists
 from tests.memory.publishers import MemoryPublishers
-from tests.memory.queue import MemoryQueued
+from tests.memory.queue import MemoryQueued, plan_schedules
 from tests.memory.standings import MemoryStandings
 from tests.memory.tables import Tables
 from tests.memory.trail import MemoryTrail
@@ -64,7 +64,10 @@ class MemoryTransaction(MemoryTrail, MemoryStandings, MemoryPublishers, MemoryQu
         self._own(plugin.tenant_id)
         if plugin.id not in self._tables.plugins:
             raise KeyError(plugin.id)
+        before = self._tables.plugins[plugin.id]
         self._tables.plugins[plugin.id] = plugin
+        if (before.state, before.version_id) != (plugin.state, plugin.version_id):
+            plan_schedules(self._tables, plugin)
 
     async def plugin(self, plugin_id: str, *, lock: bool = False) -> PluginView | None:
         found = self._tables.plugins.get(plugin_id)

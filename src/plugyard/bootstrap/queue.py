@@ -3,6 +3,7 @@
 from functools import partial
 
 from plugyard.application.platform import Platform
+from plugyard.application.schedules import run_due
 from plugyard.application.webhooks import deliver
 from plugyard.application.work import work_on
 from plugyard.infrastructure.queue.worker import Worker
@@ -27,4 +28,5 @@ def worker_for(platform: Platform, service_url: str, settings: Settings) -> Work
         concurrency=settings.queue_workers,
         per_plugin=settings.queue_per_plugin,
         tell=partial(deliver, platform),
+        beside=(partial(run_due, platform),),
     )

@@ -43,6 +43,7 @@ TENANT_TABLES = [
     "plugin_executions",
     "plugin_logs",
     "plugin_ratings",
+    "plugin_schedules",
     "plugin_versions",
     "plugins",
     "publisher_keys",
@@ -85,6 +86,13 @@ async def _furnished(database: Database) -> str:
     event = an_event(view.plugin, EventType.EXECUTION_COMPLETED)
     await database.store.touch_rights({UsedBy(tenant_id, view.plugin.id, Right(Service.DATABASE)): NOW})
     await database.recorder.record(execution, [a_log_line(execution)], [event], [])
+    with database.as_owner() as owner:
+        owner.execute(
+            "insert into plugin_schedules (plugin_id, number, tenant_id, version, document, next_due) "
+            "values (%s, 1, %s, '1.0.0', '{}', now() + interval '1 year')",
+            [view.plugin.id, tenant_id],
+        )
+        owner.execute("update plugin_schedules set looked_at = true where plugin_id = %s", [view.plugin.id])
     ended = an_execution(view.plugin, id=entry.id)
     await database.recorder.record(ended, [], [], [], an_end(entry, waits=True))
     return tenant_id
@@ -143,9 +151,9 @@ async def test_no_statement_changes_or_removes_another_tenants_row(database: Dat
             owner.execute(sql.SQL("revoke update, delete on {} from plugyard_service").format(name))
             granted = "plugins, marketplace_listings, plugin_ratings, api_keys, listing_names, idempotency_keys"
             granted += ", version_standings, version_rescans, publishers, publisher_keys, version_origins"
-            granted += ", queued_executions, webhook_deliveries"
+            granted += ", queued_executions, webhook_deliveries, plugin_schedules"
             owner.execute(sql.SQL("grant update on {} to plugyard_service").format(sql.SQL(granted)))
-            deleted = "idempotency_keys, plugin_dependencies, queued_executions, webhook_deliveries"
+            deleted = "idempotency_keys, plugin_dependencies, queued_executions, webhook_deliveries, plugin_schedules"
             owner.execute(sql.SQL("grant delete on {} to plugyard_service").format(sql.SQL(deleted)))
             owner.execute("grant update (published_at) on outbox to plugyard_service")
 

@@ -36,6 +36,7 @@ from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginVersion, PluginView
 from plugyard.domain.queue import Delivery, QueuedExecution, QueueEnd, QueueState
 from plugyard.domain.rights import Right
+from plugyard.domain.schedule import Schedule
 from plugyard.domain.secrets import Resealed
 from plugyard.domain.signatures import Origin, Publisher, PublisherKey, Trust
 from plugyard.domain.standing import Affected, Rescan, Standing, StandingState
@@ -182,6 +183,10 @@ class OperatorTransaction(Trail, Protocol):
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None: ...
     async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]: ...
     # plugins_to_check: (tenant id, plugin id) of active plugins with executions since then, the longest unchecked first
+    async def due_schedules(self, now: datetime, limit: int) -> Sequence[Schedule]: ...
+    # due_schedules: of active plugins, those due or never looked at; nobody else has them until this ends
+    async def save_next_due(self, schedule: Schedule, next_due: datetime | None) -> None: ...  # None: never
+    async def enqueue(self, entry: QueuedExecution) -> int | None: ...  # as a tenant's transaction does
     async def uninstalled(self, plugin_ids: Sequence[str], before: datetime) -> frozenset[str]: ...
     # uninstalled: those of the plugins that were uninstalled before then
     async def publisher(self, tenant_id: str) -> Publisher | None: ...

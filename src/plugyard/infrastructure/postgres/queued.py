@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +12,7 @@ from psycopg.types.json import Jsonb
 from plugyard.application.ports import ExecutionFilter, Page, PageRequest
 from plugyard.domain.execution import Attempt
 from plugyard.domain.queue import Priority, QueuedCall, QueuedExecution, QueueState
+from plugyard.domain.schedule import Schedule
 from plugyard.infrastructure.postgres.rows import Session, uuid_or_none
 from plugyard.infrastructure.postgres.statements import statements
 
@@ -17,8 +20,8 @@ _SQL = statements("queued")
 _WAITING = (QueueState.QUEUED.value, QueueState.PARKED.value)
 
 
-class QueuedRows(Session):
-    """The part of `application.ports.Transaction` that knows of executions that wait."""
+class Enqueueing(Session):
+    """What every transaction may do: queue an execution."""
 
     async def enqueue(self, entry: QueuedExecution) -> int | None:
         """Queues an execution, with the transaction or not at all; how many of the tenant's own are before it.
@@ -38,6 +41,10 @@ class QueuedRows(Session):
         }
         found = await self._one(_SQL["enqueue"], {"entry": Jsonb(row), "input": entry.input})
         return found["before"] if found else None
+
+
+class QueuedRows(Enqueueing):
+    """The part of `application.ports.Transaction` that knows of executions that wait."""
 
     async def queued(self, execution_id: str) -> QueuedExecution | None:
         """The entry of that id, without its input and output."""
@@ -94,6 +101,27 @@ class QueuedRows(Session):
         if uuid_or_none(execution_id) is None:
             return False
         return await self._run(_SQL["drop a dead letter"], {"id": execution_id}) > 0
+
+
+class ScheduleRows(Enqueueing):
+    """The part of `application.ports.OperatorTransaction` that knows of schedules."""
+
+    async def due_schedules(self, now: datetime, limit: int) -> Sequence[Schedule]:
+        """Schedules that are due or were never looked at; nobody else has them until the transaction ends."""
+        rows = await self._all(_SQL["due schedules"], {"now": now, "limit": limit})
+        return [_schedule(row) for row in rows]
+
+    async def save_next_due(self, schedule: Schedule, next_due: datetime | None) -> None:
+        """Writes when a schedule is due next; `None` for never."""
+        row = {"plugin_id": schedule.plugin_id, "number": schedule.number, "next_due": next_due}
+        await self._run(_SQL["save next due"], row)
+
+
+def _schedule(row: dict[str, Any]) -> Schedule:
+    read = Schedule.from_document(
+        row["document"], row["tenant_id"], row["plugin_id"], row["number"], row["version"], row["input"]
+    )
+    return replace(read, next_due=row["next_due"])
 
 
 def entry_of(row: dict[str, Any]) -> QueuedExecution:

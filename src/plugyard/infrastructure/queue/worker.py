@@ -32,6 +32,7 @@ BEAT_S, SILENT_S = 2.0, 10.0
 _UPKEEP_S, _POLL_S = 1.0, 5.0
 _PAUSE_S = 1.0
 _TELL_S, _TOLD_AT_ONCE = 0.5, 16
+_BESIDE_S, _MUCH = 1.0, 50
 _OPTIONS = "-c search_path=plugyard_queue -c timezone=UTC -c statement_timeout=30s"
 log = structlog.get_logger("plugyard")
 Work = Callable[[QueuedExecution], Awaitable[None]]
@@ -41,7 +42,8 @@ class Worker:
     """Runs at most `concurrency` executions at a time, by `work`. `open` it, `run` it, `close` it.
 
     `cancel` ends one that runs here, by its id, because somebody asked for it; `cut` because this worker ends.
-    `tell` tells somebody of an end. `per_plugin` is how many of a plugin may run everywhere, 0 for any number.
+    `tell` tells somebody of an end, and `beside` is done every second; each says how much it found.
+    `per_plugin` is how many of a plugin may run everywhere, 0 for any number.
     """
 
     def __init__(
@@ -56,12 +58,13 @@ class Worker:
         beat_s: float = BEAT_S,
         silent_s: float = SILENT_S,
         tell: Callable[[Delivery], Awaitable[object]] | None = None,
+        beside: Sequence[Callable[[], Awaitable[int]]] = (),
     ) -> None:
         self._url = service_url
         self._work = work
         self._cancel, self._cut = cancel, cut
         self._concurrency = concurrency
-        self._tell = tell
+        self._tell, self._beside = tell, beside
         self._beat_s, self._silent_s = beat_s, silent_s
         self._pool: Pool = pool_of(service_url)
         self.queue = PostgresQueue(self._pool, per_plugin=per_plugin)
@@ -83,6 +86,7 @@ class Worker:
         upkeep = [asyncio.create_task(self._keep())]
         if self._tell is not None:
             upkeep.append(asyncio.create_task(self._tell_for_ever(self._tell)))
+        upkeep += [asyncio.create_task(self._again_and_again(work)) for work in self._beside]
         try:
             while not self._stopping:
                 self._task = asyncio.create_task(self._run_once())
@@ -172,6 +176,19 @@ class Worker:
                     log.warning("a webhook could not be settled; it is told again", error=repr(outcome))
             if not deliveries:
                 await asyncio.sleep(_TELL_S)
+
+    async def _again_and_again(self, work: Callable[[], Awaitable[int]]) -> None:
+        """Do something every second, and at once again while there is much of it."""
+        while True:
+            found = 0
+            try:
+                found = await work()
+            except PlugyardError as error:
+                log.debug("work beside the queue failed", work=getattr(work, "func", work), error=error.message)
+            except Exception:
+                log.exception("work beside the queue failed", work=getattr(work, "func", work))
+            if found < _MUCH:
+                await asyncio.sleep(_BESIDE_S)
 
     async def _keep(self) -> None:
         """End what somebody cancelled through another process, and take up what dead workers had."""

@@ -55,3 +55,12 @@ delete from plugyard.webhook_deliveries where execution_id = %(id)s;
 
 -- # webhook later
 update plugyard.webhook_deliveries set due_at = %(due_at)s where execution_id = %(id)s;
+
+-- # due schedules
+select s.plugin_id, s.number, s.tenant_id, s.version, s.document, s.input, s.next_due
+from plugyard.plugin_schedules s where s.next_due <= %(now)s or not s.looked_at
+order by s.next_due nulls first limit %(limit)s for update skip locked;
+
+-- # save next due
+update plugyard.plugin_schedules set next_due = %(next_due)s, looked_at = true
+where plugin_id = %(plugin_id)s and number = %(number)s;
