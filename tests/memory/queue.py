@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from plugyard.application.ports import ExecutionFilter, Page, PageRequest
+from plugyard.domain.events import Event, EventType
 from plugyard.domain.plugin import Plugin, PluginState
 from plugyard.domain.queue import Delivery, QueuedExecution, QueueEnd, QueueState
 from plugyard.domain.schedule import Schedule
@@ -110,6 +111,22 @@ class MemorySchedules(MemoryEnqueueing):
         self._tables.schedules[place] = replace(schedule, next_due=next_due)
         if next_due is None:
             self._tables.never_due.add(place)
+
+
+class MemoryOutbox:
+    """The part of the operator's transaction that delivers events."""
+
+    _tables: Tables
+
+    async def waiting_events(self, limit: int) -> Sequence[Event]:
+        return [
+            one
+            for one in self._tables.outbox
+            if one.type is EventType.PLUGIN_EVENT_PUBLISHED and one.id not in self._tables.published
+        ][:limit]
+
+    async def mark_published(self, event_ids: Sequence[str], at: datetime) -> None:
+        self._tables.published.update(event_ids)
 
 
 def plan_schedules(tables: Tables, plugin: Plugin) -> None:

@@ -36,7 +36,9 @@ from tests.memory.transaction import MemoryTransaction
 BEFORE_EVERYTHING = datetime.min.replace(tzinfo=UTC)
 
 
-class MemoryOperatorTransaction(MemoryTrail, MemoryOperatorStandings, MemoryOperatorPublishers, queue.MemorySchedules):
+class MemoryOperatorTransaction(
+    MemoryTrail, MemoryOperatorStandings, MemoryOperatorPublishers, queue.MemorySchedules, queue.MemoryOutbox
+):
     """Works on ``tables`` across tenants."""
 
     def __init__(self, tables: Tables) -> None:

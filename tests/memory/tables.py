@@ -43,6 +43,7 @@ class Tables:
     never_due: set[tuple[str, int]] = field(default_factory=set)
     webhooks: dict[str, Delivery] = field(default_factory=dict)  # by execution
     webhooks_due: dict[str, datetime] = field(default_factory=dict)
+    published: set[str] = field(default_factory=set)  # events that were delivered
     lost_runs: set[str] = field(default_factory=set)  # queued executions whose worker died
     audit: list[AuditEntry] = field(default_factory=list)
     outbox: list[Event] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from plugyard.application.deliver import deliver_waiting
 from plugyard.application.platform import Platform
 from plugyard.application.schedules import run_due
 from plugyard.application.webhooks import deliver
@@ -28,5 +29,5 @@ def worker_for(platform: Platform, service_url: str, settings: Settings) -> Work
         concurrency=settings.queue_workers,
         per_plugin=settings.queue_per_plugin,
         tell=partial(deliver, platform),
-        beside=(partial(run_due, platform),),
+        beside=(partial(run_due, platform), partial(deliver_waiting, platform)),
     )

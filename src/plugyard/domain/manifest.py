@@ -123,9 +123,25 @@ class Manifest:
         )
 
     def callable_functions(self, exports: tuple[str, ...]) -> tuple[str, ...]:
-        """What callers may name: the declared functions and handlers, or all exports where nothing is declared."""
+        """What may be run: the declared functions and handlers, or all exports where nothing is declared.
+
+        What only schedules and events name is no declaration of the rest, so it adds to what is declared.
+        """
         declared = dict.fromkeys([*self.functions, *(endpoint.handler for endpoint in self.endpoints)])
-        return tuple(declared) if declared else exports
+        if not declared:
+            return exports
+        return tuple(dict.fromkeys([*declared, *self._named_beside(exports)]))
+
+    def _named_beside(self, exports: tuple[str, ...]) -> list[str]:
+        """The functions of schedules and events; the usual name of the handler only where the code has it."""
+        events = self.document.get("events", {})
+        usual = "on_event" if self.runtime is Runtime.PYTHON else "onEvent"
+        named = [one["function"] for one in self.document.get("schedules", ())]
+        if "handler" in events:
+            named.append(events["handler"])
+        elif "subscribes" in events and usual in exports:
+            named.append(usual)
+        return named
 
     def absent_functions(self, exports: tuple[str, ...]) -> tuple[str, ...]:
         """Functions that the manifest names and the code does not export."""

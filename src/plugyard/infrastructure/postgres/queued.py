@@ -10,6 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from plugyard.application.ports import ExecutionFilter, Page, PageRequest
+from plugyard.domain.events import Event, EventType
 from plugyard.domain.execution import Attempt
 from plugyard.domain.queue import Priority, QueuedCall, QueuedExecution, QueueState
 from plugyard.domain.schedule import Schedule
@@ -115,6 +116,25 @@ class ScheduleRows(Enqueueing):
         """Writes when a schedule is due next; `None` for never."""
         row = {"plugin_id": schedule.plugin_id, "number": schedule.number, "next_due": next_due}
         await self._run(_SQL["save next due"], row)
+
+
+class OutboxRows(Session):
+    """The part of `application.ports.OperatorTransaction` that delivers events."""
+
+    async def waiting_events(self, limit: int) -> Sequence[Event]:
+        """Plugins' own events that are not published yet, in their order."""
+        rows = await self._all(_SQL["waiting in the outbox"], {"limit": limit})
+        return [
+            Event(
+                row["id"], EventType(row["type"]), row["tenant_id"], row["plugin_id"], row["occurred_at"], row["data"]
+            )
+            for row in rows
+        ]
+
+    async def mark_published(self, event_ids: Sequence[str], at: datetime) -> None:
+        """Notes that events were delivered."""
+        if event_ids:
+            await self._run(_SQL["mark published"], {"ids": list(event_ids), "at": at})
 
 
 def _schedule(row: dict[str, Any]) -> Schedule:

@@ -32,7 +32,7 @@ BEAT_S, SILENT_S = 2.0, 10.0
 _UPKEEP_S, _POLL_S = 1.0, 5.0
 _PAUSE_S = 1.0
 _TELL_S, _TOLD_AT_ONCE = 0.5, 16
-_BESIDE_S, _MUCH = 1.0, 50
+_BESIDE_S, _MUCH = 0.5, 50
 _OPTIONS = "-c search_path=plugyard_queue -c timezone=UTC -c statement_timeout=30s"
 log = structlog.get_logger("plugyard")
 Work = Callable[[QueuedExecution], Awaitable[None]]
@@ -42,7 +42,7 @@ class Worker:
     """Runs at most `concurrency` executions at a time, by `work`. `open` it, `run` it, `close` it.
 
     `cancel` ends one that runs here, by its id, because somebody asked for it; `cut` because this worker ends.
-    `tell` tells somebody of an end, and `beside` is done every second; each says how much it found.
+    `tell` tells somebody of an end, and `beside` is done twice a second; each says how much it found.
     `per_plugin` is how many of a plugin may run everywhere, 0 for any number.
     """
 
@@ -178,7 +178,7 @@ class Worker:
                 await asyncio.sleep(_TELL_S)
 
     async def _again_and_again(self, work: Callable[[], Awaitable[int]]) -> None:
-        """Do something every second, and at once again while there is much of it."""
+        """Do something twice a second, and at once again while there is much of it."""
         while True:
             found = 0
             try:

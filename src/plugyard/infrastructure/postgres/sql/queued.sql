@@ -64,3 +64,10 @@ order by s.next_due nulls first limit %(limit)s for update skip locked;
 -- # save next due
 update plugyard.plugin_schedules set next_due = %(next_due)s, looked_at = true
 where plugin_id = %(plugin_id)s and number = %(number)s;
+
+-- # waiting in the outbox
+select id, tenant_id, plugin_id, type, occurred_at, data from plugyard.outbox
+where published_at is null and type = 'plugin.event_published' order by position limit %(limit)s;
+
+-- # mark published
+update plugyard.outbox set published_at = %(at)s where id = any(%(ids)s) and published_at is null;

@@ -48,6 +48,7 @@ def downgrade() -> None:
         "drop table plugyard.webhook_deliveries",
         "drop table plugyard.queued_executions",
         "alter table plugyard.plugin_executions drop column attempts, drop column queued_at",
+        "drop index plugyard.outbox_to_deliver",
         "drop schema plugyard_queue cascade",
     ):
         op.execute(statement)

@@ -56,6 +56,10 @@ alter table plugyard_queue.procrastinate_jobs
 alter table plugyard_queue.procrastinate_events
   set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
+-- Events that start plugins, among the many that nobody waits for where no broker is configured.
+create index outbox_to_deliver on plugyard.outbox (position)
+  where published_at is null and type = 'plugin.event_published';
+
 -- The one record of an execution tells of all its tries.
 alter table plugyard.plugin_executions add column queued_at timestamptz, add column attempts jsonb;
 
