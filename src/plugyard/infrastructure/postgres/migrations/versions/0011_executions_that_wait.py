@@ -2,7 +2,7 @@
 
 Before code.
 
-Revision ID: 0010
+Revision ID: 0011
 """
 
 from alembic import op
@@ -10,8 +10,8 @@ from procrastinate.schema import SchemaManager
 
 from plugyard.infrastructure.postgres.migrations.scripts import run_scripts
 
-revision = "0010"
-down_revision = "0008"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
