@@ -82,16 +82,18 @@ class Service:
             raise SystemExit(answer.text)
         return str(answer.json()["plugin"]["id"])
 
-    def caller(self, plugin_id: str, function: str = "add", given: Any = None) -> "Caller":
+    def caller(self, plugin_id: str, function: str = "add", given: Any = None, **more: Any) -> "Caller":
         """A connection that executes one of the plugin's functions; by default ``add`` with two numbers."""
         url = httpx.URL(self.url)
-        body = json.dumps({"function": function, "input": {"a": 1, "b": 2} if given is None else given}).encode()
+        asked = {"function": function, "input": {"a": 1, "b": 2} if given is None else given, **more}
+        body = json.dumps(asked).encode()
         head = (
             f"POST /api/v1/plugins/{plugin_id}/execute HTTP/1.1\r\nHost: {url.host}\r\n"
             f"Authorization: Bearer {self.key}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
-        return Caller((url.host, url.port or 80), head.encode() + body)
+        expected = (b"HTTP/1.1 202", b'"queued"') if more.get("mode") == "async" else (b"HTTP/1.1 200", b'"succeeded"')
+        return Caller((url.host, url.port or 80), head.encode() + body, expected)
 
     def resident_mb(self) -> float:
         return psutil.Process(self.process.pid).memory_info().rss / (1 << 20)
@@ -109,8 +111,8 @@ def plugin(name: str, runtime: str = "python", code: str = CODE, entry: str = "m
 class Caller(asyncio.Protocol):
     """One keep-alive connection that sends a prepared request: as little work on this side as can be."""
 
-    def __init__(self, address: tuple[str, int], request: bytes) -> None:
-        self.address, self.request = address, request
+    def __init__(self, address: tuple[str, int], request: bytes, expected: tuple[bytes, bytes]) -> None:
+        self.address, self.request, self.expected = address, request, expected
         self.buffer = b""
         self.answered: asyncio.Future[bytes] | None = None
 
@@ -140,7 +142,7 @@ class Caller(asyncio.Protocol):
         self.transport.write(self.request)
         answer = await self.answered
         took = (time.perf_counter() - began) * 1e3
-        if not answer.startswith(b"HTTP/1.1 200") or b'"succeeded"' not in answer:
+        if not answer.startswith(self.expected[0]) or self.expected[1] not in answer:
             raise SystemExit(answer.decode())
         return took
 

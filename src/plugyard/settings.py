@@ -199,6 +199,16 @@ class Settings:
     """Memory budget of all environments together, by what they really use (MB)."""
     queue_per_tenant: Count = 256
     """Most executions of one tenant that wait for an environment; more are answered 429."""
+    queue_workers: CountOrNone = 16
+    """Queued executions that this process runs at a time; 0 leaves them to others."""
+    queue_per_plugin: CountOrNone = 64
+    """Most queued executions of one plugin that run at a time, in all processes together; 0 is any number."""
+    queued_per_tenant: Count = 100_000
+    """Most executions of one tenant that wait their turn in the queue; more are answered 429."""
+    queue_input_kb: Count = 1_024
+    """Largest input of an execution that is queued (KB)."""
+    queue_result_kb: Count = 1_024
+    """Largest result of a queued execution that is kept, for a day (KB)."""
     idle_s: Seconds = 300.0
     """An environment that nobody used for so long is ended."""
     max_age_s: Seconds = 3_600.0

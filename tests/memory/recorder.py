@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from plugyard.application.ports import AuditEntry, StoredLogLine
 from plugyard.domain.events import Event
 from plugyard.domain.execution import Execution
+from plugyard.domain.queue import QueueEnd
 from tests.memory.store import MemoryStore
 
 
@@ -16,9 +17,14 @@ class MemoryRecorder:
         self.failing: Exception | None = None
 
     async def record(
-        self, execution: Execution, logs: Sequence[StoredLogLine], events: Sequence[Event], audit: Sequence[AuditEntry]
+        self,
+        execution: Execution,
+        logs: Sequence[StoredLogLine],
+        events: Sequence[Event],
+        audit: Sequence[AuditEntry],
+        end: QueueEnd | None = None,
     ) -> None:
         """Keep all of it, or nothing."""
         if self.failing is not None:
             raise self.failing
-        await self._store.keep_records(execution, logs, events, audit)
+        await self._store.keep_records(execution, logs, events, audit, end)

@@ -22,10 +22,11 @@ from plugyard.domain.events import Event
 from plugyard.domain.execution import Execution
 from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
 from plugyard.domain.plugin import PluginState
+from plugyard.domain.queue import Delivery, QueuedExecution, QueueEnd
 from plugyard.domain.rights import rights_of
 from plugyard.domain.secrets import Resealed
 from plugyard.domain.tenants import TenantBounds, TenantState
-from tests.memory import lists, trail
+from tests.memory import lists, queue, trail
 from tests.memory.keys import MemoryKeys
 from tests.memory.publishers import MemoryOperatorPublishers
 from tests.memory.standings import MemoryOperatorStandings
@@ -36,7 +37,14 @@ from tests.memory.transaction import MemoryTransaction
 BEFORE_EVERYTHING = datetime.min.replace(tzinfo=UTC)
 
 
-class MemoryOperatorTransaction(MemoryTrail, MemoryKeys, MemoryOperatorStandings, MemoryOperatorPublishers):
+class MemoryOperatorTransaction(
+    MemoryTrail,
+    MemoryKeys,
+    MemoryOperatorStandings,
+    MemoryOperatorPublishers,
+    queue.MemorySchedules,
+    queue.MemoryOutbox,
+):
     """Works on ``tables`` across tenants."""
 
     def __init__(self, tables: Tables) -> None:
@@ -100,10 +108,16 @@ class MemoryOperatorTransaction(MemoryTrail, MemoryKeys, MemoryOperatorStandings
             for key in [key for key, one in rows.items() if one.tenant_id == tenant_id][:at_most]:
                 del rows[key]
                 erased += 1
+        for place in [place for place, one in tables.schedules.items() if one.tenant_id == tenant_id]:
+            del tables.schedules[place]
         for used in [used for used in tables.used_rights if used.tenant_id == tenant_id]:
             del tables.used_rights[used]
         for place in [place for place in tables.replies if place[0] == tenant_id]:
             del tables.replies[place]
+        for entry_id in [one.id for one in tables.queued.values() if one.tenant_id == tenant_id]:
+            del tables.queued[entry_id]
+            tables.webhooks.pop(entry_id, None)
+            tables.webhooks_due.pop(entry_id, None)
         tables.outbox[:] = [event for event in tables.outbox if event.tenant_id != tenant_id]
         return erased
 
@@ -206,12 +220,35 @@ class MemoryStore:
             raise StoreUnavailable()
 
     async def keep_records(
-        self, execution: Execution, logs: Sequence[StoredLogLine], events: Sequence[Event], audit: Sequence[AuditEntry]
+        self,
+        execution: Execution,
+        logs: Sequence[StoredLogLine],
+        events: Sequence[Event],
+        audit: Sequence[AuditEntry],
+        end: QueueEnd | None = None,
     ) -> None:
         """What the recorder beside this store writes."""
         async with self._committed() as tables:
-            tables.executions[execution.id] = execution
+            if end is not None and not queue.end_run(tables, end):
+                return
+            if end is None or end.state.over:
+                tables.executions.setdefault(execution.id, execution)
             tables.logs.update({line.id: line for line in logs})
             tables.outbox.extend(events)
             for entry in audit:
                 trail.add(tables, entry)
+
+    async def take(self, now: datetime, at_most: int, per_plugin: int) -> Sequence[QueuedExecution]:
+        """What is next for a worker."""
+        async with self._committed() as tables:
+            return queue.take(tables, now, at_most, per_plugin)
+
+    async def take_webhooks(self, now: datetime, at_most: int) -> Sequence[Delivery]:
+        """Deliveries that are due."""
+        async with self._committed() as tables:
+            return queue.take_webhooks(tables, now, at_most)
+
+    async def lose(self, execution_id: str) -> None:
+        """The worker that runs this has died."""
+        async with self._committed() as tables:
+            tables.lost_runs.add(execution_id)

@@ -9,6 +9,8 @@ from plugyard.domain.execution import Execution
 from plugyard.domain.identity import ApiKey, Tenant
 from plugyard.domain.marketplace import Listing, Rating
 from plugyard.domain.plugin import Plugin, PluginVersion
+from plugyard.domain.queue import Delivery, QueuedExecution
+from plugyard.domain.schedule import Schedule
 from plugyard.domain.signatures import Origin, Publisher, PublisherKey
 from plugyard.domain.standing import Rescan, Standing
 
@@ -35,6 +37,14 @@ class Tables:
     publisher_keys: dict[tuple[str, str], PublisherKey] = field(default_factory=dict)  # tenant, key
     origins: dict[str, Origin] = field(default_factory=dict)  # by version
     rescan_demands: list[datetime] = field(default_factory=list)
+    queued: dict[str, QueuedExecution] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)  # of queued executions, see the rule in the database
+    schedules: dict[tuple[str, int], Schedule] = field(default_factory=dict)  # plugin, number
+    never_due: set[tuple[str, int]] = field(default_factory=set)
+    webhooks: dict[str, Delivery] = field(default_factory=dict)  # by execution
+    webhooks_due: dict[str, datetime] = field(default_factory=dict)
+    published: set[str] = field(default_factory=set)  # events that were delivered
+    lost_runs: set[str] = field(default_factory=set)  # queued executions whose worker died
     audit: list[AuditEntry] = field(default_factory=list)
     outbox: list[Event] = field(default_factory=list)
     policy_changed: dict[str, datetime] = field(default_factory=dict)

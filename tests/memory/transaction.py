@@ -31,6 +31,7 @@ from plugyard.domain.versions import Version
 from tests.memory import lists
 from tests.memory.keys import MemoryKeys
 from tests.memory.publishers import MemoryPublishers
+from tests.memory.queue import MemoryQueued, plan_schedules
 from tests.memory.standings import MemoryStandings
 from tests.memory.tables import Tables
 from tests.memory.trail import MemoryTrail
@@ -39,7 +40,7 @@ IN_USE = (PluginState.INSTALLED, PluginState.ACTIVE, PluginState.INACTIVE, Plugi
 KEY_LIVES = timedelta(days=1)
 
 
-class MemoryTransaction(MemoryTrail, MemoryKeys, MemoryStandings, MemoryPublishers):
+class MemoryTransaction(MemoryTrail, MemoryKeys, MemoryStandings, MemoryPublishers, MemoryQueued):
     """Works on ``tables`` for one tenant; whoever opened it commits by keeping them."""
 
     def __init__(self, tables: Tables, tenant_id: str) -> None:
@@ -64,7 +65,10 @@ class MemoryTransaction(MemoryTrail, MemoryKeys, MemoryStandings, MemoryPublishe
         self._own(plugin.tenant_id)
         if plugin.id not in self._tables.plugins:
             raise KeyError(plugin.id)
+        before = self._tables.plugins[plugin.id]
         self._tables.plugins[plugin.id] = plugin
+        if (before.state, before.version_id) != (plugin.state, plugin.version_id):
+            plan_schedules(self._tables, plugin)
 
     async def plugin(self, plugin_id: str, *, lock: bool = False) -> PluginView | None:
         found = self._tables.plugins.get(plugin_id)

@@ -13,6 +13,7 @@ from plugyard.application.install import install
 from plugyard.application.platform import Platform, Policies
 from plugyard.application.ports import Inspection, LoadProbe
 from plugyard.application.upload import ReceivedPackage, Uploaded, upload
+from plugyard.application.work import work_on
 from plugyard.domain.events import Event, EventType
 from plugyard.domain.execution import Execution, ExecutionFailure
 from plugyard.domain.identity import Caller, Role, Tenant, TenantPolicy
@@ -25,6 +26,7 @@ from tests.memory.objects import MemoryObjects
 from tests.memory.recorder import MemoryRecorder
 from tests.memory.sandbox import ScriptedExecutor, ScriptedInspector
 from tests.memory.store import MemoryStore
+from tests.memory.webhooks import ScriptedWebhooks
 
 PEPPER = b"pepper for tests, thirty-two long"
 
@@ -56,6 +58,9 @@ class World:
     inspector: ScriptedInspector = field(default_factory=ScriptedInspector)
     executor: ScriptedExecutor = field(default_factory=ScriptedExecutor)
     databases: MemoryPluginDatabases = field(default_factory=MemoryPluginDatabases)
+    webhooks: ScriptedWebhooks = field(default_factory=ScriptedWebhooks)
+    luck: float = 0.0  # what chance gives
+    per_plugin: int = 0  # most queued executions of a plugin at a time
     heard: list[Execution] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -73,6 +78,8 @@ class World:
             pepper=PEPPER,
             policies=self.policies,
             on_execution=self.heard.append,
+            chance=lambda: self.luck,
+            webhooks=self.webhooks,
         )
 
     async def tenant(self, slug: str = "acme", *, auto_grant: frozenset[Service] | None = None) -> Tenant:
@@ -131,6 +138,14 @@ class World:
     async def execute(self, caller: Caller, view: PluginView, function: str = "greet", **asked: Any) -> Executed:
         """Execute a function of a plugin."""
         return await execute(self.platform, caller, view.plugin.id, Call(function, **asked))
+
+    async def work(self, at_most: int = 100) -> int:
+        """Run everything whose turn has come, as a worker would; how many there were."""
+        ran = 0
+        while taken := await self.store.take(self.clock(), at_most, self.per_plugin):
+            await asyncio.gather(*(work_on(self.platform, entry) for entry in taken))
+            ran += len(taken)
+        return ran
 
     async def fetch(self, caller: Caller, plugin_id: str) -> PluginView:
         """The plugin as it is stored now."""

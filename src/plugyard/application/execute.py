@@ -4,8 +4,9 @@
 the input is decoded once, and the record's commit is shared with others.
 """
 
+import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,7 +17,7 @@ import msgspec
 from plugyard.application.observe import watch
 from plugyard.application.places import Places, take_shared
 from plugyard.application.platform import Platform, entry, event, plugin_of, require, tenant_of
-from plugyard.application.ports import Invocation, Outcome, StoredLogLine, StoredReply
+from plugyard.application.ports import AuditEntry, Invocation, Outcome, StoredLogLine, StoredReply
 from plugyard.application.quotas import know_the_day, quotas_of, refusal
 from plugyard.application.schemas import deeper_than, violations
 from plugyard.application.upload import bundle_key
@@ -28,9 +29,10 @@ from plugyard.domain.errors import (
     IdempotencyConflict,
     IdempotencyMismatch,
     InvalidInput,
+    StoreUnavailable,
     TenantSuspended,
 )
-from plugyard.domain.events import EventType
+from plugyard.domain.events import Event, EventType
 from plugyard.domain.execution import Execution, ExecutionFailure, ExecutionStatus
 from plugyard.domain.identity import Action, Caller
 from plugyard.domain.limits import NO_CEILINGS, EffectiveLimits, RequestedLimits, is_ceiling
@@ -38,12 +40,15 @@ from plugyard.domain.manifest import Isolation
 from plugyard.domain.modules import ModuleRules
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginVersion, Transition
+from plugyard.domain.queue import QueueEnd
 from plugyard.domain.scopes import may_call
 from plugyard.domain.secrets import hidden, secret_texts
 from plugyard.domain.tallies import Full
 from plugyard.domain.tenants import Quotas, TenantBounds, TenantState
 
 NO_LIMITS = RequestedLimits()
+RECORD_TRIES, RECORD_PAUSE_S = 1_200, 0.5
+Ending = Callable[[Execution, bytes | None], tuple[Execution, QueueEnd]]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -73,8 +78,8 @@ class Executed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Executable:
-    """A plugin as the hot path wants it."""
+class Executable:
+    """A plugin as the hot path wants it; ``executable_of`` makes it."""
 
     plugin: Plugin
     version: PluginVersion
@@ -92,21 +97,32 @@ class _Executable:
 async def execute(platform: Platform, caller: Caller, plugin_id: str, call: Call) -> Executed:
     """Run the function. Raises ``WrongState``, ``FunctionNotFound``, ``InvalidInput``, ``Overloaded``,
     ``QuotaExceeded``, ``TenantSuspended``; what the plugin does is in the answer, whatever it is."""
-    require(caller, Action.EXECUTE)
-    if caller.scopes and not may_call(caller.scopes, plugin_id, call.function):
-        raise Forbidden("The key is narrowed to other functions.")
-    tenant_id = tenant_of(caller)
-    executable = await _executable(platform, tenant_id, plugin_id)
-    executable.plugin.check(Transition.EXECUTE)
-    if call.function not in executable.functions:
-        raise FunctionNotFound(call.function, executable.version.functions)
-    _check_input(platform, executable.version, call)
+    executable = await admitted(platform, caller, plugin_id, call)
     if call.idempotency_key is None:
-        return await _run(platform, caller, executable, call, platform.ids())
+        return await run(platform, caller, executable, call, platform.ids())
     return await _run_once(platform, caller, executable, call, call.idempotency_key)
 
 
-async def _executable(platform: Platform, tenant_id: str, plugin_id: str) -> _Executable:
+async def admitted(platform: Platform, caller: Caller, plugin_id: str, call: Call) -> Executable:
+    """The plugin that the caller may execute so; raises what ``execute`` does of a request's own faults."""
+    require(caller, Action.EXECUTE)
+    if caller.scopes and not may_call(caller.scopes, plugin_id, call.function):
+        raise Forbidden("The key is narrowed to other functions.")
+    executable = await executable_of(platform, tenant_of(caller), plugin_id)
+    check_call(platform, executable, call)
+    return executable
+
+
+def check_call(platform: Platform, executable: Executable, call: Call) -> None:
+    """Raise unless the plugin, as it is now, executes this: ``WrongState``, ``FunctionNotFound``, ``InvalidInput``."""
+    executable.plugin.check(Transition.EXECUTE)
+    if call.function not in executable.functions:
+        raise FunctionNotFound(call.function, executable.version.functions)
+    check_input(platform, executable.version, call)
+
+
+async def executable_of(platform: Platform, tenant_id: str, plugin_id: str) -> Executable:
+    """A plugin as it is executed now, or was a moment ago. Raises ``NotFound``, ``TenantSuspended``."""
     key = (tenant_id, plugin_id)
     now = platform.clock()
     held = platform.cached.get(key)
@@ -122,7 +138,7 @@ async def _executable(platform: Platform, tenant_id: str, plugin_id: str) -> _Ex
         raise TenantSuspended(tenant.suspended_because)
     plugin, version = view.plugin, view.version
     bounds = tenant.bounds if tenant is not None else TenantBounds()
-    executable = _Executable(
+    executable = Executable(
         plugin,
         version,
         frozenset(version.functions),
@@ -141,7 +157,7 @@ async def _executable(platform: Platform, tenant_id: str, plugin_id: str) -> _Ex
     return executable
 
 
-def _check_input(platform: Platform, version: PluginVersion, call: Call) -> None:
+def check_input(platform: Platform, version: PluginVersion, call: Call) -> None:
     limit = platform.policies.max_input_depth
     try:
         value = msgspec.json.decode(call.input)
@@ -157,14 +173,25 @@ def _check_input(platform: Platform, version: PluginVersion, call: Call) -> None
         raise InvalidInput(f"The input does not fit the schema of {call.function}.", errors)
 
 
-def _limits(platform: Platform, executable: _Executable, call: Call) -> EffectiveLimits:
+def _limits(platform: Platform, executable: Executable, call: Call) -> EffectiveLimits:
     if call.timeout_ms is None and call.limits is NO_LIMITS:
         return executable.limits
     asked = executable.version.manifest.limits, call.limits, RequestedLimits(timeout_ms=call.timeout_ms)
     return platform.policies.limits.effective(*asked, ceilings=executable.ceilings)
 
 
-async def _run(platform: Platform, caller: Caller, executable: _Executable, call: Call, execution_id: str) -> Executed:
+async def run(
+    platform: Platform,
+    caller: Caller,
+    executable: Executable,
+    call: Call,
+    execution_id: str,
+    ending: Ending | None = None,
+) -> Executed:
+    """Run what was looked at before, and record it. ``ending`` says what becomes of one that waited its turn.
+
+    Raises ``Overloaded``, ``QuotaExceeded``, ``TenantSuspended``, ``SandboxUnavailable``, ``StoreUnavailable``.
+    """
     plugin, version = executable.plugin, executable.version
     limits = _limits(platform, executable, call)
     began = platform.clock()
@@ -227,7 +254,7 @@ async def _run(platform: Platform, caller: Caller, executable: _Executable, call
         happened = True
         if outcome.error is not None and executable.ceilings is not NO_CEILINGS:
             outcome = _with_ceiling(executable.ceilings, outcome, outcome.error)
-        return await _settle(platform, caller, plugin, execution, outcome)
+        return await _settle(platform, caller, plugin, execution, outcome, ending)
     except Full as full:
         raise refusal(full, began) from None
     finally:
@@ -246,12 +273,20 @@ def _with_ceiling(ceilings: RequestedLimits, outcome: Outcome, error: ExecutionF
 
 
 async def _settle(
-    platform: Platform, caller: Caller, plugin: Plugin, execution: Execution, outcome: Outcome
+    platform: Platform,
+    caller: Caller,
+    plugin: Plugin,
+    execution: Execution,
+    outcome: Outcome,
+    ending: Ending | None,
 ) -> Executed:
     """Make the record durable, then tell whoever listens."""
     if plugin.secrets:
         outcome = _without_secrets(outcome, plugin.secrets)
     ended = _ended(execution, outcome, platform.clock())
+    end = None
+    if ending is not None:
+        ended, end = ending(ended, outcome.output)
     facts = {"executionId": ended.id, "function": ended.function, "version": ended.version}
     succeeded = ended.status is ExecutionStatus.SUCCEEDED
     type_ = EventType.EXECUTION_COMPLETED if succeeded else EventType.EXECUTION_FAILED
@@ -259,19 +294,62 @@ async def _settle(
         event(platform, EventType.EXECUTION_STARTED, plugin, facts, at=ended.started_at),
         event(platform, type_, plugin, {**facts, "status": ended.status.value}, at=ended.ended_at),
     ]
+    if end is not None and not end.state.over:
+        # It is tried again; what is told of it is told at its end.
+        events.clear()
     trail = []
     for violation in outcome.violations:
         what = {**facts, "kind": violation.kind, "detail": violation.detail}
         events.append(event(platform, EventType.SECURITY_VIOLATED, plugin, what))
         trail.append(entry(platform, caller, EventType.SECURITY_VIOLATED.value, plugin.id, what))
     logs = [StoredLogLine(platform.ids(), ended.id, line) for line in outcome.logs]
-    await platform.recorder.record(ended, logs, events, trail)
+    if end is None:
+        await platform.recorder.record(ended, logs, events, trail)
+    else:
+        await record_end(platform, end, ended, logs, events, trail)
     platform.on_execution(ended)
     if outcome.used:
         platform.uses.note(plugin, outcome.used, ended.started_at)
-    if not succeeded:
+    if not succeeded and (end is None or end.state.over):
         watch(platform, plugin.tenant_id, plugin.id)
     return Executed(ended, outcome.output)
+
+
+async def ended_unrun(platform: Platform, ended: Execution) -> list[Event]:
+    """What is told of one that ended without having run; nothing where its plugin is gone."""
+    async with platform.store.for_tenant(ended.tenant_id) as tx:
+        view = await tx.plugin(ended.plugin_id)
+    if view is None:
+        return []
+    facts = {
+        "executionId": ended.id,
+        "function": ended.function,
+        "version": ended.version,
+        "status": ended.status.value,
+    }
+    return [event(platform, EventType.EXECUTION_FAILED, view.plugin, facts, at=ended.ended_at)]
+
+
+async def record_end(
+    platform: Platform,
+    end: QueueEnd,
+    execution: Execution,
+    logs: Sequence[StoredLogLine] = (),
+    events: Sequence[Event] = (),
+    trail: Sequence[AuditEntry] = (),
+) -> None:
+    """Record the end of a run of a queued execution.
+
+    It has happened and nobody but this worker knows, so it waits for a store that is away, for ten minutes.
+    """
+    for _ in range(RECORD_TRIES - 1):
+        try:
+            await platform.recorder.record(execution, logs, events, trail, end)
+        except StoreUnavailable:
+            await asyncio.sleep(RECORD_PAUSE_S)
+        else:
+            return
+    await platform.recorder.record(execution, logs, events, trail, end)
 
 
 def _without_secrets(outcome: Outcome, secrets: Mapping[str, Any]) -> Outcome:
@@ -313,11 +391,16 @@ def _ended(running: Execution, outcome: Outcome, at: datetime) -> Execution:
     )
 
 
-async def _run_once(platform: Platform, caller: Caller, executable: _Executable, call: Call, key: str) -> Executed:
+def request_hash(call: Call, *others: Any) -> str:
+    """What tells a request from another under the same idempotency key."""
+    request = [call.function, call.timeout_ms, *([call.limits.to_document()] if call.limits != NO_LIMITS else [])]
+    return hashlib.sha256(_encode([*request, *others]) + call.input).hexdigest()
+
+
+async def _run_once(platform: Platform, caller: Caller, executable: Executable, call: Call, key: str) -> Executed:
     """Run under an idempotency key: a repeat within a day gets the first answer, and another request is refused."""
     tenant_id, plugin_id = executable.plugin.tenant_id, executable.plugin.id
-    request = [call.function, call.timeout_ms, *([call.limits.to_document()] if call.limits != NO_LIMITS else [])]
-    asked = hashlib.sha256(_encode(request) + call.input).hexdigest()
+    asked = request_hash(call)
     claim = StoredReply(asked, platform.ids(), None, platform.clock())
     async with platform.store.for_tenant(tenant_id) as tx:
         before = await tx.claim_key(plugin_id, key, claim)
@@ -335,7 +418,7 @@ async def _run_once(platform: Platform, caller: Caller, executable: _Executable,
             # Another repeat was quicker to take it.
             raise IdempotencyConflict()
     try:
-        executed = await _run(platform, caller, executable, call, claim.execution_id)
+        executed = await run(platform, caller, executable, call, claim.execution_id)
     except BaseException:
         # Nothing was recorded, so a repeat may try again.
         async with platform.store.for_tenant(tenant_id) as tx:

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +25,7 @@ from plugyard.application.ports import (
     TokenVerifier,
     Trail,
     Transaction,
+    Webhooks,
 )
 from plugyard.application.uses import UseBook
 from plugyard.domain.errors import Forbidden, NotFound, TenantRequired
@@ -65,6 +67,9 @@ class Policies:
     rehearsal_ms: int = 3_000  # for the examples of one package, all together; 0 runs none
     unused_rights_days: int = 30
     quotas: Quotas = field(default_factory=Quotas)  # of a tenant for which nothing else was decided
+    queue_input_bytes: int = 1 << 20  # largest input of an execution that waits
+    queue_result_bytes: int = 1 << 20  # largest result of one that is kept
+    queued_per_tenant: int = 100_000
     demands: Demands = field(default_factory=Demands)  # of every tenant; its own policy may demand more
 
 
@@ -86,6 +91,9 @@ class Platform:
     running: dict[str, Execution] = field(default_factory=dict)
     tallies: Tallies = field(default_factory=Tallies)
     erasing: set[str] = field(default_factory=set)  # tenants whose data goes at this moment
+    chance: Callable[[], float] = random.random  # from 0 to 1, for the spreading of retries
+    webhooks: Webhooks | None = None  # where nobody is ever called, none is taken
+    told_to_end: set[str] = field(default_factory=set)  # queued executions that run here and were cancelled
     tokens: TokenVerifier | None = None
     on_tenant_gone: Callable[[str], Awaitable[None]] | None = None
     places: Places | None = None  # of quotas, where replicas count them together

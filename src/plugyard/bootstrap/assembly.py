@@ -54,6 +54,7 @@ from plugyard.sandbox.services.events import EventsService
 from plugyard.sandbox.services.files import FilesService
 from plugyard.sandbox.services.later import Later
 from plugyard.sandbox.services.registry import Services
+from plugyard.sandbox.services.webhooks import EgressWebhooks
 from plugyard.settings import MEGABYTE, Settings
 
 log = structlog.get_logger("plugyard")
@@ -128,6 +129,7 @@ async def assemble(
     telemetry = Telemetry(processes.sandbox.environments)
     databases = PostgresPluginDatabases(processes.urls.keeper_url, pepper)
     shared = await shared_parts(settings, telemetry, parts)
+    egress = Later(frozenset({"request"}), partial(_make_egress, settings))
     platform = Platform(
         store,
         objects.objects,
@@ -143,6 +145,7 @@ async def assemble(
         on_tenant_gone=shared.forget_tenant,
         places=shared.places,
         tokens=token_verifier(settings),
+        webhooks=EgressWebhooks(egress),
     )
     parts.push_async_callback(_write_last_uses, platform)
     parts.push_async_callback(platform.settle)
@@ -155,7 +158,6 @@ async def assemble(
         relayed = {} if relay is None else {"relay": relay.state}
         return {**await ready(store), **await objects.parts(), **shared.parts(), **relayed}
 
-    egress = Later(frozenset({"request"}), partial(_make_egress, settings))
     offer_services(processes.services, platform, databases, (egress, shared.cache), settings)
     await _make_keys_known(platform, keys, settings.tenant)
     app = create_app(

@@ -42,6 +42,9 @@ def policies(settings: Settings) -> Policies:
         rehearsal_ms=settings.rehearsal_ms,
         unused_rights_days=settings.unused_rights_days,
         quotas=quotas(settings),
+        queue_input_bytes=settings.queue_input_kb * 1024,
+        queue_result_bytes=settings.queue_result_kb * 1024,
+        queued_per_tenant=settings.queued_per_tenant,
         demands=Demands(SignatureDemand(settings.require_signature), settings.require_verified_publisher),
     )
 

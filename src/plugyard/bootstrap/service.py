@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 SERVICE_FILE = "service.json"
 DRAIN_S, CUT_S = 10.0, 3.0
+WORK_S = 5.0  # for what a worker runs; what takes longer is put back into the queue
 DENIALS_WRITTEN_EVERY_S = 5.0
 RESCANS_LOOKED_FOR_EVERY_S = 15.0
 # What a kill loses at most of the uses of rights, which are counted in days.
@@ -111,6 +112,7 @@ class Service:
 
         assembled = await assembly.assemble(settings, keys, processes, ready, self._parts)
         await self._serve(assembled, listener)
+        await self._start_worker(assembled, urls)
         for work in (
             self._watch(postgres),
             self._judge_health(assembled),
@@ -247,6 +249,17 @@ class Service:
         listening = asyncio.create_task(server.listening.wait())
         await asyncio.wait((listening, serving), return_when=asyncio.FIRST_COMPLETED)
         listening.cancel()
+
+    async def _start_worker(self, assembled: "Assembled", urls: Urls) -> None:
+        """Take queued executions from now on, where this process does."""
+        if self.settings.queue_workers == 0:
+            return
+        queue = await asyncio.to_thread(importlib.import_module, "plugyard.bootstrap.queue")
+        worker = queue.worker_for(assembled.platform, urls.service_url, self.settings)
+        self._parts.push_async_callback(worker.close)
+        await worker.open()
+        self._run_beside(worker.run())
+        self._parts.push_async_callback(worker.stop, WORK_S)
 
     def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something until the service ends; that it ends by itself is an end of the service."""

@@ -26,7 +26,7 @@ app = App(
 
 def main() -> None:
     """Run the command line; ends with status 0, 1 (it failed, and said why), 2 (the command makes no sense)."""
-    from plugyard.cli import author, consent, keys, operator, quarantine, secrets, signing, tenants, trail
+    from plugyard.cli import author, consent, deadletters, keys, operator, quarantine, secrets, signing, tenants, trail
     from plugyard.cli.failure import Failure
 
     operator.register(app)
@@ -38,6 +38,7 @@ def main() -> None:
     quarantine.register(app)
     keys.register(app)
     signing.register(app)
+    deadletters.register(app)
     try:
         app()
     except Failure as failure:

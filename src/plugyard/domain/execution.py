@@ -66,8 +66,55 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try: when it ran, and how it went. ``code`` and ``message`` say why it failed."""
+
+    started_at: datetime
+    ended_at: datetime
+    status: ExecutionStatus
+    code: str | None = None
+    message: str | None = None
+
+    @classmethod
+    def of(cls, execution: "Execution", at: datetime) -> "Attempt":
+        """What an execution that ended says of itself."""
+        error = execution.error
+        return cls(
+            execution.started_at,
+            execution.ended_at or at,
+            execution.status,
+            error.code if error is not None else None,
+            error.message[:500] if error is not None else None,
+        )
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> "Attempt":
+        """Read the stored form."""
+        return cls(
+            datetime.fromisoformat(document["startedAt"]),
+            datetime.fromisoformat(document["endedAt"]),
+            ExecutionStatus(document["status"]),
+            document["code"],
+            document["message"],
+        )
+
+    def to_document(self) -> dict[str, Any]:
+        """The stored form."""
+        return {
+            "startedAt": self.started_at.isoformat(),
+            "endedAt": self.ended_at.isoformat(),
+            "status": self.status.value,
+            "code": self.code,
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
-    """The record of one execution. ``input_bytes`` and ``output_bytes`` are sizes; the values are not kept."""
+    """The record of one execution. ``input_bytes`` and ``output_bytes`` are sizes; the values are not kept.
+
+    ``queued_at`` and ``attempts`` are said of one that waited its turn; the last attempt is what the rest tells of.
+    """
 
     id: str
     tenant_id: str
@@ -83,3 +130,5 @@ class Execution:
     request_id: str
     input_bytes: int = 0
     output_bytes: int = 0
+    queued_at: datetime | None = None
+    attempts: tuple[Attempt, ...] = ()

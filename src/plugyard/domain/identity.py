@@ -32,6 +32,7 @@ class Action(StrEnum):
     PUBLISH = "publish"
     RATE = "rate"
     MANAGE_KEYS = "manage_keys"
+    MANAGE_QUEUE = "manage_queue"
     MANAGE_TENANTS = "manage_tenants"
     MANAGE_SECRETS = "manage_secrets"
     REVIEW = "review"
@@ -48,6 +49,7 @@ LOWEST_ROLE: dict[Action, Role] = {
     Action.PUBLISH: Role.ADMIN,
     Action.RATE: Role.ADMIN,
     Action.MANAGE_KEYS: Role.ADMIN,
+    Action.MANAGE_QUEUE: Role.ADMIN,
     Action.MANAGE_TENANTS: Role.OPERATOR,
     Action.MANAGE_SECRETS: Role.OPERATOR,
     Action.REVIEW: Role.OPERATOR,

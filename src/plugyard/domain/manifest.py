@@ -6,6 +6,7 @@ from typing import Any
 
 from plugyard.domain.limits import RequestedLimits
 from plugyard.domain.permissions import Permission
+from plugyard.domain.queue import NO_RETRY, RetryRule
 from plugyard.domain.versions import Version, VersionRange
 
 
@@ -57,6 +58,7 @@ class FunctionSpec:
     output: dict[str, Any] | bool | None = None
     effect: Effect = Effect.WRITE
     examples: tuple[Any, ...] = ()
+    retry: RetryRule = NO_RETRY  # of executions that nobody waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Manifest:
                     spec.get("output"),
                     Effect(spec.get("effect", "write")),
                     tuple(spec.get("examples", ())),
+                    RetryRule.from_document(spec["retry"]) if "retry" in spec else NO_RETRY,
                 )
                 for name, spec in document.get("functions", {}).items()
             },
@@ -120,9 +123,25 @@ class Manifest:
         )
 
     def callable_functions(self, exports: tuple[str, ...]) -> tuple[str, ...]:
-        """What callers may name: the declared functions and handlers, or all exports where nothing is declared."""
+        """What may be run: the declared functions and handlers, or all exports where nothing is declared.
+
+        What only schedules and events name is no declaration of the rest, so it adds to what is declared.
+        """
         declared = dict.fromkeys([*self.functions, *(endpoint.handler for endpoint in self.endpoints)])
-        return tuple(declared) if declared else exports
+        if not declared:
+            return exports
+        return tuple(dict.fromkeys([*declared, *self._named_beside(exports)]))
+
+    def _named_beside(self, exports: tuple[str, ...]) -> list[str]:
+        """The functions of schedules and events; the usual name of the handler only where the code has it."""
+        events = self.document.get("events", {})
+        usual = "on_event" if self.runtime is Runtime.PYTHON else "onEvent"
+        named = [one["function"] for one in self.document.get("schedules", ())]
+        if "handler" in events:
+            named.append(events["handler"])
+        elif "subscribes" in events and usual in exports:
+            named.append(usual)
+        return named
 
     def absent_functions(self, exports: tuple[str, ...]) -> tuple[str, ...]:
         """Functions that the manifest names and the code does not export."""

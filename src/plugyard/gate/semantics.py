@@ -121,6 +121,7 @@ def _names(root: dict[str, Any], runtime: Runtime | None) -> _Problems:
     named += [(f"/api/endpoints/{at}/handler", _dict(one).get("handler")) for at, one in enumerate(endpoints)]
     schedules = _list(root.get("schedules"))
     named += [(f"/schedules/{at}/function", _dict(one).get("function")) for at, one in enumerate(schedules)]
+    named.append(("/events/handler", _dict(root.get("events")).get("handler")))
     for pointer, name in named:
         if not isinstance(name, str):
             continue

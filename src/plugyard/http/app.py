@@ -15,6 +15,7 @@ from plugyard.application.platform import Platform
 from plugyard.http import (
     audit,
     consent,
+    deadletters,
     difference,
     executions,
     health,
@@ -54,6 +55,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *quarantine.OPERATIONS,
     *publishers.OPERATIONS,
     *operatorkeys.OPERATIONS,
+    *deadletters.OPERATIONS,
 )
 
 

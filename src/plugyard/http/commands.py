@@ -153,6 +153,8 @@ class ExecuteFunction(Command, frozen=True):
     mode: Literal["sync", "async"] = "sync"
     timeout_ms: Annotated[int, Meta(ge=1, le=300_000)] | None = None
     limits: CallLimits | None = None
+    priority: Literal["low", "normal", "high"] = "normal"
+    webhook: Annotated[str, Meta(min_length=1, max_length=2_000, pattern=PLAIN_TEXT)] | None = None
 
 
 class KeyScope(Command, frozen=True):

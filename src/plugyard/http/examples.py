@@ -10,6 +10,7 @@ TENANT_ID = "019a8f30-0a1b-7c2d-8e3f-4a5b6c7d8e9f"
 DIGEST = "sha256:8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4"
 MOMENT = "2026-01-31T09:30:00Z"
 
+WEBHOOK_SECRET = {"secret": "whsec_" + "0f" * 32}
 LIMITS: dict[str, Any] = {
     "memory": None,
     "timeout": None,
@@ -282,6 +283,30 @@ EXECUTION = {
     "requestId": "request-1",
     "inputBytes": 61,
     "outputBytes": 18,
+    "queuedAt": None,
+    "attempts": [],
+}
+QUEUED = {
+    **EXECUTION,
+    "status": "queued",
+    "usage": None,
+    "endedAt": None,
+    "outputBytes": 0,
+    "queuedAt": MOMENT,
+}
+ATTEMPT = {"startedAt": MOMENT, "endedAt": MOMENT, "status": "failed", "code": "plugin_error", "message": "it broke"}
+DEAD_LETTER = {
+    "executionId": EXECUTION_ID,
+    "pluginId": PLUGIN_ID,
+    "version": "1.0.0",
+    "function": "total",
+    "origin": "call",
+    "priority": "normal",
+    "actor": f"key:{KEY_ID}",
+    "queuedAt": MOMENT,
+    "diedAt": MOMENT,
+    "attempts": [ATTEMPT],
+    "inputBytes": 61,
 }
 LOG = {
     "id": EXECUTION_ID,

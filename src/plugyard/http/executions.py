@@ -12,12 +12,14 @@ import msgspec
 from starlette.types import ASGIApp
 
 from plugyard.application import history
-from plugyard.application.execute import Call, execute
+from plugyard.application.enqueue import enqueue
+from plugyard.application.execute import Call, Executed, execute
 from plugyard.application.ports import ExecutionFilter
 from plugyard.domain.errors import NotOffered
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.identity import Action
-from plugyard.http import commands, examples, present, views
+from plugyard.domain.queue import Priority
+from plugyard.http import commands, examples, present, ran, views
 from plugyard.http.answers import json_answer
 from plugyard.http.bodies import decode
 from plugyard.http.exchange import Exchange
@@ -29,7 +31,7 @@ MAX_INPUT_BYTES = 5_000_000
 _TAG = "Executions"
 _NULL = msgspec.Raw(b"null")
 _decode = msgspec.json.Decoder(commands.ExecuteFunction).decode
-_NAMES = (b'"function"', b'"input"', b'"mode"', b'"timeoutMs"')
+_NAMES = (b'"function"', b'"input"', b'"mode"', b'"timeoutMs"', b'"priority"', b'"webhook"')
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _EXECUTIONS = "/api/v1/executions/{executionId}"
 
@@ -62,10 +64,23 @@ IDEMPOTENCY_KEY = Parameter(
         examples={
             "a call": {"function": "total", "input": {"lines": [{"net": "100.00"}]}, "timeoutMs": 2000},
             "within limits": {"function": "total", "limits": {"memory": 64, "cpu": 500}},
+            "to wait its turn": {"function": "total", "mode": "async", "priority": "low"},
         },
         overrides={
             "input": {"description": "Any JSON value; it has to fit the function's own schema. Default: null."},
-            "mode": {"enum": ["sync"], "default": "sync", "description": "`async` answers 501 `not_offered` for now."},
+            "mode": {
+                "enum": ["sync", "async"],
+                "default": "sync",
+                "description": "`async` answers 202 when the execution is queued, which is durable then.",
+            },
+            "priority": {
+                "enum": ["low", "normal", "high"],
+                "default": "normal",
+                "description": "Of `async`: what of the tenant's own goes first. It never goes before other tenants'.",
+            },
+            "webhook": {
+                "description": "Of `async`: an address that is told of the end, where the plugin itself may POST."
+            },
         },
     ),
     replies=[
@@ -75,7 +90,17 @@ IDEMPOTENCY_KEY = Parameter(
             views.ExecutedView,
             examples.EXECUTED,
             headers={"Idempotency-Replayed": "`true` where this is the first answer again."},
-        )
+        ),
+        Reply(
+            202,
+            "The execution is queued, and is not lost any more. `GET` its `Location` until it has ended.",
+            views.ExecutionView,
+            examples.QUEUED,
+            headers={
+                "Location": "Where the execution is shown.",
+                "Idempotency-Replayed": "`true` where the same request had queued it before.",
+            },
+        ),
     ],
     problems=[
         "not_found",
@@ -86,13 +111,15 @@ IDEMPOTENCY_KEY = Parameter(
         "overloaded",
         "quota_exceeded",
         "sandbox_unavailable",
+        "too_large",
     ],
 )
 async def execute_function(exchange: Exchange) -> ASGIApp:
     """Execute a function of an active plugin.
 
-    Answers when the record of the execution is durable. An execution that happened answers 200 whatever its outcome;
-    the request's own faults are 4xx. When the caller leaves, the execution goes on and is recorded.
+    Answers when the record of the execution is durable, or with `async` when the execution is queued. An execution that
+    happened answers 200 whatever its outcome; the request's own faults are 4xx. When the caller leaves, the execution
+    goes on and is recorded.
     """
     asked = _asked(await exchange.raw_body(MAX_INPUT_BYTES))
     call = Call(
@@ -104,20 +131,43 @@ async def execute_function(exchange: Exchange) -> ASGIApp:
     )
     if asked.limits is not None:
         call = replace(call, limits=asked.limits.requested())
+    if asked.mode == "async":
+        return await _queue(exchange, call, asked)
     executed = await execute(exchange.platform, exchange.caller, exchange.id("pluginId"), call)
-    execution = executed.execution
+    exchange.state["execution_id"] = executed.execution.id
+    headers = (("idempotency-replayed", "true"),) if executed.replayed else ()
+    return json_answer(_executed(executed), headers=headers)
+
+
+async def _queue(exchange: Exchange, call: Call, asked: commands.ExecuteFunction) -> ASGIApp:
+    queued = await enqueue(
+        exchange.platform,
+        exchange.caller,
+        exchange.id("pluginId"),
+        call,
+        priority=Priority[asked.priority.upper()],
+        webhook=asked.webhook,
+    )
+    execution = queued.execution
     exchange.state["execution_id"] = execution.id
-    view = views.ExecutedView(
+    headers = [("location", _EXECUTIONS.replace("{executionId}", execution.id))]
+    if queued.replayed:
+        headers.append(("idempotency-replayed", "true"))
+    return json_answer(ran.execution(execution), status=202, headers=headers)
+
+
+def _executed(executed: Executed) -> views.ExecutedView:
+    execution = executed.execution
+    return views.ExecutedView(
         execution_id=execution.id,
         plugin_id=execution.plugin_id,
         version=execution.version,
         function=execution.function,
         status=execution.status,
         output=_NULL if executed.output is None else msgspec.Raw(executed.output),
-        error=present.failure(execution.error),
-        usage=present.usage(execution.usage),
+        error=ran.failure(execution.error),
+        usage=ran.usage(execution.usage),
     )
-    return json_answer(view, headers=(("idempotency-replayed", "true"),) if executed.replayed else ())
 
 
 def _trace(headers: Mapping[str, str]) -> str | None:
@@ -134,8 +184,6 @@ def _asked(raw: bytes) -> commands.ExecuteFunction:
         asked = decode(raw, commands.ExecuteFunction)
     if asked.limits is not None or any(raw.count(name) > 1 for name in _NAMES):
         asked = decode(raw, commands.ExecuteFunction)
-    if asked.mode == "async":
-        raise NotOffered("Asynchronous executions are not offered yet; leave mode out, or send sync.")
     return asked
 
 
@@ -161,7 +209,7 @@ async def list_executions(exchange: Exchange) -> ASGIApp:
     found = await history.executions(
         exchange.platform, exchange.caller, exchange.id("pluginId"), filters, page_of(asked)
     )
-    return json_answer(present.page(found, present.execution))
+    return json_answer(present.page(found, ran.execution))
 
 
 @operation(
@@ -172,9 +220,25 @@ async def list_executions(exchange: Exchange) -> ASGIApp:
     problems=["not_found"],
 )
 async def get_execution(exchange: Exchange) -> ASGIApp:
-    """Show one execution, running or ended."""
+    """Show one execution, waiting, running or ended."""
     found = await history.execution(exchange.platform, exchange.caller, exchange.id("executionId"))
-    return json_answer(present.execution(found))
+    return json_answer(ran.execution(found))
+
+
+@operation(
+    "GET",
+    _EXECUTIONS + "/result",
+    tag=_TAG,
+    replies=[Reply(200, "What came of it.", views.ExecutedView, examples.EXECUTED)],
+    problems=["not_found", "conflict"],
+)
+async def get_execution_result(exchange: Exchange) -> ASGIApp:
+    """Show what came of a queued execution, with its output.
+
+    It is kept for a day behind the execution's end, where it is no larger than the operator allows.
+    """
+    found = await history.result(exchange.platform, exchange.caller, exchange.id("executionId"))
+    return json_answer(_executed(found))
 
 
 @operation(
@@ -188,10 +252,10 @@ async def get_execution(exchange: Exchange) -> ASGIApp:
 async def cancel_execution(exchange: Exchange) -> ASGIApp:
     """Cancel an execution that runs or waits.
 
-    Its own caller is answered with the status `cancelled`.
+    Its own caller is answered with the status `cancelled`. One that a worker elsewhere runs ends within seconds.
     """
     found = await history.cancel(exchange.platform, exchange.caller, exchange.id("executionId"))
-    return json_answer(present.execution(found))
+    return json_answer(ran.execution(found))
 
 
 def _any_http(method: str) -> Any:
@@ -211,5 +275,5 @@ def _any_http(method: str) -> Any:
     return call_endpoint
 
 
-OPERATIONS = (execute_function, list_executions, get_execution, cancel_execution)
+OPERATIONS = (execute_function, list_executions, get_execution, get_execution_result, cancel_execution)
 UNLISTED = tuple(_any_http(method) for method in ("GET", "POST", "PUT", "PATCH", "DELETE"))

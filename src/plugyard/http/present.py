@@ -11,7 +11,7 @@ from plugyard.application.tenants import Used
 from plugyard.application.waiting import Available
 from plugyard.domain.configuration import masked, with_defaults
 from plugyard.domain.consent import Ask, WaitingUpgrade
-from plugyard.domain.execution import Execution, ExecutionFailure, ExecutionStatus, Usage
+from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.health import Health
 from plugyard.domain.identity import Action, ApiKey, Tenant
 from plugyard.domain.limits import WORDS, RequestedLimits
@@ -34,8 +34,6 @@ from plugyard.http.views import (
     CategoryView,
     DependencyView,
     EndpointView,
-    ExecutionView,
-    FailureView,
     FindingView,
     FunctionView,
     HealthView,
@@ -59,7 +57,6 @@ from plugyard.http.views import (
     StandingView,
     TenantView,
     UsageOfQuotasView,
-    UsageView,
     UsedView,
     VersionView,
     WaitingUpgradeView,
@@ -273,45 +270,6 @@ def version(
         created_at=one.created_at,
         standing=version_standing(stands),
         later_findings=len(later.findings) if later is not None else 0,
-    )
-
-
-def usage(one: Usage | None) -> UsageView | None:
-    """What was used."""
-    if one is None:
-        return None
-    return UsageView(
-        wall_ms=round(one.wall_ms, 3),
-        cpu_ms=round(one.cpu_ms, 3),
-        peak_memory_bytes=one.peak_memory_bytes,
-        service_calls=one.service_calls,
-        start=one.start,
-    )
-
-
-def failure(one: ExecutionFailure | None) -> FailureView | None:
-    """Why it did not succeed."""
-    if one is None:
-        return None
-    return FailureView(code=one.code, message=one.message, stack=one.stack, limit=one.limit, used=one.used)
-
-
-def execution(one: Execution) -> ExecutionView:
-    """The record of an execution."""
-    return ExecutionView(
-        execution_id=one.id,
-        plugin_id=one.plugin_id,
-        version=one.version,
-        function=one.function,
-        status=one.status,
-        error=failure(one.error),
-        usage=usage(one.usage),
-        started_at=one.started_at,
-        ended_at=one.ended_at,
-        actor=one.actor,
-        request_id=one.request_id,
-        input_bytes=one.input_bytes,
-        output_bytes=one.output_bytes,
     )
 
 

@@ -5,7 +5,7 @@ from functools import partial
 from msgspec import UNSET
 from starlette.types import ASGIApp
 
-from plugyard.application import erase, export, tenants
+from plugyard.application import erase, export, tenants, webhooks
 from plugyard.domain.identity import Action, Tenant
 from plugyard.http import commands, examples, present, views
 from plugyard.http.answers import Download, json_answer
@@ -224,6 +224,18 @@ async def own_tenant(exchange: Exchange) -> ASGIApp:
 
 
 @operation(
+    "GET",
+    "/api/v1/tenant/webhook-secret",
+    tag=_TAG,
+    action=Action.MANAGE_KEYS,
+    replies=[Reply(200, "The secret.", views.WebhookSecretView, examples.WEBHOOK_SECRET)],
+)
+async def get_webhook_secret(exchange: Exchange) -> ASGIApp:
+    """Show the secret by which webhooks of the tenant's executions are signed."""
+    return json_answer(views.WebhookSecretView(secret=webhooks.secret(exchange.platform, exchange.caller)))
+
+
+@operation(
     "PATCH",
     "/api/v1/tenant/policy",
     tag=_TAG,
@@ -270,5 +282,6 @@ OPERATIONS = (
     delete_tenant,
     export_own_tenant,
     own_tenant,
+    get_webhook_secret,
     set_policy,
 )

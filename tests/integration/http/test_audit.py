@@ -18,7 +18,7 @@ from plugyard.domain.identity import Role
 from plugyard.http.app import OPERATIONS
 from tests.integration.http.service import MISSING, Http, problem
 from tests.integration.http.test_consent import WANTS, upload
-from tests.memory.sandbox import succeeded
+from tests.memory.sandbox import failed, succeeded
 from tests.unit.application.test_quarantine import SUSPICIOUS
 
 CHANGING = {one.id for one in OPERATIONS if one.method not in ("GET", "HEAD")}
@@ -77,6 +77,7 @@ async def _change_everything(changes: Changes) -> None:
     await _change_in_the_marketplace(changes)
     await _decide_on_suspects(changes)
     await _change_publishers(changes)
+    await _decide_on_dead_letters(changes)
     await changes.call("rotateSecrets", operator, "/api/v1/secrets/rotate", json={})
 
 
@@ -119,6 +120,19 @@ async def _change_publishers(changes: Changes) -> None:
     await changes.call("revokePublisherKey", admin, revoke, json={"reason": "It is retired."})
     named = {"name": "Acme", "verified": True}
     await changes.call("namePublisher", operator, f"/api/v1/tenants/{tenant_id}/publisher", json=named)
+
+
+async def _decide_on_dead_letters(changes: Changes) -> None:
+    http, admin = changes.http, changes.admin
+    plugin = await http.plugin(admin, "failing")
+    http.world.executor.answer("greet", failed())
+    call = {"function": "greet", "mode": "async"}
+    letters = [(await admin.post(f"/api/v1/plugins/{plugin}/execute", json=call)).json() for _ in range(2)]
+    await http.world.work()
+    first, second = (f"/api/v1/dead-letters/{one['executionId']}" for one in letters)
+    await changes.call("replayDeadLetter", admin, first + "/replay")
+    await changes.call("dropDeadLetter", admin, second)
+    http.world.executor.scripts.clear()
 
 
 async def _decide_on_suspects(changes: Changes) -> None:

@@ -21,6 +21,7 @@ from plugyard.http.answers import JSON
 from plugyard.http.app import OPERATIONS
 from plugyard.http.operations import Operation
 from tests.integration.http.service import MISSING, Http
+from tests.memory.sandbox import failed
 
 DOCUMENT = openapi.document(OPERATIONS, "1.0.0")
 # What lies in the marketplace is everybody's to see, and tenants are named by operators alone.
@@ -44,6 +45,10 @@ async def _things(http: Http, *, of: str = "", words: str = "greeter") -> Things
         plugin = await http.plugin(client, f"{words}-plugin", fields=fields)
         call = {"function": "greet", "input": {"say": words}}
         ran = (await client.post(f"/api/v1/plugins/{plugin}/execute", json=call)).json()
+        http.world.executor.answer("greet", failed())
+        letter = (await client.post(f"/api/v1/plugins/{plugin}/execute", json={**call, "mode": "async"})).json()
+        await http.world.work()
+        http.world.executor.scripts.clear()
         listing = (await client.post(f"/api/v1/plugins/{plugin}/publish", json={})).json()
         key = (await client.post("/api/v1/keys", json={"name": words, "role": "viewer"})).json()
         tenant = (await client.get("/api/v1/tenant")).json()
@@ -53,6 +58,7 @@ async def _things(http: Http, *, of: str = "", words: str = "greeter") -> Things
     ids = {
         "pluginId": plugin,
         "executionId": ran.get("executionId", MISSING),
+        "deadLetterId": letter["executionId"],
         "listingId": listing.get("id", MISSING),
         "keyId": key.get("key", key).get("id", MISSING),
         "tenantId": tenant["id"],

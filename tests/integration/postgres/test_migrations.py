@@ -209,3 +209,21 @@ async def test_a_column_that_newer_code_adds_does_not_disturb_older_code(databas
         finally:
             for table in ("plugins", "marketplace_listings", "plugin_versions"):
                 owner.execute(sql.SQL("alter table {} drop column newer").format(sql.Identifier(table)))
+
+
+async def test_the_queue_goes_away_again_and_executions_are_recorded_as_before(
+    postgres_urls: Urls, superuser_url: str
+) -> None:
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        connection.execute("create database queueless owner plugyard_owner")
+    url = postgres_urls.owner_url.rpartition("/")[0] + "/queueless"
+    try:
+        await migrate(url, SERVICE_ROLE)
+        downgrade(url, "0008")
+        with psycopg.connect(url) as connection:
+            assert connection.execute("select to_regnamespace('plugyard_queue')").fetchone() == (None,)
+            connection.execute("select plugyard.record_executions('[]')")
+        assert await migrate(url, SERVICE_ROLE) is True
+    finally:
+        with psycopg.connect(superuser_url, autocommit=True) as connection:
+            connection.execute("drop database queueless")

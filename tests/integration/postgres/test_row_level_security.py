@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import psycopg
 import pytest
 from psycopg import sql
@@ -25,6 +27,7 @@ from tests.contract.given import (
     an_execution,
     new_id,
 )
+from tests.contract.test_queue import an_end, an_entry_of
 from tests.integration.conftest import Database
 
 TENANT_TABLES = [
@@ -40,14 +43,17 @@ TENANT_TABLES = [
     "plugin_executions",
     "plugin_logs",
     "plugin_ratings",
+    "plugin_schedules",
     "plugin_versions",
     "plugins",
     "publisher_keys",
     "publishers",
+    "queued_executions",
     "used_rights",
     "version_origins",
     "version_rescans",
     "version_standings",
+    "webhook_deliveries",
 ]
 SHARED = {"marketplace_listings", "plugin_ratings", "publisher_keys", "publishers"}
 """Other tenants' rows are read here, where they are published; nowhere are they written."""
@@ -67,6 +73,9 @@ async def _furnished(database: Database) -> str:
         await tx.audit(an_entry(tenant_id))
         await tx.claim_key(view.plugin.id, "key", StoredReply("hash", new_id(), None, NOW))
         await tx.rate(a_rating(tenant_id, listing.id, 5))
+        entry = an_entry_of(view.plugin)
+        entry = replace(entry, call=replace(entry.call, webhook="https://hooks.example/"))
+        await tx.enqueue(entry)
         await tx.save_standing(a_standing(view))
         await tx.add_publisher_key(a_publisher_key(tenant_id))
         await tx.save_origin(Origin(view.version.id, tenant_id, tenant_id))
@@ -77,6 +86,15 @@ async def _furnished(database: Database) -> str:
     event = an_event(view.plugin, EventType.EXECUTION_COMPLETED)
     await database.store.touch_rights({UsedBy(tenant_id, view.plugin.id, Right(Service.DATABASE)): NOW})
     await database.recorder.record(execution, [a_log_line(execution)], [event], [])
+    with database.as_owner() as owner:
+        owner.execute(
+            "insert into plugin_schedules (plugin_id, number, tenant_id, version, document, next_due) "
+            "values (%s, 1, %s, '1.0.0', '{}', now() + interval '1 year')",
+            [view.plugin.id, tenant_id],
+        )
+        owner.execute("update plugin_schedules set looked_at = true where plugin_id = %s", [view.plugin.id])
+    ended = an_execution(view.plugin, id=entry.id)
+    await database.recorder.record(ended, [], [], [], an_end(entry, waits=True))
     return tenant_id
 
 
@@ -133,8 +151,10 @@ async def test_no_statement_changes_or_removes_another_tenants_row(database: Dat
             owner.execute(sql.SQL("revoke update, delete on {} from plugyard_service").format(name))
             granted = "plugins, marketplace_listings, plugin_ratings, api_keys, listing_names, idempotency_keys"
             granted += ", version_standings, version_rescans, publishers, publisher_keys, version_origins"
+            granted += ", queued_executions, webhook_deliveries, plugin_schedules"
             owner.execute(sql.SQL("grant update on {} to plugyard_service").format(sql.SQL(granted)))
-            owner.execute("grant delete on idempotency_keys, plugin_dependencies to plugyard_service")
+            deleted = "idempotency_keys, plugin_dependencies, queued_executions, webhook_deliveries, plugin_schedules"
+            owner.execute(sql.SQL("grant delete on {} to plugyard_service").format(sql.SQL(deleted)))
             owner.execute("grant update (published_at) on outbox to plugyard_service")
 
 

@@ -42,12 +42,14 @@ from plugyard.application.ports.store import (
     Objects,
     OperatorTransaction,
     PluginDatabases,
+    Queue,
     SignedUrl,
     Store,
     TokenVerifier,
     Trail,
     Transaction,
     UrlMethod,
+    Webhooks,
 )
 
 __all__ = [
@@ -77,6 +79,7 @@ __all__ = [
     "PageRequest",
     "PluginDatabases",
     "PluginFilter",
+    "Queue",
     "Rehearsal",
     "Rehearsed",
     "ResolvedDependency",
@@ -92,4 +95,5 @@ __all__ = [
     "UpgradeFilter",
     "UrlMethod",
     "UsedBy",
+    "Webhooks",
 ]

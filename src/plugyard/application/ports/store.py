@@ -33,8 +33,11 @@ from plugyard.domain.execution import (
 )
 from plugyard.domain.identity import ApiKey, Tenant, TenantPolicy
 from plugyard.domain.marketplace import Category, Listing, Rating
+from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginVersion, PluginView
+from plugyard.domain.queue import Delivery, QueuedExecution, QueueEnd, QueueState
 from plugyard.domain.rights import Right
+from plugyard.domain.schedule import Schedule
 from plugyard.domain.secrets import Resealed
 from plugyard.domain.signatures import Origin, Publisher, PublisherKey, Trust
 from plugyard.domain.standing import Affected, Rescan, Standing
@@ -119,6 +122,23 @@ class Transaction(KeyRows, Protocol):
     async def trust(self, version_ids: Sequence[str]) -> Mapping[str, Trust]: ...
     async def trust_of_listings(self, listing_ids: Sequence[str]) -> Mapping[str, Trust]: ...
 
+    # executions that wait their turn
+    async def enqueue(self, entry: QueuedExecution) -> int | None: ...
+    # enqueue: how many of the tenant's own are before it; None where the plugin has one of that word already
+    async def queued(self, execution_id: str) -> QueuedExecution | None: ...  # without its input
+    async def queued_whole(self, execution_id: str) -> QueuedExecution | None: ...  # with its input and output
+    async def list_queued(
+        self, plugin_id: str, state: QueueState, filters: ExecutionFilter, page: PageRequest
+    ) -> Page[
+        QueuedExecution
+    ]: ...  # newest first; QUEUED are all that have not begun; the filter's status is not asked
+    async def ask_to_cancel(self, execution_id: str) -> None: ...  # whoever runs it ends it
+    async def dead_letters(self, plugin_id: str | None, page: PageRequest) -> Page[QueuedExecution]: ...
+    # dead_letters: the latest first
+    async def webhook_told(self, execution_id: str) -> None: ...  # nobody is to be told any more
+    async def webhook_later(self, execution_id: str, due_at: datetime) -> None: ...
+    async def drop_dead(self, execution_id: str) -> bool: ...  # whether it was there, and dead
+
     # marketplace
     async def save_listing(self, listing: Listing) -> None: ...  # insert or update; NameTaken when another tenant's
     async def listing(self, listing_id: str, *, withdrawn: bool = False) -> Listing | None: ...
@@ -168,6 +188,12 @@ class OperatorTransaction(KeyRows, Protocol):
     async def tenant_locked(self, tenant_id: str) -> Tenant | None: ...  # nobody else changes it until this ends
     async def plugins_to_check(self, ran_since: datetime, limit: int) -> Sequence[tuple[str, str]]: ...
     # plugins_to_check: (tenant id, plugin id) of active plugins with executions since then, the longest unchecked first
+    async def due_schedules(self, now: datetime, limit: int) -> Sequence[Schedule]: ...
+    # due_schedules: of active plugins, those due or never looked at; nobody else has them until this ends
+    async def save_next_due(self, schedule: Schedule, next_due: datetime | None) -> None: ...  # None: never
+    async def enqueue(self, entry: QueuedExecution) -> int | None: ...  # as a tenant's transaction does
+    async def waiting_events(self, limit: int) -> Sequence[Event]: ...  # plugins' own, not yet published, in order
+    async def mark_published(self, event_ids: Sequence[str], at: datetime) -> None: ...
     async def uninstalled(self, plugin_ids: Sequence[str], before: datetime) -> frozenset[str]: ...
     # uninstalled: those of the plugins that were uninstalled before then
     async def publisher(self, tenant_id: str) -> Publisher | None: ...
@@ -199,11 +225,36 @@ class Store(Protocol):
 
 
 class ExecutionRecorder(Protocol):
-    """Makes execution records durable; many share one commit. Returns when they are on disk."""
+    """Makes execution records durable; many share one commit. Returns when they are on disk.
+
+    With ``end``, it ends a run of a queued execution too. What ends as QUEUED has no record yet: it is tried again.
+    Where somebody else has taken the execution since, nothing of it is written.
+    """
 
     async def record(
-        self, execution: Execution, logs: Sequence[StoredLogLine], events: Sequence[Event], audit: Sequence[AuditEntry]
+        self,
+        execution: Execution,
+        logs: Sequence[StoredLogLine],
+        events: Sequence[Event],
+        audit: Sequence[AuditEntry],
+        end: QueueEnd | None = None,
     ) -> None: ...
+
+
+class Queue(Protocol):
+    """Where workers take what is next; what each has taken is its own until it ends, or dies. ``StoreUnavailable``."""
+
+    async def take(self, at_most: int) -> Sequence[QueuedExecution]: ...
+    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]: ...  # each for two minutes
+
+
+class Webhooks(Protocol):
+    """Requests to addresses that callers name, behind the fences of plugins' own requests."""
+
+    def refusal(self, grants: Sequence[Permission], url: str) -> str | None: ...  # why it may not be called
+    async def send(
+        self, delivery: Delivery, grants: Sequence[Permission], headers: Mapping[str, str], body: str
+    ) -> str | None: ...  # why nobody was told, or None where somebody said that all is well
 
 
 class PluginDatabases(Protocol):

@@ -1,6 +1,9 @@
 """What answers look like, in camelCase. ``present.py`` makes them and the OpenAPI document is written from them."""
 
 from plugyard.http.views.executions import (
+    AttemptView,
+    DeadLetterDetail,
+    DeadLetterView,
     ExecutedView,
     ExecutionView,
     FailureView,
@@ -45,18 +48,22 @@ from plugyard.http.views.tenants import (
     TenantView,
     UsageOfQuotasView,
     UsedView,
+    WebhookSecretView,
 )
 from plugyard.http.views.trust import SignatureView, TrustView
 
 __all__ = [
     "AffectedView",
     "AskView",
+    "AttemptView",
     "AuditHeadView",
     "AuditView",
     "AvailableUpgradeView",
     "BoundsView",
     "CategoriesView",
     "CategoryView",
+    "DeadLetterDetail",
+    "DeadLetterView",
     "DependencyView",
     "EndpointView",
     "ExecutedView",
@@ -104,4 +111,5 @@ __all__ = [
     "VersionView",
     "WaitingUpgradeView",
     "WallView",
+    "WebhookSecretView",
 ]

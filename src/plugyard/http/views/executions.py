@@ -44,8 +44,21 @@ class ExecutedView(View, frozen=True):
     usage: UsageView | None
 
 
+class AttemptView(View, frozen=True):
+    """One try of an execution that waited its turn; `code` and `message` say why it failed."""
+
+    started_at: datetime
+    ended_at: datetime
+    status: ExecutionStatus
+    code: str | None
+    message: str | None
+
+
 class ExecutionView(View, frozen=True):
-    """The record of an execution. The input and the output themselves are not kept, only their sizes in bytes."""
+    """The record of an execution. The input and the output themselves are not kept, only their sizes in bytes.
+
+    `queuedAt` and `attempts` are said of one that waited its turn; the rest tells of its last attempt.
+    """
 
     execution_id: str
     plugin_id: str
@@ -60,6 +73,31 @@ class ExecutionView(View, frozen=True):
     request_id: str
     input_bytes: int
     output_bytes: int
+    queued_at: datetime | None
+    attempts: list[AttemptView]
+
+
+class DeadLetterView(View, frozen=True):
+    """A queued execution that was given up. It can be replayed while its input is kept, for a day behind its end."""
+
+    execution_id: str
+    plugin_id: str
+    version: str
+    function: str
+    origin: str
+    priority: str
+    actor: str
+    queued_at: datetime
+    died_at: datetime
+    attempts: list[AttemptView]
+    input_bytes: int | None
+
+
+class DeadLetterDetail(View, frozen=True):
+    """A dead letter, and the input that it had."""
+
+    dead_letter: DeadLetterView
+    input: msgspec.Raw
 
 
 class LogView(View, frozen=True):

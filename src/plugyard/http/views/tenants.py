@@ -160,3 +160,9 @@ class AuditHeadView(View, frozen=True):
 
     sequence: int
     hash: str
+
+
+class WebhookSecretView(View, frozen=True):
+    """By what webhooks are signed; whoever knows it can make them."""
+
+    secret: str

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from plugyard.application.ports import ExecutionFilter, LogFilter, Metrics, Page, PageRequest, StoredLogLine
-from plugyard.domain.execution import Execution, ExecutionFailure, ExecutionStatus, LogLine, Usage
+from plugyard.domain.execution import Attempt, Execution, ExecutionFailure, ExecutionStatus, LogLine, Usage
 from plugyard.infrastructure.postgres.rows import Session, uuid_or_none
 from plugyard.infrastructure.postgres.statements import statements
 
@@ -120,6 +120,8 @@ def _execution(row: dict[str, Any]) -> Execution:
         request_id=row["request_id"],
         input_bytes=row["input_bytes"],
         output_bytes=row["output_bytes"],
+        queued_at=row["queued_at"],
+        attempts=tuple(Attempt.from_document(one) for one in row["attempts"] or ()),
     )
 
 

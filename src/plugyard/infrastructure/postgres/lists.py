@@ -60,7 +60,8 @@ _PLUGIN_COLUMNS = (
 _VERSION_COLUMNS = "id tenant_id plugin_id digest entry manifest report exports created_at"
 _EXECUTION_COLUMNS = (
     "id tenant_id plugin_id version function status started_at ended_at wall_ms cpu_ms peak_memory_bytes service_calls "
-    "start error_code error_message error_stack error_limit error_used actor request_id input_bytes output_bytes"
+    "start error_code error_message error_stack error_limit error_used actor request_id input_bytes output_bytes "
+    "queued_at attempts"
 )
 _LOG_COLUMNS = "id execution_id at level message fields"
 _LISTING_COLUMNS = (
@@ -86,6 +87,11 @@ _RESCANS = _table("version_rescans", "version_id tenant_id rules_version at find
 _PUBLISHER_KEYS = _table(
     "publisher_keys", "tenant_id id name public_key created_at revoked_at invalid_from revoked_because"
 )
+_QUEUED_COLUMNS = (
+    "id tenant_id plugin_id version call level state turn run lost queued_at due_at started_at ended_at attempts "
+    "cancel_requested once"
+)
+_QUEUED = _table("queued_executions", _QUEUED_COLUMNS)
 _LINKS = _table("audit_links", "entry_id sequence hash")
 
 
@@ -220,6 +226,31 @@ def executions(plugin_id: str, filters: ExecutionFilter, page: PageRequest) -> Q
     where += _between(table.started_at, filters.since, filters.until)
     order = _Order("executions", table.started_at, table.id, datetime)
     return _query(_columns(_EXECUTIONS, _EXECUTION_COLUMNS), where, order, page)
+
+
+def queued(plugin_id: str, states: Sequence[str], filters: ExecutionFilter, page: PageRequest) -> Query:
+    """A plugin's executions that wait or run, the newest first."""
+    table = _QUEUED.c
+    where: list[Any] = [table.tenant_id == _HERE, table.plugin_id == plugin_id, table.state.in_(states)]
+    if filters.function is not None:
+        where.append(sa.literal_column("call ->> 'function'") == filters.function)
+    if filters.version is not None:
+        where.append(table.version == filters.version)
+    where += _between(table.queued_at, filters.since, filters.until)
+    order = _Order("queued", table.queued_at, table.id, datetime)
+    size: Any = sa.literal_column("octet_length(input)").label("input_bytes")
+    return _query([*_columns(_QUEUED, _QUEUED_COLUMNS), size], where, order, page)
+
+
+def dead_letters(plugin_id: str | None, page: PageRequest) -> Query:
+    """The tenant's executions that gave up, the latest first."""
+    table = _QUEUED.c
+    where: list[Any] = [table.tenant_id == _HERE, table.state == "dead"]
+    if plugin_id is not None:
+        where.append(table.plugin_id == plugin_id)
+    order = _Order("dead letters", table.ended_at, table.id, datetime)
+    size: Any = sa.literal_column("octet_length(input)").label("input_bytes")
+    return _query([*_columns(_QUEUED, _QUEUED_COLUMNS), size], where, order, page)
 
 
 def logs(plugin_id: str, filters: LogFilter, page: PageRequest) -> Query:

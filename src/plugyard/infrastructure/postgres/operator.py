@@ -13,6 +13,7 @@ from plugyard.domain.errors import NameTaken, NotFound
 from plugyard.domain.identity import Tenant, TenantPolicy
 from plugyard.domain.tenants import TenantBounds, TenantState
 from plugyard.infrastructure.postgres.publishers import OperatorPublisherRows
+from plugyard.infrastructure.postgres.queued import OutboxRows, ScheduleRows
 from plugyard.infrastructure.postgres.rows import uuid_or_none
 from plugyard.infrastructure.postgres.sealed import SealedRows
 from plugyard.infrastructure.postgres.standings import OperatorStandingRows
@@ -23,7 +24,9 @@ _SQL = statements("trail")
 _EXECUTIONS = statements("executions")
 
 
-class PostgresOperatorTransaction(TenantRows, SealedRows, OperatorStandingRows, OperatorPublisherRows):
+class PostgresOperatorTransaction(
+    TenantRows, SealedRows, OperatorStandingRows, OperatorPublisherRows, ScheduleRows, OutboxRows
+):
     """`application.ports.OperatorTransaction` on PostgreSQL."""
 
     async def add_tenant(self, tenant: Tenant) -> None:

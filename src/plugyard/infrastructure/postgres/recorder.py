@@ -21,6 +21,7 @@ from plugyard.application.ports import AuditEntry, StoredLogLine
 from plugyard.domain.errors import StoreUnavailable
 from plugyard.domain.events import Event
 from plugyard.domain.execution import Execution
+from plugyard.domain.queue import QueueEnd
 from plugyard.infrastructure.postgres.errors import translated
 from plugyard.infrastructure.postgres.repeated import RepeatedStatement
 from plugyard.infrastructure.postgres.statements import statements
@@ -68,7 +69,12 @@ class PostgresRecorder:
         await self._disconnect()
 
     async def record(
-        self, execution: Execution, logs: Sequence[StoredLogLine], events: Sequence[Event], audit: Sequence[AuditEntry]
+        self,
+        execution: Execution,
+        logs: Sequence[StoredLogLine],
+        events: Sequence[Event],
+        audit: Sequence[AuditEntry],
+        end: QueueEnd | None = None,
     ) -> None:
         """Returns when the execution and all that belongs to it are on disk; all of it is, or nothing.
 
@@ -79,10 +85,12 @@ class PostgresRecorder:
             raise StoreUnavailable
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         parts = {
-            "executions": [_execution_row(execution)],
+            # What is tried again has no record yet.
+            "executions": [] if end is not None and not end.state.over else [_execution_row(execution)],
             "logs": [_log_row(execution, line) for line in logs],
             "events": [_event_row(event) for event in events],
             "audit": [_audit_row(entry) for entry in audit],
+            "ends": [_end_row(end)] if end is not None else [],
         }
         self._waiting.append(_Item(execution.tenant_id, parts, done))
         self._wake.set()
@@ -146,7 +154,7 @@ def _document(items: Iterable[_Item]) -> bytes:
     for item in items:
         own = tenants.get(item.tenant_id)
         if own is None:
-            own = {"tenant": item.tenant_id, "executions": [], "logs": [], "events": [], "audit": []}
+            own = {"tenant": item.tenant_id, "executions": [], "logs": [], "events": [], "audit": [], "ends": []}
             tenants[item.tenant_id] = own
         for name, rows in item.parts.items():
             own[name].extend(rows)
@@ -192,6 +200,11 @@ def _execution_row(execution: Execution) -> dict[str, Any]:
         "input_bytes": execution.input_bytes,
         "output_bytes": execution.output_bytes,
     }
+    if execution.queued_at is not None:
+        row |= {
+            "queued_at": execution.queued_at,
+            "attempts": [one.to_document() for one in execution.attempts],
+        }
     usage, error = execution.usage, execution.error
     if usage is not None:
         row |= {
@@ -210,6 +223,20 @@ def _execution_row(execution: Execution) -> dict[str, Any]:
             "error_used": None if error.used is None else min(error.used, _LARGEST_BIGINT),
         }
     return row
+
+
+def _end_row(end: QueueEnd) -> dict[str, Any]:
+    return {
+        "id": end.execution_id,
+        "run": end.run,
+        "state": end.state.value,
+        "attempts": [one.to_document() for one in end.attempts],
+        "output": end.output,
+        "due_at": end.due_at,
+        "ended_at": end.ended_at,
+        "job": end.job,
+        "waits": end.waits,
+    }
 
 
 def _log_row(execution: Execution, line: StoredLogLine) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from plugyard.infrastructure.postgres.marketplace import MarketplaceRows
 from plugyard.infrastructure.postgres.operator import PostgresOperatorTransaction
 from plugyard.infrastructure.postgres.plugins import PluginRows
 from plugyard.infrastructure.postgres.publishers import PublisherRows
+from plugyard.infrastructure.postgres.queued import QueuedRows
 from plugyard.infrastructure.postgres.rows import Connection, VersionCache, uuid_or_none
 from plugyard.infrastructure.postgres.seals import Seals
 from plugyard.infrastructure.postgres.standings import StandingRows
@@ -44,7 +45,9 @@ _NOWHERE = ""
 """The tenant of a transaction for an id that is none: no row is its."""
 
 
-class PostgresTransaction(PluginRows, ExecutionRows, MarketplaceRows, TrailRows, StandingRows, PublisherRows):
+class PostgresTransaction(
+    PluginRows, ExecutionRows, QueuedRows, MarketplaceRows, TrailRows, StandingRows, PublisherRows
+):
     """`application.ports.Transaction` on PostgreSQL: its methods stand in the modules of its parts."""
 
 

@@ -7,7 +7,7 @@ select plugyard.record_executions($1::jsonb);
 select
   id, tenant_id, plugin_id, version, function, status, started_at, ended_at, wall_ms, cpu_ms, peak_memory_bytes,
   service_calls, start, error_code, error_message, error_stack, error_limit, error_used, actor, request_id, input_bytes,
-  output_bytes
+  output_bytes, queued_at, attempts
 from plugyard.plugin_executions where id = %(id)s;
 
 -- # metrics of a window

@@ -1,0 +1,179 @@
+"""procrastinate's job manager, by the batch: many jobs are fetched, started and given back in one statement each.
+
+procrastinate fetches one job and finishes one job at a time, each in a transaction of its own, which is what bounds it
+(docs/async.md has the figures). Here a worker asks for as many as it has room for, and the jobs come with the
+executions that they are for, which run from then on. Their ends are written by the recorder, which takes the job away
+in the same transaction; so the worker need not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+import psycopg
+from procrastinate import manager
+from procrastinate.jobs import Job, Notification, Status
+from procrastinate.psycopg_connector import PsycopgConnector
+from psycopg_pool import AsyncConnectionPool
+
+from plugyard.domain.queue import Delivery, QueuedExecution
+from plugyard.infrastructure.postgres.errors import translated
+from plugyard.infrastructure.postgres.queued import entry_of
+from plugyard.infrastructure.postgres.statements import statements
+
+QUEUE, TASK = "executions", "execute"
+_SQL = statements("queued")
+_MOST_AHEAD = 32
+_SHORT_S, _TOO_LONG_S = 0.1, 0.5
+Pool = AsyncConnectionPool[psycopg.AsyncConnection[dict[str, Any]]]
+
+
+class PostgresQueue:
+    """`application.ports.Queue` for one worker: what it takes is marked with the worker's number."""
+
+    def __init__(self, pool: Pool, *, per_plugin: int, worker: int | None = None) -> None:
+        self._pool = pool
+        self._per_plugin = per_plugin
+        self.worker = worker
+
+    async def take(self, at_most: int) -> Sequence[QueuedExecution]:
+        """Takes what is next, at most so many; raises `StoreUnavailable`."""
+        parameters = {"worker": self.worker, "at_most": at_most, "per_plugin": self._per_plugin}
+        return [entry_of(row) for row in await self._all("take", parameters)]
+
+    async def give_back(self, jobs: Sequence[int]) -> None:
+        """Lets others take what this worker has taken and does not run."""
+        await self._all("give jobs back", {"jobs": list(jobs), "worker": self.worker})
+        await self.wake()
+
+    async def delete(self, jobs: Sequence[int]) -> None:
+        """Takes jobs away whose executions are settled."""
+        await self._all("delete jobs", {"jobs": list(jobs)})
+
+    async def cancelled(self, execution_ids: Sequence[str]) -> Sequence[str]:
+        """Those of the executions that somebody wants to end."""
+        return [row["id"] for row in await self._all("cancelled meanwhile", {"ids": list(execution_ids)})]
+
+    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]:
+        """Takes deliveries that are due, each for two minutes; raises `StoreUnavailable`."""
+        return [Delivery(**row) for row in await self._all("take webhooks", {"at_most": at_most})]
+
+    async def keep(self) -> None:
+        """Lets wait again what is parked without need, and forgets what has served its time."""
+        await self._all("keep the queue", {"per_plugin": self._per_plugin})
+
+    async def revive(self, silent_s: float) -> int:
+        """Lets others take what workers had that were not heard of for so long; how many there were."""
+        found = await self._all("jobs of the dead", {"silent_s": silent_s})
+        if found:
+            await self.wake()
+        return len(found)
+
+    async def wake(self) -> None:
+        """Has all workers look."""
+        await self._all("wake the workers", {})
+
+    async def _all(self, statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        with translated():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(_SQL[statement], parameters)
+                return await cursor.fetchall() if cursor.description else []
+
+
+class BatchedJobs(manager.JobManager):
+    """A job manager that fetches ahead where jobs are short, and gives back what it cannot begin.
+
+    `entries` are the executions of the jobs that were fetched, by job. Whoever runs one takes it out, and says by
+    `settled` that its end is written.
+    """
+
+    def __init__(self, connector: PsycopgConnector, queue: PostgresQueue, concurrency: int) -> None:
+        super().__init__(connector)
+        self.entries: dict[int, QueuedExecution] = {}
+        self._queue = queue
+        self._room = concurrency
+        self._ahead = 0
+        self._running = 0
+        self._waiting: deque[Job] = deque()
+        self._fetched_at = 0.0
+        self._told = False
+        self._settled: set[int] = set()
+
+    def settled(self, job_id: int) -> None:
+        """The recorder has written the end of the job's execution, and taken the job away."""
+        self._settled.add(job_id)
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
+        """The next job, of those that are here or of the next batch."""
+        self._queue.worker = worker_id
+        while not self._waiting:
+            self._told = False
+            self._ahead = self._next_ahead()
+            free = max(1, self._room - self._running)
+            taken = await self._queue.take(free + self._ahead)
+            self._fetched_at = time.monotonic()
+            for entry in taken:
+                job = _job_of(entry)
+                self.entries[job.id or 0] = entry
+                self._waiting.append(job)
+            if not taken and not self._told:
+                return None
+        self._running += 1
+        return self._waiting.popleft()
+
+    def _next_ahead(self) -> int:
+        """How many more than there is room for: the more, the quicker the last batch was begun."""
+        if self._fetched_at and time.monotonic() - self._fetched_at < _SHORT_S:
+            return min(_MOST_AHEAD, max(4, self._ahead * 2))
+        return 0
+
+    async def give_back_late(self) -> None:
+        """Give back what was fetched a while ago and finds no room, so that other workers can have it."""
+        if self._waiting and time.monotonic() - self._fetched_at > _TOO_LONG_S:
+            await self.give_back()
+
+    async def give_back(self) -> None:
+        """Give back all that was fetched and has not begun."""
+        jobs = [job.id for job in self._waiting if job.id is not None]
+        self._waiting.clear()
+        self._ahead = 0
+        for job_id in jobs:
+            self.entries.pop(job_id, None)
+        if jobs:
+            await self._queue.give_back(jobs)
+
+    async def finish_job_by_id_async(self, job_id: int, status: Status, delete_job: bool) -> None:
+        """The worker is through with a job. One whose end nobody wrote is for others to take."""
+        self._running -= 1
+        self.entries.pop(job_id, None)
+        if job_id in self._settled:
+            self._settled.discard(job_id)
+            return
+        await self._queue.give_back([job_id])
+
+    async def listen_for_jobs(
+        self, *, on_notification: Callable[..., Awaitable[None]], queues: Iterable[str] | None = None
+    ) -> None:
+        """As it was; and what is told while a batch is fetched is not forgotten with it."""
+
+        async def told(*, channel: str, notification: Notification) -> None:
+            self._told = True
+            await on_notification(channel=channel, notification=notification)
+
+        await super().listen_for_jobs(on_notification=told, queues=queues)
+
+
+def _job_of(entry: QueuedExecution) -> Job:
+    return Job(
+        id=entry.job,
+        status="doing",
+        queue=QUEUE,
+        priority=0,
+        lock=None,
+        queueing_lock=None,
+        task_name=TASK,
+        task_kwargs={},
+    )

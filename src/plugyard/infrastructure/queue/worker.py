@@ -1,0 +1,227 @@
+"""One worker: takes executions whose turn has come and has them run, until it is stopped. Made by ``bootstrap``.
+
+It beats every two seconds. What a worker had that was not heard of for ten is taken up by others; where that one lives
+after all, its word no longer counts (``run`` of a queued execution).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+import structlog
+from procrastinate import App, PsycopgConnector
+from procrastinate.job_context import JobContext
+from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
+from psycopg.types.string import TextLoader
+from psycopg_pool import AsyncConnectionPool
+
+from plugyard.domain.errors import PlugyardError
+from plugyard.domain.queue import Delivery, QueuedExecution
+from plugyard.infrastructure.postgres.errors import translated
+from plugyard.infrastructure.queue.jobs import QUEUE, TASK, BatchedJobs, Pool, PostgresQueue
+
+BEAT_S, SILENT_S = 2.0, 10.0
+_UPKEEP_S, _POLL_S = 1.0, 5.0
+_PAUSE_S = 1.0
+_TELL_S, _TOLD_AT_ONCE = 0.5, 16
+_BESIDE_S, _MUCH = 0.5, 50
+_OPTIONS = "-c search_path=plugyard_queue -c timezone=UTC -c statement_timeout=30s"
+log = structlog.get_logger("plugyard")
+Work = Callable[[QueuedExecution], Awaitable[None]]
+
+
+class Worker:
+    """Runs at most `concurrency` executions at a time, by `work`. `open` it, `run` it, `close` it.
+
+    `cancel` ends one that runs here, by its id, because somebody asked for it; `cut` because this worker ends.
+    `tell` tells somebody of an end, and `beside` is done twice a second; each says how much it found.
+    `per_plugin` is how many of a plugin may run everywhere, 0 for any number.
+    """
+
+    def __init__(
+        self,
+        service_url: str,
+        work: Work,
+        *,
+        cancel: Callable[[str], None],
+        cut: Callable[[str], None],
+        concurrency: int,
+        per_plugin: int,
+        beat_s: float = BEAT_S,
+        silent_s: float = SILENT_S,
+        tell: Callable[[Delivery], Awaitable[object]] | None = None,
+        beside: Sequence[Callable[[], Awaitable[int]]] = (),
+    ) -> None:
+        self._url = service_url
+        self._work = work
+        self._cancel, self._cut = cancel, cut
+        self._concurrency = concurrency
+        self._tell, self._beside = tell, beside
+        self._beat_s, self._silent_s = beat_s, silent_s
+        self._pool: Pool = pool_of(service_url)
+        self.queue = PostgresQueue(self._pool, per_plugin=per_plugin)
+        self._running: dict[str, QueuedExecution] = {}
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._jobs: BatchedJobs | None = None
+        self.taken_up = 0
+
+    async def open(self) -> None:
+        """Connect; raises `StoreUnavailable`."""
+        # What procrastinate says of each job is said better by the execution's own record.
+        logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
+        with translated():
+            await self._pool.open(wait=True, timeout=10.0)
+
+    async def run(self) -> None:
+        """Work until `stop`; where the database is away, begin anew when it is back."""
+        upkeep = [asyncio.create_task(self._keep())]
+        if self._tell is not None:
+            upkeep.append(asyncio.create_task(self._tell_for_ever(self._tell)))
+        upkeep += [asyncio.create_task(self._again_and_again(work)) for work in self._beside]
+        try:
+            while not self._stopping:
+                self._task = asyncio.create_task(self._run_once())
+                await asyncio.wait([self._task])
+                error = None if self._task.cancelled() else self._task.exception()
+                if not self._stopping:
+                    log.warning("the worker begins anew", error=repr(error) if error else "it lost its connection")
+                    await asyncio.sleep(_PAUSE_S)
+        finally:
+            for task in upkeep:
+                task.cancel()
+            await asyncio.gather(*upkeep, return_exceptions=True)
+
+    async def stop(self, within_s: float) -> None:
+        """Take nothing more, and let what runs end within so many seconds."""
+        self._stopping = True
+        if self._task is None:
+            return
+        self._task.cancel()
+        if self._jobs is not None:
+            with contextlib.suppress(PlugyardError):
+                await self._jobs.give_back()
+        await asyncio.wait([self._task], timeout=within_s)
+        for execution_id in list(self._running):
+            self._cut(execution_id)
+        await asyncio.wait([self._task], timeout=3.0)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._pool.close(timeout=5.0)
+
+    async def _run_once(self) -> None:
+        connector = PsycopgConnector(
+            conninfo=self._url, kwargs={"options": _OPTIONS}, min_size=1, max_size=3, reconnect_timeout=60.0
+        )
+        app = App(connector=connector)
+        self._jobs = jobs = BatchedJobs(connector, self.queue, self._concurrency)
+        app.job_manager = jobs
+
+        @app.task(name=TASK, queue=QUEUE, pass_context=True)
+        async def execute(context: JobContext) -> None:
+            await self._execute(jobs, context)
+
+        async with app.open_async():
+            late = asyncio.create_task(self._give_back_late(jobs))
+            try:
+                await app.run_worker_async(
+                    queues=[QUEUE],
+                    concurrency=self._concurrency,
+                    fetch_job_polling_interval=_POLL_S,
+                    install_signal_handlers=False,
+                    update_heartbeat_interval=self._beat_s,
+                    stalled_worker_timeout=self._silent_s,
+                )
+            finally:
+                late.cancel()
+                await asyncio.gather(late, return_exceptions=True)
+                with contextlib.suppress(PlugyardError):
+                    await jobs.give_back()
+
+    async def _execute(self, jobs: BatchedJobs, context: JobContext) -> None:
+        job_id = context.job.id or 0
+        entry = jobs.entries.pop(job_id)
+        self._running[entry.id] = entry
+        try:
+            await self._work(entry)
+            jobs.settled(job_id)
+        except Exception:
+            log.exception("an execution could not be settled; it is taken up again", executionId=entry.id)
+        finally:
+            self._running.pop(entry.id, None)
+
+    async def _give_back_late(self, jobs: BatchedJobs) -> None:
+        while True:
+            await asyncio.sleep(0.25)
+            with contextlib.suppress(PlugyardError):
+                await jobs.give_back_late()
+
+    async def _tell_for_ever(self, tell: Callable[[Delivery], Awaitable[object]]) -> None:
+        """Tell whoever wants to know of ends; a few at a time, so that one who is slow holds up few others."""
+        while True:
+            deliveries: Sequence[Delivery] = ()
+            with contextlib.suppress(PlugyardError):
+                deliveries = await self.queue.take_webhooks(_TOLD_AT_ONCE)
+            for outcome in await asyncio.gather(*map(tell, deliveries), return_exceptions=True):
+                if isinstance(outcome, Exception):
+                    log.warning("a webhook could not be settled; it is told again", error=repr(outcome))
+            if not deliveries:
+                await asyncio.sleep(_TELL_S)
+
+    async def _again_and_again(self, work: Callable[[], Awaitable[int]]) -> None:
+        """Do something twice a second, and at once again while there is much of it."""
+        while True:
+            found = 0
+            try:
+                found = await work()
+            except PlugyardError as error:
+                log.debug("work beside the queue failed", work=getattr(work, "func", work), error=error.message)
+            except Exception:
+                log.exception("work beside the queue failed", work=getattr(work, "func", work))
+            if found < _MUCH:
+                await asyncio.sleep(_BESIDE_S)
+
+    async def _keep(self) -> None:
+        """End what somebody cancelled through another process, and take up what dead workers had."""
+        kept_at = 0.0
+        while True:
+            await asyncio.sleep(_UPKEEP_S)
+            try:
+                if self._running:
+                    for execution_id in await self.queue.cancelled(list(self._running)):
+                        self._cancel(execution_id)
+                self.taken_up += await self.queue.revive(self._silent_s)
+                if time.monotonic() - kept_at > 5:
+                    await self.queue.keep()
+                    kept_at = time.monotonic()
+            except PlugyardError as error:
+                log.debug("the queue's upkeep failed", error=error.message)
+
+
+def pool_of(service_url: str) -> Pool:
+    """A pool whose rows are as the store's: ids are text."""
+
+    async def configure(connection: psycopg.AsyncConnection[Any]) -> None:
+        connection.adapters.register_loader("uuid", TextLoader)
+        set_json_loads(msgspec.json.decode, connection)
+
+    return AsyncConnectionPool(
+        service_url,
+        connection_class=psycopg.AsyncConnection[dict[str, Any]],
+        kwargs={"autocommit": True, "row_factory": dict_row, "options": _OPTIONS},
+        configure=configure,
+        check=AsyncConnectionPool.check_connection,
+        min_size=1,
+        max_size=4,
+        timeout=5.0,
+        open=False,
+    )

@@ -1,0 +1,88 @@
+"""Events start whom they concern: of the tenant, active, subscribed, once for each event."""
+
+import json
+from typing import Any
+
+import pytest
+
+from plugyard.application.activate import deactivate
+from plugyard.application.deliver import MOST_HOPS, deliver, deliver_waiting
+from plugyard.application.publish import Published, publish
+from plugyard.domain.events import Event, EventType
+from plugyard.domain.identity import Caller
+from plugyard.domain.plugin import PluginView
+from tests.memory.world import World, manifest
+
+
+async def listener(world: World, admin: Caller, name: str = "listener", **events: Any) -> PluginView:
+    events = {"subscribes": ["invoice.*"], **events}
+    return await world.active(admin, manifest(name, events=events), exports=("greet", "onEvent"), code=name)
+
+
+async def say(world: World, view: PluginView, topic: str = "invoice.created", hops: int = 1) -> Event:
+    said = Published(topic, {"n": 1}, hops)
+    await publish(world.platform, view.plugin.tenant_id, view.plugin.id, world.ids(), said)
+    return world.events[-1]
+
+
+async def test_an_event_starts_every_plugin_that_subscribes_with_what_was_said(world: World, admin: Caller) -> None:
+    speaker = await world.active(admin)
+    first, second = await listener(world, admin), await listener(world, admin, "other", handler="greet")
+    await listener(world, admin, "elsewhere", subscribes=["orders.*"])
+    event = await say(world, speaker, hops=3)
+    await deliver_waiting(world.platform)
+    assert await world.work() == 2
+    called = {one.plugin_id: one for one in world.executor.invocations}
+    assert {key: one.function for key, one in called.items()} == {first.plugin.id: "onEvent", second.plugin.id: "greet"}
+    assert {one.hops for one in called.values()} == {3}
+    told = json.loads(called[first.plugin.id].input)
+    assert told == {
+        "eventId": event.id,
+        "topic": "invoice.created",
+        "payload": {"n": 1},
+        "publishedBy": speaker.plugin.id,
+        "occurredAt": event.occurred_at.isoformat(),
+    }
+
+
+async def test_the_same_event_starts_a_plugin_once(world: World, admin: Caller) -> None:
+    speaker = await world.active(admin)
+    await listener(world, admin)
+    event = await say(world, speaker)
+    assert [await deliver(world.platform, event) for _ in range(3)] == [1, 0, 0]
+    await world.work()
+    assert await deliver(world.platform, event) == 0
+    assert len(world.executor.invocations) == 1
+
+
+async def test_another_tenants_plugins_hear_nothing(world: World, admin: Caller) -> None:
+    speaker = await world.active(admin)
+    await listener(world, await world.caller("other"))
+    assert await deliver(world.platform, await say(world, speaker)) == 0
+
+
+async def test_an_inactive_plugin_and_one_without_a_handler_are_not_started(world: World, admin: Caller) -> None:
+    speaker = await world.active(admin)
+    view = await listener(world, admin)
+    await deactivate(world.platform, admin, view.plugin.id)
+    await world.active(admin, manifest("deaf", events={"subscribes": ["invoice.*"]}), code="deaf")
+    assert await deliver(world.platform, await say(world, speaker)) == 0
+
+
+@pytest.mark.parametrize(("hops", "started"), [(MOST_HOPS, 1), (MOST_HOPS + 1, 0)])
+async def test_a_chain_comes_to_an_end(world: World, admin: Caller, hops: int, started: int) -> None:
+    speaker = await world.active(admin)
+    await listener(world, admin)
+    assert await deliver(world.platform, await say(world, speaker, hops=hops)) == started
+
+
+async def test_events_of_the_service_start_nothing_and_a_plugins_is_taken_once(world: World, admin: Caller) -> None:
+    view = await listener(world, admin, subscribes=["plugin.*"])
+    activated = next(one for one in world.events if one.type is EventType.PLUGIN_ACTIVATED)
+    assert await deliver(world.platform, activated) == 0
+    assert await deliver_waiting(world.platform) == 0
+    assert world.store.tables.queued == {}
+    await say(world, view, topic="plugin.said")
+    assert await deliver_waiting(world.platform) == 1
+    assert await deliver_waiting(world.platform) == 0
+    assert len(world.store.tables.queued) == 1
