@@ -65,7 +65,7 @@ def cluster() -> Iterator[Cluster]:
     (folder / "database").chmod(0o755)
     asyncio.run(server.start())
     password = json.loads((folder / "database" / "postgres.secrets").read_text())["superuser"]
-    url = f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{server._port}/postgres"
+    url = f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{server.port}/postgres"
     try:
         made = json.loads(_plugyard("database", "prepare", "--superuser-url", url, "--json"))
         assert "is at revision" in _plugyard("migrate", **made)

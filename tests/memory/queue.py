@@ -125,7 +125,7 @@ class MemoryOutbox:
             if one.type is EventType.PLUGIN_EVENT_PUBLISHED and one.id not in self._tables.published
         ][:limit]
 
-    async def mark_published(self, event_ids: Sequence[str], at: datetime) -> None:
+    async def mark_delivered(self, event_ids: Sequence[str], at: datetime) -> None:
         self._tables.published.update(event_ids)
 
 

@@ -1,7 +1,8 @@
 """Events of plugins start the plugins of the same tenant that subscribe to their topic.
 
-``deliver`` queues one execution for each of them, however often the same event comes. Where no broker is configured,
-``deliver_waiting`` takes events from the outbox, in their order.
+``deliver`` queues one execution for each of them, however often the same event comes. ``deliver_waiting`` takes events
+from the outbox, in their order, whether a relay carries them to a broker as well or not: what a broker hands back may
+be said by anybody who can write to its topic, and the outbox is the service's own.
 """
 
 import json
@@ -86,5 +87,5 @@ async def deliver_waiting(platform: Platform) -> int:
         await deliver(platform, one)
     if waiting:
         async with platform.store.for_operator() as tx:
-            await tx.mark_published([one.id for one in waiting], platform.clock())
+            await tx.mark_delivered([one.id for one in waiting], platform.clock())
     return len(waiting)

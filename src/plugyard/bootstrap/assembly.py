@@ -58,6 +58,7 @@ from plugyard.sandbox.services.webhooks import EgressWebhooks
 from plugyard.settings import MEGABYTE, Settings
 
 log = structlog.get_logger("plugyard")
+EVENTS_KEPT = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,13 @@ async def assemble(
     processes: Processes,
     ready: Callable[[PostgresStore], Awaitable[Mapping[str, Any]]],
     parts: AsyncExitStack,
+    *,
+    worker: bool = False,
 ) -> Assembled:
-    """Open the store and build everything on it; ``parts`` learns how to close what was opened."""
+    """Open the store and build everything on it; ``parts`` learns how to close what was opened.
+
+    A ``worker`` answers probes alone, and relays nothing.
+    """
     pepper = bytes.fromhex(keys.pepper)
     objects = object_store(settings, pepper)
     parts.push_async_callback(objects.close)
@@ -150,7 +156,7 @@ async def assemble(
     parts.push_async_callback(_write_last_uses, platform)
     parts.push_async_callback(platform.settle)
 
-    relay = start_relay(settings, processes.urls.service_url, telemetry)
+    relay = None if worker else start_relay(settings, processes.urls.service_url, telemetry)
     if relay is not None:
         parts.push_async_callback(relay.close)
 
@@ -168,6 +174,7 @@ async def assemble(
         max_upload_bytes=settings.max_package_mb * MEGABYTE,
         version=__version__,
         limits=rate_limits(settings, shared.rates),
+        api=not worker,
     )
     changes = ChangeFeed(urls.service_url, replica, partial(heard, platform), partial(missed, platform))
     return Assembled(platform, store, app, Server(app), egress, shared, changes)
@@ -188,6 +195,9 @@ async def tidy(assembled: Assembled, settings: Settings) -> None:
     dropped = await drop_data(assembled.platform, timedelta(days=settings.plugin_data_retention_days))
     await assembled.store.ensure_partitions()
     await assembled.store.clean_up(kept, kept)
+    if settings.kafka_url is None:
+        # Nobody will ever carry them on; who wants to look at them has a week, as with those that were relayed.
+        await assembled.store.forget_events(datetime.now(UTC) - EVENTS_KEPT)
     log.debug("tidied", orphans=swept, uninstalled=dropped, tenants=gone)
 
 

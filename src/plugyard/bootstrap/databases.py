@@ -54,6 +54,12 @@ async def prepare_external(superuser_url: str) -> dict[str, str]:
     }
 
 
+async def migrate_urls(urls: Urls) -> None:
+    """Bring the schema of databases that were just started to the version of this code."""
+    if urls.owner_url is not None:
+        await migrate(urls.owner_url, urls.service_role)
+
+
 async def migrate_external(settings: Settings, phase: str) -> str:
     """Bring the schema to the version of this code, or take away what only older code needed; a sentence on it.
 

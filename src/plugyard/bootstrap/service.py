@@ -60,8 +60,11 @@ class Service:
     ``start`` brings the parts up in the order of their need and ``stop`` takes down whatever is up, in reverse.
     """
 
-    def __init__(self, settings: Settings, progress: Progress = lambda step, fraction: None) -> None:
+    def __init__(
+        self, settings: Settings, progress: Progress = lambda step, fraction: None, *, worker: bool = False
+    ) -> None:
         self.settings = settings
+        self._worker = worker
         self.url = ""
         self.admin_key = ""
         self._progress = progress
@@ -110,7 +113,7 @@ class Service:
         async def ready(store: "PostgresStore") -> dict[str, str]:
             return await self._ready(store, postgres, sandbox, inspector)
 
-        assembled = await assembly.assemble(settings, keys, processes, ready, self._parts)
+        assembled = await assembly.assemble(settings, keys, processes, ready, self._parts, worker=self._worker)
         await self._serve(assembled, listener)
         await self._start_worker(assembled, urls)
         for work in (

@@ -26,7 +26,19 @@ app = App(
 
 def main() -> None:
     """Run the command line; ends with status 0, 1 (it failed, and said why), 2 (the command makes no sense)."""
-    from plugyard.cli import author, consent, deadletters, keys, operator, quarantine, secrets, signing, tenants, trail
+    from plugyard.cli import (
+        author,
+        consent,
+        deadletters,
+        keys,
+        operator,
+        quarantine,
+        secrets,
+        signing,
+        stack,
+        tenants,
+        trail,
+    )
     from plugyard.cli.failure import Failure
 
     operator.register(app)
@@ -39,6 +51,7 @@ def main() -> None:
     keys.register(app)
     signing.register(app)
     deadletters.register(app)
+    stack.register(app)
     try:
         app()
     except Failure as failure:

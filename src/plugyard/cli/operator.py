@@ -1,4 +1,4 @@
-"""What an operator runs: ``serve``, ``relay``, ``demo``, ``doctor``, ``migrate``, ``database prepare``."""
+"""What an operator runs: ``serve``, ``worker``, ``relay``, ``demo``, ``doctor``, ``migrate``, ``database prepare``."""
 
 import difflib
 import json
@@ -20,7 +20,7 @@ DEFAULT_SETTINGS = Settings()
 
 def register(app: App) -> None:
     """Add the operator's commands to the command line."""
-    for command in (serve, relay, demo, doctor, migrate):
+    for command in (serve, worker, relay, demo, doctor, migrate):
         app.command(command)
     group = App(name="database", help="A PostgreSQL that somebody else runs: its databases and roles.")
     group.command(prepare)
@@ -46,6 +46,29 @@ def serve(*, settings: Settings = DEFAULT_SETTINGS) -> None:
 
     refuse_unknown_settings()
     raise SystemExit(uvloop.run(run(settings, welcome=_welcome)))
+
+
+def worker(*, settings: Settings = DEFAULT_SETTINGS) -> None:
+    """Take executions that wait in the queue, and nothing else. Ctrl-C ends it; as many may run as you like.
+
+    A service does the same by itself, unless its queue_workers is 0. Probes and metrics are on --host and --port.
+
+    For example:
+
+    ```
+    PLUGYARD_DATABASE_URL=... plugyard worker --port 9200 --queue-workers 32
+    ```
+    """
+    import uvloop
+
+    from plugyard.cli.running import run
+
+    refuse_unknown_settings()
+    if settings.database_url is None:
+        raise Failure("a worker shares a database with the service: name --database-url and its neighbours")
+    if settings.queue_workers == 0:
+        raise Failure("a worker without --queue-workers would take nothing")
+    raise SystemExit(uvloop.run(run(settings, worker=True)))
 
 
 def relay(*, settings: Settings = DEFAULT_SETTINGS) -> None:

@@ -55,16 +55,24 @@ def _bars() -> "Progress":
 
 
 async def run(
-    settings: Settings, *, welcome: Welcome | None = None, client: list[str] | None = None, once: bool = False
+    settings: Settings,
+    *,
+    welcome: Welcome | None = None,
+    client: list[str] | None = None,
+    once: bool = False,
+    worker: bool = False,
 ) -> int:
-    """Start the service, run ``client`` beside it if there is one, and serve until a signal; the exit status."""
+    """Start the service, run ``client`` beside it if there is one, and serve until a signal; the exit status.
+
+    A ``worker`` takes what waits in the queue, and answers probes alone.
+    """
     began = time.monotonic()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     progress = StartProgress()
-    service = Service(settings, progress)
+    service = Service(settings, progress, worker=worker)
     starting = asyncio.create_task(service.start())
     stopping = asyncio.create_task(stop.wait())
     try:

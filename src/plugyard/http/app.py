@@ -68,15 +68,19 @@ def create_app(
     max_upload_bytes: int,
     version: str,
     limits: RateLimits | None = None,
+    api: bool = True,
 ) -> "Application":
-    """The ASGI application. Uploads wait in ``upload_folder``, which is the service's own and swept here."""
+    """The ASGI application. Uploads wait in ``upload_folder``, which is the service's own and swept here.
+
+    Without ``api`` there are the probes and metrics alone, as a worker has them.
+    """
     uploads.sweep(upload_folder)
     service = Service(platform, telemetry, upload_folder, max_upload_bytes, Draining(), limits)
     router = Router(
         [
-            *routes_of((*OPERATIONS, *executions.UNLISTED), service),
+            *(routes_of((*OPERATIONS, *executions.UNLISTED), service) if api else ()),
             *health.routes_of(telemetry, service.draining, ready, version),
-            *_document_routes(version),
+            *(_document_routes(version) if api else ()),
         ],
         redirect_slashes=False,
         default=_nothing,

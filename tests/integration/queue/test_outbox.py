@@ -30,6 +30,6 @@ async def test_plugins_own_events_wait_in_order_until_they_are_noted(database: D
         found = await tx.waiting_events(5)
         assert [one.id for one in found] == ids[:5]
         assert found[0].data == {"topic": "a.b", "hops": 1}
-        await tx.mark_published(ids[:5], datetime.now(UTC))
+        await tx.mark_delivered(ids[:5], datetime.now(UTC))
     async with database.store.for_operator() as tx:
         assert [one.id for one in await tx.waiting_events(5)] == ids[5:]

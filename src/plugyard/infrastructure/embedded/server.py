@@ -163,6 +163,11 @@ class EmbeddedPostgres:
             self._lock = None
 
     @property
+    def port(self) -> int:
+        """Where it listens, on loopback; 0 before it was started."""
+        return self._port
+
+    @property
     def running(self) -> bool:
         """Whether the server's process lives."""
         return self._child is not None and self._child.poll() is None

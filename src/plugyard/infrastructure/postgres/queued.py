@@ -131,10 +131,10 @@ class OutboxRows(Session):
             for row in rows
         ]
 
-    async def mark_published(self, event_ids: Sequence[str], at: datetime) -> None:
+    async def mark_delivered(self, event_ids: Sequence[str], at: datetime) -> None:
         """Notes that events were delivered."""
         if event_ids:
-            await self._run(_SQL["mark published"], {"ids": list(event_ids), "at": at})
+            await self._run(_SQL["mark delivered"], {"ids": list(event_ids), "at": at})
 
 
 def _schedule(row: dict[str, Any]) -> Schedule:

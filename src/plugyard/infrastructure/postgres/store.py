@@ -219,6 +219,11 @@ class PostgresStore:
         parameters = {"executions_kept": executions_kept, "logs_kept": logs_kept}
         return CleanUp(**(await self._statement(_SQL["clean up"], parameters) or {}))
 
+    async def forget_events(self, before: datetime) -> int:
+        """Drops events from before then that no relay will carry on; how many. For a service without a relay."""
+        row = await self._statement(_SQL["forget events"], {"before": before})
+        return int(row["gone"]) if row else 0
+
     async def _statement(self, statement: str, parameters: Mapping[str, Any]) -> DictRow | None:
         """Runs one statement in a transaction of its own, without a tenant; all that come here may be run twice."""
         with translated():

@@ -67,7 +67,7 @@ where plugin_id = %(plugin_id)s and number = %(number)s;
 
 -- # waiting in the outbox
 select id, tenant_id, plugin_id, type, occurred_at, data from plugyard.outbox
-where published_at is null and type = 'plugin.event_published' order by position limit %(limit)s;
+where delivered_at is null and type = 'plugin.event_published' order by position limit %(limit)s;
 
--- # mark published
-update plugyard.outbox set published_at = %(at)s where id = any(%(ids)s) and published_at is null;
+-- # mark delivered
+update plugyard.outbox set delivered_at = %(at)s where id = any(%(ids)s) and delivered_at is null;

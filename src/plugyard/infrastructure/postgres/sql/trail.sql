@@ -130,6 +130,9 @@ select distinct digest from plugyard.plugin_versions where digest = any(%(digest
 -- # ensure partitions
 select plugyard.ensure_partitions(%(days_ahead)s);
 
+-- # forget events
+select plugyard.forget_events(%(before)s) as gone;
+
 -- # clean up
 select execution_days, log_days, keys, events from plugyard.clean_up(%(executions_kept)s, %(logs_kept)s);
 

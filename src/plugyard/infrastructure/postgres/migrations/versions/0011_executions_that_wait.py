@@ -49,6 +49,8 @@ def downgrade() -> None:
         "drop table plugyard.queued_executions",
         "alter table plugyard.plugin_executions drop column attempts, drop column queued_at",
         "drop index plugyard.outbox_to_deliver",
+        "drop function plugyard.forget_events(timestamptz)",
+        "alter table plugyard.outbox drop column delivered_at",
         "drop schema plugyard_queue cascade",
     ):
         op.execute(statement)

@@ -56,9 +56,25 @@ alter table plugyard_queue.procrastinate_jobs
 alter table plugyard_queue.procrastinate_events
   set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
--- Events that start plugins, among the many that nobody waits for where no broker is configured.
+-- Events that start plugins. Whether one was delivered to them has nothing to do with whether a relay has carried it on.
+alter table plugyard.outbox add column delivered_at timestamptz;
 create index outbox_to_deliver on plugyard.outbox (position)
-  where published_at is null and type = 'plugin.event_published';
+  where delivered_at is null and type = 'plugin.event_published';
+
+-- Where no relay runs nobody marks what was published, so old events go by their age. Answers how many.
+create function plugyard.forget_events(before timestamptz) returns bigint language plpgsql security definer
+set search_path = plugyard, pg_temp
+as $$
+declare
+  crossing text := plugyard.start_crossing();
+  gone bigint;
+begin
+  delete from plugyard.outbox
+  where occurred_at < before and (delivered_at is not null or type <> 'plugin.event_published');
+  get diagnostics gone = row_count;
+  perform plugyard.stop_crossing(crossing);
+  return gone;
+end $$;
 
 -- The one record of an execution tells of all its tries.
 alter table plugyard.plugin_executions add column queued_at timestamptz, add column attempts jsonb;

