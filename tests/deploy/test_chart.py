@@ -59,7 +59,7 @@ def test_every_pod_is_held_as_tightly_as_the_jail_allows(values: str) -> None:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }, name
-        assert not pod.get("hostNetwork") and not pod.get("hostPID"), name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(), name
         written = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
         assert written == {"/var/lib/plugyard", "/tmp"}, name
         assert container["resources"]["limits"]["memory"], name

@@ -6,7 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from wasmtime import wat2wasm
+from wasmtime.component import Component
 
+from plugyard.sandbox.inside.compile import compile_component
+from plugyard.sandbox.inside.environment import engine
 from plugyard.sandbox.outside import guests
 
 
@@ -102,3 +106,46 @@ def test_the_sources_of_both_guests_are_found() -> None:
     assert (root / "sdk" / "plugin.wit").is_file()
     assert (root / "guests" / "javascript" / "package-lock.json").is_file()
     assert "resolved" not in (root / "guests" / "javascript" / "package-lock.json").read_text()
+
+
+def test_guests_of_an_image_are_compiled_for_every_processor(
+    tmp_path: Path, toolchain: Toolchain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[str]] = []
+
+    def run(step: str, command: list[str], folder: Path) -> None:
+        if step == "compile":
+            told.append(command)
+            Path(command[-2]).write_bytes(b"artefact")
+
+    monkeypatch.setattr(guests, "_run", run)
+    guests.build(tmp_path / "cache", any_processor=True)
+    assert [command[-1] for command in told] == ["any", "any"]
+    # The service finds them under the names that it would give its own.
+    monkeypatch.setattr(guests, "_run", toolchain.run)
+    guests.build(tmp_path / "cache")
+    assert toolchain.compiled == []
+
+
+def test_a_component_for_every_processor_loads_on_this_one(tmp_path: Path) -> None:
+    source, native, shared = (tmp_path / name for name in ("a.wasm", "native.cwasm", "shared.cwasm"))
+    source.write_bytes(wat2wasm("(component)"))
+    compile_component(source, native)
+    compile_component(source, shared, any_processor=True)
+    assert native.read_bytes() != shared.read_bytes(), "it asks for no less than this processor has"
+    Component.deserialize_file(engine(), str(shared))
+
+
+def test_artefacts_that_root_owns_are_as_good_as_ones_own(
+    tmp_path: Path, toolchain: Toolchain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o755)
+    owner = cache.stat().st_uid
+    monkeypatch.setattr(guests.os, "geteuid", lambda: owner + 1)
+    if owner == 0:
+        guests.build(cache)
+    else:
+        with pytest.raises(guests.GuestBuildError, match="or to root"):
+            guests.build(cache)
+    assert (toolchain.compiled == []) == (owner != 0)

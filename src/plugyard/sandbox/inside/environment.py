@@ -19,6 +19,7 @@ from wasmtime.component import Component, Linker, Record
 from plugyard.sandbox import jail, wire
 from plugyard.sandbox.inside.textcall import TextFunction, takes_texts
 from plugyard.sandbox.inside.zygote import Params, Role
+from plugyard.sandbox.jail.native import MACHINE
 
 STACK = "stack_bytes"
 """The parameter of a fork that asks for another stack than the zygote's engines have, in bytes."""
@@ -36,13 +37,19 @@ _STACK_IS_FULL = "wasm trap: call stack exhausted"
 _TABLE_ELEMENTS, _INSTANCES, _TABLES, _MEMORIES = 1_000_000, 128, 128, 32
 
 
-def engine(stack_bytes: int = STACK_BYTES) -> Engine:
+def engine(stack_bytes: int = STACK_BYTES, *, any_processor: bool = False) -> Engine:
     """The engine that compiles and runs guests; an artefact loads into the same configuration, whatever the stack.
 
+    What it compiles runs on this processor, and with `any_processor` on every other of its kind: it then asks for no
+    more than x86-64-v2, or the first ARM64. Such an engine is for compiling alone.
     Neither fuel nor epochs: time is kept from outside, which also ends a guest that sleeps, and costs nothing here.
     """
     config = Config()
     config.max_wasm_stack = stack_bytes
+    if any_processor:
+        config.target = f"{MACHINE}-unknown-linux-gnu"
+        if MACHINE == "x86_64":
+            config.cranelift_flag_enable("x86-64-v2")
     return Engine(config)
 
 

@@ -74,8 +74,8 @@ async def build_guests(folder: Path, progress: Progress = lambda step, fraction:
     return await asyncio.to_thread(build, folder, report)
 
 
-def build(folder: Path, progress: Progress = lambda step, fraction: None) -> Guests:
-    """The same, blocking."""
+def build(folder: Path, progress: Progress = lambda step, fraction: None, *, any_processor: bool = False) -> Guests:
+    """The same, blocking; with `any_processor` machine code for every machine that may get the image it goes into."""
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _refuse_foreign(folder)
@@ -85,7 +85,8 @@ def build(folder: Path, progress: Progress = lambda step, fraction: None) -> Gue
         steps = _Steps(sum(_STEPS[runtime] for runtime in missing), progress)
         with ThreadPoolExecutor(len(missing)) as threads:
             for result in [
-                threads.submit(_build_one, folder, runtime, artefacts[runtime], steps) for runtime in missing
+                threads.submit(_build_one, folder, runtime, artefacts[runtime], steps, any_processor)
+                for runtime in missing
             ]:
                 result.result()
     return Guests(artefacts)
@@ -110,7 +111,7 @@ class _Steps:
             self._progress(what, self._done / self._total)
 
 
-def _build_one(folder: Path, runtime: str, artefact: Path, steps: _Steps) -> None:
+def _build_one(folder: Path, runtime: str, artefact: Path, steps: _Steps, any_processor: bool) -> None:
     with (folder / f".{runtime}.lock").open("w") as lock:
         # The lock goes with the process that holds it, however it ends.
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -127,7 +128,8 @@ def _build_one(folder: Path, runtime: str, artefact: Path, steps: _Steps) -> Non
             (_build_python if runtime == "python" else _build_javascript)(sources, component, steps)
             with steps.step(f"compiling the {_shown(runtime)} guest"):
                 flags = ("-I", "-X", "utf8", "-m", "plugyard.sandbox.inside.compile")
-                _run("compile", [sys.executable, *flags, str(component), str(artefact)], sources)
+                for_whom = ["any"] if any_processor else []
+                _run("compile", [sys.executable, *flags, str(component), str(artefact), *for_whom], sources)
 
 
 def _build_python(sources: Path, component: Path, steps: _Steps) -> None:
@@ -190,11 +192,14 @@ def _digest(runtime: str) -> str:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Artefacts are machine code that is mapped as it is, so no one else may have been able to write them."""
+    """Artefacts are machine code that is mapped as it is, so no one else may have been able to write them.
+
+    Except root, who could change the service itself: in an image they are root's, so that the service cannot.
+    """
     found = folder.stat()
-    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise GuestBuildError(
-            f"{folder} must belong to the user that runs the service and be writable by no one else: "
+            f"{folder} must belong to the user that runs the service, or to root, and be writable by no one else: "
             "compiled guests are trusted as they are"
         )
 
