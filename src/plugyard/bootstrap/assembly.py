@@ -27,6 +27,7 @@ from plugyard.application.rescan import rescan_next
 from plugyard.application.secrets import seal_what_is_plain
 from plugyard.application.tenants import ensure_key, ensure_tenant
 from plugyard.application.uses import write_uses
+from plugyard.bootstrap.figures import show_figures
 from plugyard.bootstrap.identity import token_verifier
 from plugyard.bootstrap.keys import CannotStart, Keys
 from plugyard.bootstrap.limits import policies, rate_limits
@@ -133,6 +134,7 @@ async def assemble(
     parts.push_async_callback(recorder.close)
     await store.ensure_partitions()
     telemetry = Telemetry(processes.sandbox.environments)
+    show_figures(telemetry, settings, processes.sandbox, processes.inspector)
     databases = PostgresPluginDatabases(processes.urls.keeper_url, pepper)
     shared = await shared_parts(settings, telemetry, parts)
     egress = Later(frozenset({"request"}), partial(_make_egress, settings))
@@ -152,6 +154,7 @@ async def assemble(
         places=shared.places,
         tokens=token_verifier(settings),
         webhooks=EgressWebhooks(egress),
+        tokens=token_verifier(settings, telemetry),
     )
     parts.push_async_callback(_write_last_uses, platform)
     parts.push_async_callback(platform.settle)

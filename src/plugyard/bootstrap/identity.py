@@ -1,12 +1,16 @@
 """The settings of the identity provider as the rules and the adapter understand them."""
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from plugyard.application.ports import TokenVerifier
 from plugyard.bootstrap.keys import CannotStart
 from plugyard.domain.identity import Role
 from plugyard.domain.tokens import TokenRules
+from plugyard.infrastructure.telemetry import Telemetry
 from plugyard.settings import Settings
+
+if TYPE_CHECKING:
+    from plugyard.infrastructure.oidc import JwksVerifier
 
 
 def token_rules(settings: Settings) -> TokenRules | None:
@@ -35,15 +39,16 @@ def _role(line: str) -> tuple[str, Role]:
     return said.strip(), Role(ours.strip())
 
 
-def token_verifier(settings: Settings) -> TokenVerifier | None:
-    """What checks signatures; ``None`` where no issuer is configured. Raises ``CannotStart``."""
+def token_verifier(settings: Settings, telemetry: Telemetry) -> "JwksVerifier | None":
+    """What checks signatures, and shows how its keys are; ``None`` where no issuer is configured. Raises
+    ``CannotStart``."""
     if settings.oidc_issuer is None:
         return None
     # Loaded only where tokens are taken.
     from plugyard.infrastructure.oidc import JwksVerifier, OidcSettings
 
     try:
-        return JwksVerifier(
+        verifier = JwksVerifier(
             OidcSettings(
                 settings.oidc_issuer,
                 settings.oidc_algorithms,
@@ -54,3 +59,12 @@ def token_verifier(settings: Settings) -> TokenVerifier | None:
         )
     except ValueError as error:
         raise CannotStart(f"the identity provider's settings: {error}") from error
+    telemetry.counter(
+        "plugyard_oidc_failed_fetches",
+        "Times that the issuer's keys could not be fetched.",
+        lambda: verifier.failures,
+    )
+    telemetry.gauge(
+        "plugyard_oidc_keys_age_seconds", "How long ago the issuer gave its keys.", lambda: verifier.keys_age_s
+    )
+    return verifier

@@ -73,6 +73,11 @@ class JailedInspector:
         return self._zygote.alive
 
     @property
+    def starts(self) -> int:
+        """How often the zygote has started; more than once says that it died."""
+        return self._zygote.starts
+
+    @property
     def rules_version(self) -> str:
         """Names the rules as they are run now; another name after a change of rules, settings or malware list."""
         return version_of(self._rules, self._malware.stamp if self._malware is not None else "")

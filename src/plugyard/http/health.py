@@ -36,6 +36,8 @@ def routes_of(telemetry: Telemetry, draining: Draining, ready: Ready, version: s
         await json_answer(answer, status=503 if missing else 200)(scope, receive, send)
 
     async def scrape(scope: Scope, receive: Receive, send: Send) -> None:
+        # Asked at each scrape, so that an alert does not depend on who else asks whether the service is ready.
+        telemetry.parts({name: state == "ok" for name, state in (await ready()).items()})
         text, media_type = telemetry.exposition()
         await Answer(text, media_type=media_type)(scope, receive, send)
 

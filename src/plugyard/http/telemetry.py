@@ -1,5 +1,6 @@
 """What the HTTP side tells its operators; ``infrastructure/telemetry.py`` counts it for Prometheus."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 
@@ -8,4 +9,5 @@ class Telemetry(Protocol):
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None: ...
     def upload(self, outcome: str, seconds: float) -> None: ...  # created, repeated, or the code of the problem
+    def parts(self, states: Mapping[str, bool]) -> None: ...  # which parts are well, as the health report names them
     def exposition(self) -> tuple[bytes, str]: ...  # the text that Prometheus scrapes, and its media type

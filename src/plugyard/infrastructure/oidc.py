@@ -71,6 +71,12 @@ class JwksVerifier:
         self._fetched_at: float | None = None
         self._tried_at: float | None = None
         self._lock = asyncio.Lock()
+        self.failures = 0
+
+    @property
+    def keys_age_s(self) -> float:
+        """How long ago the issuer gave its keys; 0 before anybody has shown a token."""
+        return 0.0 if self._fetched_at is None else self._clock() - self._fetched_at
 
     async def claims(self, token: str) -> Mapping[str, Any]:
         """The claims of a token whose signature is right; raises ``Unauthenticated``, ``IdentityUnavailable``."""
@@ -120,6 +126,7 @@ class JwksVerifier:
                     self._keys = await self._fetch()
                 self._fetched_at = self._clock()
             except Exception as error:
+                self.failures += 1
                 log.warning(
                     "the issuer's keys could not be fetched",
                     issuer=self._settings.issuer,

@@ -48,6 +48,8 @@ class Telemetry:
             registry=self.registry,
         )
         self._known: dict[tuple[Any, ...], Any] = {}
+        self._parts: dict[str, float] = {}
+        self.gauge("plugyard_part_up", "1 for each part that is well, 0 for others.", lambda: self._parts, label="part")
         if pool is not None:
             self.gauge("plugyard_environments", "Environments of the sandbox.", pool, label="state")
 
@@ -78,6 +80,10 @@ class Telemetry:
     def upload(self, outcome: str, seconds: float) -> None:
         """Count an upload: created, repeated, or the code of the problem."""
         self._uploads.labels(outcome).observe(seconds)
+
+    def parts(self, states: Mapping[str, bool]) -> None:
+        """Show which parts are well."""
+        self._parts = {name: float(well) for name, well in states.items()}
 
     def gauge(self, name: str, description: str, read: Reading, *, label: str = "kind") -> None:
         """Show what ``read`` says at each scrape: one number, or one for each value of the label."""

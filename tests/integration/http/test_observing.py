@@ -321,3 +321,15 @@ async def test_metrics_of_a_window(http: Http, admin: Any) -> None:
     assert found["wallMs"]["max"] == 1.5
     earlier = (await admin.get(url, params={"until": (now - timedelta(days=2)).isoformat()})).json()
     assert (earlier["executions"], earlier["errorRate"], earlier["wallMs"]["p99"]) == (0, None, None)
+
+
+async def test_a_part_that_is_away_shows_at_the_next_scrape(http: Http) -> None:
+    http.parts = {"database": "ok", "objects": "warning: it does not answer"}
+    async with http.client() as client:
+        text = (await client.get("/metrics")).text
+        assert 'plugyard_part_up{part="database"} 1.0' in text
+        assert 'plugyard_part_up{part="objects"} 0.0' in text
+        http.parts = {"database": "away"}
+        text = (await client.get("/metrics")).text
+        assert 'plugyard_part_up{part="database"} 0.0' in text
+        assert 'part="objects"' not in text

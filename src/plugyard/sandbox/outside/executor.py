@@ -90,6 +90,11 @@ class Sandbox:
         """Whether the zygote runs; one that died starts again with the next environment."""
         return self._zygote.alive
 
+    @property
+    def starts(self) -> int:
+        """How often the zygote has started; more than once says that it died."""
+        return self._zygote.starts
+
     def environments(self) -> Mapping[str, int]:
         """How many environments there are, by what they do, and how many executions wait."""
         return self._pool.environments()
