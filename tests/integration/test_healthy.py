@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from plugyard.cli.container import healthy
 from plugyard.cli.failure import Failure
-from plugyard.cli.operator import healthy
 from plugyard.settings import Settings
 
 

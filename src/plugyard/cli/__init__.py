@@ -39,9 +39,11 @@ def main() -> None:
         tenants,
         trail,
     )
+    from plugyard.cli import author, consent, container, keys, operator, quarantine, secrets, signing, tenants, trail
     from plugyard.cli.failure import Failure
 
     operator.register(app)
+    container.register(app)
     author.register(app)
     consent.register(app)
     trail.register(app)
