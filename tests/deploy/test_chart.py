@@ -18,8 +18,6 @@ from plugyard.settings import ENVIRONMENT_PREFIX, Settings
 from tests.deploy.chart import CHART, VALUES, Document, documents, helm, notes, of_kind, parsed, pods, render, variables
 
 NEWEST = kubernetes_validate.latest_version()
-# Read where there are other processes than the one that serves: the owner migrates, and nobody else is told of it.
-OF_PRODUCTION = {"DATABASE_URL", "DATABASE_OWNER_URL", "PLUGINS_DATABASE_URL", "PEPPER", "OPERATOR_KEY"}
 OF_KAFKA = {"KAFKA_URL", "KAFKA_SECURITY", "KAFKA_USERNAME", "KAFKA_PASSWORD"}
 # What PodMonitor and its like are described by belongs to their operator, and is not with Kubernetes' own schemas.
 FOREIGN = "monitoring.coreos.com/v1"
@@ -96,7 +94,7 @@ def test_a_rollout_takes_nobody_away_before_another_is_ready() -> None:
 
 @pytest.mark.parametrize("values", VALUES)
 def test_every_variable_is_a_setting(values: str) -> None:
-    known = {field.name.upper() for field in fields(Settings)} | OF_PRODUCTION | OF_KAFKA
+    known = {field.name.upper() for field in fields(Settings)} | OF_KAFKA
     for name, template in pods(values):
         given = {one.removeprefix(ENVIRONMENT_PREFIX) for one in variables(template) if one != "TMPDIR"}
         assert given <= known, f"{name} is given variables that nothing reads: {given - known}"
@@ -127,7 +125,7 @@ def test_the_service_reads_the_settings_as_they_were_meant(values: str, monkeypa
 
 
 def test_no_secret_is_a_value_and_the_owner_is_known_to_migrations_alone() -> None:
-    secret = {field.name for field in fields(Settings) if not field.repr} | {"pepper", "operator_key"}
+    secret = {field.name for field in fields(Settings) if not field.repr}
     for values in VALUES:
         for name, template in pods(values):
             for variable, value in variables(template).items():
