@@ -193,7 +193,7 @@ async def test_what_was_dumped_while_the_service_ran_comes_back(folders: tuple[P
             assert client.get(f"/api/v1/executions/{lost}").status_code == 404
         with closing(_as_service(fresh)) as connection:
             # The role of the service is still bound by row-level security: without a tenant it sees nothing.
-            assert connection.execute("select count(*) from plugins").fetchone() == (0,)
+            assert connection.execute("select count(*) from plugyard.plugins").fetchone() == (0,)
     finally:
         stop(running)
 

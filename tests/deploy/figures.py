@@ -11,10 +11,12 @@ from plugyard.bootstrap.figures import show_figures
 from plugyard.bootstrap.identity import token_verifier
 from plugyard.bootstrap.sharing import _show
 from plugyard.domain.execution import ExecutionStatus
+from plugyard.infrastructure.postgres.outbox import Lag
+from plugyard.infrastructure.relay.relay import Relay
 from plugyard.infrastructure.telemetry import Telemetry
 from plugyard.settings import Settings
 
-PARTS = ("database", "sandbox", "gate", "jail", "objects", "cache")
+PARTS = ("database", "sandbox", "gate", "jail", "objects", "cache", "relay")
 STATES = ("running", "idle", "spare", "starting", "queued")
 Labels = dict[str, set[str]]
 
@@ -27,6 +29,10 @@ def shown() -> dict[str, Labels]:
     show_figures(telemetry, Settings(data=Path("/")), once, once)
     token_verifier(Settings(oidc_issuer="https://login.example.com", oidc_audience="plugyard"), telemetry)
     _show(SimpleNamespace(up=1, away_s=0, counts=SimpleNamespace(lost=0, skipped=0, failed=0)), telemetry)
+    relay = Relay.__new__(Relay)
+    relay.lag, relay.published, relay._led = Lag(0, 0.0), 0, {}
+    for name, (meaning, read) in relay.figures().items():
+        telemetry.gauge(name, meaning, read)
     telemetry.parts(dict.fromkeys(PARTS, True))
     for method, status in (("GET", 200), ("POST", 401), ("POST", 429), ("POST", 500), ("POST", 501), ("POST", 503)):
         telemetry.request(method, "/api/v1/plugins", status, 0.1)

@@ -15,10 +15,22 @@ from plugyard import __version__
 from plugyard.bootstrap.service import CUT_S, DRAIN_S
 from plugyard.cli import operator
 from plugyard.settings import ENVIRONMENT_PREFIX, Settings
-from tests.deploy.chart import CHART, VALUES, Document, documents, helm, notes, of_kind, parsed, pods, render, variables
+from tests.deploy.chart import (
+    CHART,
+    VALUES,
+    Document,
+    documents,
+    helm,
+    notes,
+    of_kind,
+    parsed,
+    pods,
+    render,
+    values_of,
+    variables,
+)
 
 NEWEST = kubernetes_validate.latest_version()
-OF_KAFKA = {"KAFKA_URL", "KAFKA_SECURITY", "KAFKA_USERNAME", "KAFKA_PASSWORD"}
 # What PodMonitor and its like are described by belongs to their operator, and is not with Kubernetes' own schemas.
 FOREIGN = "monitoring.coreos.com/v1"
 
@@ -85,6 +97,19 @@ def test_probes_ask_what_the_service_answers() -> None:
         assert variables(deployment["spec"]["template"])["PLUGYARD_PORT"] == str(container["ports"][0]["containerPort"])
 
 
+def test_kafka_is_named_to_relays_alone_where_they_run_apart() -> None:
+    for name, template in pods("full"):
+        told = {one for one in variables(template) if one.startswith("PLUGYARD_KAFKA_")}
+        expected = {f"PLUGYARD_KAFKA_{one}" for one in ("URL", "SECURITY", "USERNAME", "PASSWORD")}
+        assert told == (expected if name.endswith("-relay") else set()), name
+    values = values_of("minimal") | {"relay": {"enabled": False}}
+    for document in parsed(render(values)):
+        if document["metadata"]["name"] == "prod-plugyard-replica" and document["kind"] == "Deployment":
+            assert variables(document["spec"]["template"])["PLUGYARD_KAFKA_URL"] == "kafka:9092"
+        if document["metadata"]["name"] == "prod-plugyard-replica" and document["kind"] == "NetworkPolicy":
+            assert 9092 in _ports(document)
+
+
 def test_a_rollout_takes_nobody_away_before_another_is_ready() -> None:
     for deployment in of_kind("minimal", "Deployment"):
         assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
@@ -94,7 +119,7 @@ def test_a_rollout_takes_nobody_away_before_another_is_ready() -> None:
 
 @pytest.mark.parametrize("values", VALUES)
 def test_every_variable_is_a_setting(values: str) -> None:
-    known = {field.name.upper() for field in fields(Settings)} | OF_KAFKA
+    known = {field.name.upper() for field in fields(Settings)}
     for name, template in pods(values):
         given = {one.removeprefix(ENVIRONMENT_PREFIX) for one in variables(template) if one != "TMPDIR"}
         assert given <= known, f"{name} is given variables that nothing reads: {given - known}"
@@ -118,7 +143,7 @@ def test_the_service_reads_the_settings_as_they_were_meant(values: str, monkeypa
     (command,) = template["spec"]["containers"][0]["args"]
     read = app([command])
     assert str(read.host) == "0.0.0.0"
-    for name in meant.keys() & known:
+    for name in {one for one in meant if not one.startswith("kafka_")} & known:
         value = getattr(read, name)
         shown = [str(one) for one in value] if isinstance(value, tuple) else value
         assert shown == meant[name], name
@@ -191,8 +216,8 @@ def test_every_pod_has_a_policy_and_reaches_what_it_needs() -> None:
         policy = _policy("minimal", part)
         assert policy["spec"]["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items(), name
         assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
-    assert _ports(_policy("minimal", "replica")) == {53, 5432, 8333, 6379, 9092, 443, 80}
-    assert _ports(_policy("minimal", "worker")) == {53, 5432, 8333, 6379, 9092, 443, 80}
+    assert _ports(_policy("minimal", "replica")) == {53, 5432, 8333, 6379, 443, 80}
+    assert _ports(_policy("minimal", "worker")) == {53, 5432, 8333, 6379, 443, 80}
     assert _ports(_policy("minimal", "relay")) == {53, 5432, 9092}
     assert _ports(_policy("minimal", "migrate-before")) == _ports(_policy("minimal", "migrate-after")) == {53, 5432}
     assert _policy("minimal", "migrate-before")["spec"]["ingress"] == []

@@ -53,7 +53,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 {{- end }}
 
-{{/* The variables of a container. Takes a dict of `root` and `secrets`, the names of groups under .Values.secrets. */}}
+{{/* The variables of a container. Takes a dict of `root`, `part`, and `secrets`, the names of groups under
+     .Values.secrets. Where relays run apart, Kafka is theirs: whoever is named a Kafka relays as well. */}}
 {{- define "plugyard.variables" -}}
 {{- $objects := .root.Values.settings.objects_url -}}
 {{- $reason := "settings.objects_url must name a bucket (s3://...): a pod's own folder goes with the pod" -}}
@@ -68,7 +69,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
   value: /tmp
 {{- range $name, $value := .root.Values.settings }}
 {{- $shown := include "plugyard.setting" $value }}
-{{- if ne $shown "" }}
+{{- $theirs := and (hasPrefix "kafka_" $name) $.root.Values.relay.enabled (ne $.part "relay") }}
+{{- if and (ne $shown "") (not $theirs) }}
 - name: PLUGYARD_{{ upper $name }}
   value: {{ $shown | quote }}
 {{- end }}
@@ -158,7 +160,7 @@ topologySpreadConstraints:
   args:
     {{- toYaml .command | nindent 4 }}
   env:
-    {{- include "plugyard.variables" (dict "root" .root "secrets" .secrets) | nindent 4 }}
+    {{- include "plugyard.variables" (dict "root" .root "part" .part "secrets" .secrets) | nindent 4 }}
   {{- if .served }}
   ports:
     - name: http
