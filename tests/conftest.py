@@ -54,7 +54,6 @@ class RunningService:
 def start_service(data: Path, *flags: str) -> RunningService:
     """Start ``plugyard serve`` on a free port and wait until it is ready."""
     log = data / "service.log"
-    shared = "--database-url" in flags
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "plugyard.cli", "serve", "--port", "0", "--data", str(data), *flags],
@@ -63,6 +62,12 @@ def start_service(data: Path, *flags: str) -> RunningService:
             cwd=data,
             env={key: value for key, value in os.environ.items() if not key.startswith("PLUGYARD_")},
         )
+    return wait_until_ready(process, data, shared="--database-url" in flags)
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], data: Path, *, shared: bool = False) -> RunningService:
+    """The service that this process is, or becomes, on the folder, once it is ready; its log is service.log there."""
+    log = data / "service.log"
     ends = time.monotonic() + STARTS_WITHIN_S
     while time.monotonic() < ends:
         if process.poll() is not None:

@@ -18,6 +18,8 @@ from system_calls import syscalls
 from plugyard.sandbox.jail import bpf, namespaces
 from plugyard.sandbox.jail.native import MACHINE
 from plugyard.sandbox.jail.syscalls import ALLOWED, AUDIT_ARCHITECTURE, FATAL_BY_PURPOSE, MAPPING, READING
+from tests.acceptance.test_path_of_a_package import active, run
+from tests.conftest import wait_until_ready
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE = json.loads((ROOT / "deploy/seccomp.json").read_text())
@@ -220,3 +222,31 @@ asyncio.run(main())
 """
     done = under_the_profile(program)
     assert done.stdout.split("\n")[:2] == ["python succeeded", "javascript succeeded"], done.stderr[-2000:]
+
+
+def test_the_whole_service_lives_under_the_profile(data_folder: Path) -> None:
+    code = data_folder / "filter"
+    code.write_bytes(filter_of_the_profile())
+    # `serve` replaces the process that laid the filter over itself, so that it and all that it starts stay under it.
+    serve = [sys.executable, "-m", "plugyard.cli", "serve", "--port", "0", "--data", str(data_folder)]
+    program = f"os.execv({sys.executable!r}, {[*serve, '--require-namespaces']!r})"
+    number = str(syscalls().get("seccomp", KNOWN[MACHINE]))
+    with (data_folder / "service.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-c", _UNDER, str(code), number, program], stdout=log, stderr=log, cwd=data_folder
+        )
+    try:
+        running = wait_until_ready(process, data_folder)
+        assert _mode_of(process.pid) == "2", "the service runs without a filter"
+        with running.client() as client:
+            # An upload goes through the gate's jail, its execution through the sandbox's, both into PostgreSQL.
+            assert run(client, active(client, "profiled"), "add", {"a": 1, "b": 2})["output"] == 3
+        assert running.stop() == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _mode_of(pid: int) -> str:
+    return dict(line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines())["Seccomp"]
