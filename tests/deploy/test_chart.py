@@ -2,6 +2,9 @@
 
 import ipaddress
 import json
+import re
+import subprocess
+import sys
 from dataclasses import fields
 from typing import Any
 
@@ -331,6 +334,24 @@ def test_the_release_may_have_any_name() -> None:
             for document in parsed(chart.render(values, name=name, namespace="x")):
                 assert len(document["metadata"]["name"]) <= 63
                 kubernetes_validate.validate(document, NEWEST, strict=True)
+
+
+def test_whatever_runs_by_default_is_a_command() -> None:
+    def commands(**settings: str) -> set[str]:
+        return {
+            document["spec"]["template"]["spec"]["containers"][0]["args"][0]
+            for document in parsed(render({"settings": {"objects_url": "s3://plugyard", **settings}}))
+            if document["kind"] in ("Deployment", "Job")
+        }
+
+    # A relay without a Kafka would say so and end, again and again.
+    assert commands() == {"serve", "migrate"}
+    run = commands(kafka_url="kafka:9092")
+    listed = subprocess.run(
+        [sys.executable, "-m", "plugyard.cli", "--help"], capture_output=True, text=True, check=True
+    )
+    assert run == {"serve", "relay", "migrate"}
+    assert all(re.search(rf"^\W*{one}\s", listed.stdout, flags=re.MULTILINE) for one in run)
 
 
 def test_the_chart_installs_the_version_that_it_lies_beside() -> None:
