@@ -345,12 +345,12 @@ def test_whatever_runs_by_default_is_a_command() -> None:
         }
 
     # A relay without a Kafka would say so and end, again and again.
-    assert commands() == {"serve", "migrate"}
+    assert commands() == {"serve", "worker", "migrate"}
     run = commands(kafka_url="kafka:9092")
     listed = subprocess.run(
         [sys.executable, "-m", "plugyard.cli", "--help"], capture_output=True, text=True, check=True
     )
-    assert run == {"serve", "relay", "migrate"}
+    assert run == {"serve", "worker", "relay", "migrate"}
     assert all(re.search(rf"^\W*{one}\s", listed.stdout, flags=re.MULTILINE) for one in run)
 
 

@@ -152,9 +152,8 @@ async def assemble(
         telemetry.execution,
         on_tenant_gone=shared.forget_tenant,
         places=shared.places,
-        tokens=token_verifier(settings),
-        webhooks=EgressWebhooks(egress),
         tokens=token_verifier(settings, telemetry),
+        webhooks=EgressWebhooks(egress),
     )
     parts.push_async_callback(_write_last_uses, platform)
     parts.push_async_callback(platform.settle)

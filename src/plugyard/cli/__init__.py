@@ -29,6 +29,7 @@ def main() -> None:
     from plugyard.cli import (
         author,
         consent,
+        container,
         deadletters,
         keys,
         operator,
@@ -39,7 +40,6 @@ def main() -> None:
         tenants,
         trail,
     )
-    from plugyard.cli import author, consent, container, keys, operator, quarantine, secrets, signing, tenants, trail
     from plugyard.cli.failure import Failure
 
     operator.register(app)
