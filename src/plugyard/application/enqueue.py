@@ -6,10 +6,10 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from plugyard.application.completions import check_webhook
 from plugyard.application.execute import NO_LIMITS, Call, Executable, admitted, request_hash
 from plugyard.application.platform import Platform
 from plugyard.application.ports import StoredReply, Transaction
-from plugyard.application.webhooks import check_webhook
 from plugyard.domain.errors import FieldError, IdempotencyConflict, IdempotencyMismatch, Overloaded, TooLarge
 from plugyard.domain.execution import Execution
 from plugyard.domain.identity import Caller

@@ -2,10 +2,10 @@
 
 from functools import partial
 
+from plugyard.application.completions import deliver
 from plugyard.application.deliver import deliver_waiting
 from plugyard.application.platform import Platform
 from plugyard.application.schedules import run_due
-from plugyard.application.webhooks import deliver
 from plugyard.application.work import work_on
 from plugyard.infrastructure.queue.worker import Worker
 from plugyard.settings import Settings

@@ -5,7 +5,7 @@ from functools import partial
 from msgspec import UNSET
 from starlette.types import ASGIApp
 
-from plugyard.application import erase, export, tenants, webhooks
+from plugyard.application import completions, erase, export, tenants
 from plugyard.domain.identity import Action, Tenant
 from plugyard.http import commands, examples, present, views
 from plugyard.http.answers import Download, json_answer
@@ -232,7 +232,7 @@ async def own_tenant(exchange: Exchange) -> ASGIApp:
 )
 async def get_webhook_secret(exchange: Exchange) -> ASGIApp:
     """Show the secret by which webhooks of the tenant's executions are signed."""
-    return json_answer(views.WebhookSecretView(secret=webhooks.secret(exchange.platform, exchange.caller)))
+    return json_answer(views.WebhookSecretView(secret=completions.secret(exchange.platform, exchange.caller)))
 
 
 @operation(
