@@ -73,7 +73,7 @@ class Executed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Executable:
+class Executable:
     """A plugin as the hot path wants it."""
 
     plugin: Plugin
@@ -96,7 +96,7 @@ async def execute(platform: Platform, caller: Caller, plugin_id: str, call: Call
     if caller.scopes and not may_call(caller.scopes, plugin_id, call.function):
         raise Forbidden("The key is narrowed to other functions.")
     tenant_id = tenant_of(caller)
-    executable = await _executable(platform, tenant_id, plugin_id)
+    executable = await executable_of(platform, tenant_id, plugin_id)
     executable.plugin.check(Transition.EXECUTE)
     if call.function not in executable.functions:
         raise FunctionNotFound(call.function, executable.version.functions)
@@ -106,7 +106,8 @@ async def execute(platform: Platform, caller: Caller, plugin_id: str, call: Call
     return await _run_once(platform, caller, executable, call, call.idempotency_key)
 
 
-async def _executable(platform: Platform, tenant_id: str, plugin_id: str) -> _Executable:
+async def executable_of(platform: Platform, tenant_id: str, plugin_id: str) -> Executable:
+    """The plugin, at most a moment old. Raises ``NotFound``, ``TenantSuspended``."""
     key = (tenant_id, plugin_id)
     now = platform.clock()
     held = platform.cached.get(key)
@@ -122,7 +123,7 @@ async def _executable(platform: Platform, tenant_id: str, plugin_id: str) -> _Ex
         raise TenantSuspended(tenant.suspended_because)
     plugin, version = view.plugin, view.version
     bounds = tenant.bounds if tenant is not None else TenantBounds()
-    executable = _Executable(
+    executable = Executable(
         plugin,
         version,
         frozenset(version.functions),
@@ -157,14 +158,14 @@ def _check_input(platform: Platform, version: PluginVersion, call: Call) -> None
         raise InvalidInput(f"The input does not fit the schema of {call.function}.", errors)
 
 
-def _limits(platform: Platform, executable: _Executable, call: Call) -> EffectiveLimits:
+def _limits(platform: Platform, executable: Executable, call: Call) -> EffectiveLimits:
     if call.timeout_ms is None and call.limits is NO_LIMITS:
         return executable.limits
     asked = executable.version.manifest.limits, call.limits, RequestedLimits(timeout_ms=call.timeout_ms)
     return platform.policies.limits.effective(*asked, ceilings=executable.ceilings)
 
 
-async def _run(platform: Platform, caller: Caller, executable: _Executable, call: Call, execution_id: str) -> Executed:
+async def _run(platform: Platform, caller: Caller, executable: Executable, call: Call, execution_id: str) -> Executed:
     plugin, version = executable.plugin, executable.version
     limits = _limits(platform, executable, call)
     began = platform.clock()
@@ -313,7 +314,7 @@ def _ended(running: Execution, outcome: Outcome, at: datetime) -> Execution:
     )
 
 
-async def _run_once(platform: Platform, caller: Caller, executable: _Executable, call: Call, key: str) -> Executed:
+async def _run_once(platform: Platform, caller: Caller, executable: Executable, call: Call, key: str) -> Executed:
     """Run under an idempotency key: a repeat within a day gets the first answer, and another request is refused."""
     tenant_id, plugin_id = executable.plugin.tenant_id, executable.plugin.id
     request = [call.function, call.timeout_ms, *([call.limits.to_document()] if call.limits != NO_LIMITS else [])]

@@ -18,6 +18,7 @@ import uuid_utils
 from plugyard import __version__
 from plugyard.application.changes import heard, missed
 from plugyard.application.denials import write_denials
+from plugyard.application.endpointcache import EndpointCache
 from plugyard.application.erase import finish_deletions
 from plugyard.application.housekeeping import drop_data, sweep_orphans
 from plugyard.application.observe import check_all_health
@@ -143,6 +144,7 @@ async def assemble(
         on_tenant_gone=shared.forget_tenant,
         places=shared.places,
         tokens=token_verifier(settings),
+        endpoint_cache=EndpointCache(settings.endpoint_cache_mb * MEGABYTE),
     )
     parts.push_async_callback(_write_last_uses, platform)
     parts.push_async_callback(platform.settle)

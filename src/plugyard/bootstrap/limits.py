@@ -43,6 +43,8 @@ def policies(settings: Settings) -> Policies:
         unused_rights_days=settings.unused_rights_days,
         quotas=quotas(settings),
         demands=Demands(SignatureDemand(settings.require_signature), settings.require_verified_publisher),
+        endpoint_body_bytes=settings.endpoint_body_kb * 1000,
+        webhook_window_s=settings.webhook_window_s,
     )
 
 

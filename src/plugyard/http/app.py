@@ -16,6 +16,7 @@ from plugyard.http import (
     audit,
     consent,
     difference,
+    endpoints,
     executions,
     health,
     keys,
@@ -45,6 +46,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *consent.OPERATIONS,
     *difference.OPERATIONS,
     *executions.OPERATIONS,
+    *endpoints.OPERATIONS,
     *observability.OPERATIONS,
     *marketplace.OPERATIONS,
     *keys.OPERATIONS,
@@ -72,7 +74,7 @@ def create_app(
     service = Service(platform, telemetry, upload_folder, max_upload_bytes, Draining(), limits)
     router = Router(
         [
-            *routes_of((*OPERATIONS, *executions.UNLISTED), service),
+            *routes_of(OPERATIONS, service),
             *health.routes_of(telemetry, service.draining, ready, version),
             *_document_routes(version),
         ],

@@ -6,7 +6,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 from starlette.types import ASGIApp
@@ -100,7 +99,7 @@ async def execute_function(exchange: Exchange) -> ASGIApp:
         b"null" if isinstance(asked.input, msgspec.UnsetType) else bytes(asked.input),
         asked.timeout_ms,
         exchange.declared["Idempotency-Key"],
-        _trace(exchange.headers),
+        trace_of(exchange.headers),
     )
     if asked.limits is not None:
         call = replace(call, limits=asked.limits.requested())
@@ -120,7 +119,7 @@ async def execute_function(exchange: Exchange) -> ASGIApp:
     return json_answer(view, headers=(("idempotency-replayed", "true"),) if executed.replayed else ())
 
 
-def _trace(headers: Mapping[str, str]) -> str | None:
+def trace_of(headers: Mapping[str, str]) -> str | None:
     """The caller's ``traceparent`` (W3C Trace Context, level 1), or nothing where it is not well formed."""
     given = headers.get("traceparent")
     return given if given is not None and _TRACE.fullmatch(given) else None
@@ -194,22 +193,4 @@ async def cancel_execution(exchange: Exchange) -> ASGIApp:
     return json_answer(present.execution(found))
 
 
-def _any_http(method: str) -> Any:
-    @operation(
-        method,
-        "/api/v1/plugins/{pluginId}/http/{path}",
-        tag=_TAG,
-        action=Action.EXECUTE,
-        replies=[Reply(200, "Nothing yet.")],
-        listed=False,
-        rate=RateClass.EXECUTE,
-    )
-    async def call_endpoint(exchange: Exchange) -> ASGIApp:
-        """Call one of the plugin's own endpoints; a later version brings it."""
-        raise NotOffered("A plugin's own HTTP endpoints are not served yet; execute the handler by its name.")
-
-    return call_endpoint
-
-
 OPERATIONS = (execute_function, list_executions, get_execution, cancel_execution)
-UNLISTED = tuple(_any_http(method) for method in ("GET", "POST", "PUT", "PATCH", "DELETE"))

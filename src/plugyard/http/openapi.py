@@ -243,7 +243,7 @@ def _problem_schema() -> dict[str, Any]:
         "title": "Problem",
         "description": "A problem document (RFC 9457). Some codes add members: `state` and `allowed`, `available`, "
         "`explanation`, `permissions`, `findings`, `reason`, `quota` with `limit` and `used`, "
-        "`policy` with `limit` and `windowSeconds`.",
+        "`policy` with `limit` and `windowSeconds`, `executionId` and `executionStatus`.",
         "type": "object",
         "required": ["type", "title", "status", "detail", "instance", "code", "errors", "requestId"],
         "properties": {
