@@ -118,4 +118,5 @@ def _endpoint(method: str) -> Operation:
     )(call)
 
 
-OPERATIONS = tuple(_endpoint(method) for method in METHODS)
+# HEAD comes to the handler of GET, as everywhere (RFC 9110, 9.3.2).
+OPERATIONS = tuple(_endpoint(method) for method in METHODS if method != "HEAD")

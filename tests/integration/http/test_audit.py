@@ -15,6 +15,7 @@ from plugyard.application.ports import Invocation, Outcome
 from plugyard.cli.signing import SigningKey
 from plugyard.cli.trail import check
 from plugyard.domain.identity import Role
+from plugyard.http import endpoints
 from plugyard.http.app import OPERATIONS
 from tests.integration.http.service import MISSING, Http, problem
 from tests.integration.http.test_consent import WANTS, upload
@@ -22,7 +23,7 @@ from tests.memory.sandbox import succeeded
 from tests.unit.application.test_quarantine import SUSPICIOUS
 
 CHANGING = {one.id for one in OPERATIONS if one.method not in ("GET", "HEAD")}
-RECORDED_ELSEWHERE = {"executeFunction"}
+RECORDED_ELSEWHERE = {"executeFunction"} | {one.id for one in endpoints.OPERATIONS}
 """Each execution has a durable record of its own, with its actor and request."""
 
 
