@@ -25,6 +25,7 @@ from plugyard.domain.plugin import PluginState
 from plugyard.domain.rights import rights_of
 from plugyard.domain.secrets import Resealed
 from plugyard.domain.tenants import TenantBounds, TenantState
+from plugyard.domain.webhooks import Webhook
 from tests.memory import lists, trail
 from tests.memory.keys import MemoryKeys
 from tests.memory.publishers import MemoryOperatorPublishers
@@ -94,7 +95,7 @@ class MemoryOperatorTransaction(MemoryTrail, MemoryKeys, MemoryOperatorStandings
             del tables.logs[line_id]
             erased += 1
         held: list[dict[Any, Any]] = [tables.ratings, tables.listings, tables.keys, tables.versions, tables.plugins]
-        held += [tables.origins, tables.publisher_keys, tables.publishers]
+        held += [tables.origins, tables.publisher_keys, tables.publishers, tables.webhooks]
         held += [tables.executions] if not erased else []
         for rows in held:
             for key in [key for key, one in rows.items() if one.tenant_id == tenant_id][:at_most]:
@@ -176,6 +177,11 @@ class MemoryStore:
         """The key with this hash, whatever its tenant."""
         await self.ping()
         return self.tables.keys.get(self.tables.key_hashes.get(secret_hash, ""))
+
+    async def webhook_by_hash(self, token_hash: bytes) -> Webhook | None:
+        """The webhook with this hash, whatever its tenant."""
+        await self.ping()
+        return self.tables.webhooks.get(self.tables.webhook_hashes.get(token_hash, ""))
 
     async def touch_keys(self, used: Mapping[str, datetime]) -> None:
         """Write down when the keys were last used."""

@@ -11,6 +11,7 @@ from plugyard.domain.marketplace import Listing, Rating
 from plugyard.domain.plugin import Plugin, PluginVersion
 from plugyard.domain.signatures import Origin, Publisher, PublisherKey
 from plugyard.domain.standing import Rescan, Standing
+from plugyard.domain.webhooks import Webhook
 
 
 @dataclass
@@ -34,6 +35,9 @@ class Tables:
     publishers: dict[str, Publisher] = field(default_factory=dict)  # by tenant
     publisher_keys: dict[tuple[str, str], PublisherKey] = field(default_factory=dict)  # tenant, key
     origins: dict[str, Origin] = field(default_factory=dict)  # by version
+    webhooks: dict[str, Webhook] = field(default_factory=dict)
+    webhook_hashes: dict[bytes, str] = field(default_factory=dict)
+    deliveries: dict[tuple[str, bytes], datetime] = field(default_factory=dict)  # webhook, what was signed
     rescan_demands: list[datetime] = field(default_factory=list)
     audit: list[AuditEntry] = field(default_factory=list)
     outbox: list[Event] = field(default_factory=list)

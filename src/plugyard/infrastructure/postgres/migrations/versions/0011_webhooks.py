@@ -1,0 +1,27 @@
+"""Webhooks: public addresses of plugins' endpoints, and what they took lately.
+
+Before code.
+
+Revision ID: 0011
+"""
+
+from alembic import op
+
+from plugyard.infrastructure.postgres.migrations.scripts import run_scripts
+
+revision = "0011"
+down_revision = "0010"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Runs the scripts."""
+    run_scripts(revision)
+
+
+def downgrade() -> None:
+    """Takes it away again; every address ends."""
+    op.execute("drop function plugyard.webhook_by_hash(bytea)")
+    for table in ("webhook_deliveries", "webhooks"):
+        op.execute(f"drop table plugyard.{table}")
