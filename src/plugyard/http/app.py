@@ -19,6 +19,7 @@ from plugyard.http import (
     endpoints,
     executions,
     health,
+    hooks,
     keys,
     marketplace,
     observability,
@@ -30,6 +31,7 @@ from plugyard.http import (
     secrets,
     tenants,
     uploads,
+    webhooks,
 )
 from plugyard.http.answers import Answer, encode
 from plugyard.http.exchange import Draining, Service
@@ -47,6 +49,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *difference.OPERATIONS,
     *executions.OPERATIONS,
     *endpoints.OPERATIONS,
+    *webhooks.OPERATIONS,
     *observability.OPERATIONS,
     *marketplace.OPERATIONS,
     *keys.OPERATIONS,
@@ -75,6 +78,7 @@ def create_app(
     router = Router(
         [
             *routes_of(OPERATIONS, service),
+            *hooks.routes_of(service),
             *health.routes_of(telemetry, service.draining, ready, version),
             *_document_routes(version),
         ],

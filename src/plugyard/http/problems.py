@@ -29,6 +29,7 @@ from plugyard.domain.errors import (
     WrongState,
 )
 from plugyard.domain.report import Consequence
+from plugyard.domain.webhooks import DeliveryRefused
 from plugyard.http.rates import RateLimited
 
 MEDIA_TYPE = "application/problem+json"
@@ -41,6 +42,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "malformed_json": (400, "The body is no valid JSON"),
     "malformed_multipart": (400, "The form cannot be read"),
     "unauthenticated": (401, "A valid API key is needed"),
+    "delivery_refused": (401, "The signature does not hold"),
     "forbidden": (403, "The role does not allow this"),
     "not_grantable": (403, "The operator does not let this be granted"),
     "signature_required": (403, "The policy demands a signature or a verified publisher"),
@@ -60,6 +62,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "configuration_incomplete": (409, "The configuration is not complete"),
     "consent_required": (409, "An admin has to consent first"),
     "idempotency_in_progress": (409, "The first request is still under way"),
+    "delivery_repeated": (409, "The delivery was taken before"),
     "too_large": (413, "More bytes than allowed"),
     "unsupported_media_type": (415, "The media type is not taken here"),
     "invalid_input": (422, "The request has values that do not fit"),
@@ -225,6 +228,8 @@ def _finding(one: Any) -> Mapping[str, Any]:
 def _headers(error: PlugyardError) -> tuple[tuple[str, str], ...]:
     if error.code == "unauthenticated":
         return (("www-authenticate", 'Bearer realm="plugyard"'),)
+    if isinstance(error, DeliveryRefused):
+        return (("www-authenticate", 'Plugyard-Signature realm="plugyard"'),)
     if isinstance(error, QuotaExceeded):
         # What frees when somebody makes room has no time.
         frees = error.retry_after_s

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import psycopg
 import pytest
 from psycopg import sql
@@ -20,6 +22,7 @@ from tests.contract.given import (
     a_standing,
     a_stored_listing,
     a_tenant,
+    a_webhook,
     an_entry,
     an_event,
     an_execution,
@@ -48,6 +51,8 @@ TENANT_TABLES = [
     "version_origins",
     "version_rescans",
     "version_standings",
+    "webhook_deliveries",
+    "webhooks",
 ]
 SHARED = {"marketplace_listings", "plugin_ratings", "publisher_keys", "publishers"}
 """Other tenants' rows are read here, where they are published; nowhere are they written."""
@@ -70,6 +75,9 @@ async def _furnished(database: Database) -> str:
         await tx.save_standing(a_standing(view))
         await tx.add_publisher_key(a_publisher_key(tenant_id))
         await tx.save_origin(Origin(view.version.id, tenant_id, tenant_id))
+        webhook = a_webhook(view.plugin)
+        await tx.add_webhook(webhook, secrets.token_bytes(32))
+        await tx.claim_delivery(webhook.id, b"s" * 32, NOW, NOW)
         await tx.save_rescan(Rescan(view.version.id, tenant_id, "rules", NOW, view.version.report.findings))
     async with database.store.for_operator() as operator:
         await operator.save_publisher(Publisher(tenant_id, "A publisher"))
@@ -132,9 +140,11 @@ async def test_no_statement_changes_or_removes_another_tenants_row(database: Dat
         with database.as_owner() as owner:
             owner.execute(sql.SQL("revoke update, delete on {} from plugyard_service").format(name))
             granted = "plugins, marketplace_listings, plugin_ratings, api_keys, listing_names, idempotency_keys"
-            granted += ", version_standings, version_rescans, publishers, publisher_keys, version_origins"
+            granted += ", version_standings, version_rescans, publishers, publisher_keys, version_origins, webhooks"
             owner.execute(sql.SQL("grant update on {} to plugyard_service").format(sql.SQL(granted)))
-            owner.execute("grant delete on idempotency_keys, plugin_dependencies to plugyard_service")
+            owner.execute(
+                "grant delete on idempotency_keys, plugin_dependencies, webhook_deliveries to plugyard_service"
+            )
             owner.execute("grant update (published_at) on outbox to plugyard_service")
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from plugyard.application.ports import Page, PageRequest
+from plugyard.domain.secrets import LockedSecrets
 from plugyard.domain.webhooks import Scheme, Webhook
 from plugyard.infrastructure.postgres.rows import Session, uuid_or_none
 from plugyard.infrastructure.postgres.seals import Seals
@@ -73,6 +74,9 @@ class WebhookRows(Session):
 
 def webhook_of(row: dict[str, Any], seals: Seals) -> Webhook:
     """The webhook that a row holds, its secrets opened, or locked where no key opens them."""
+    opened = seals.open(row["tenant_id"], row["id"], row["sealed_secrets"], row["sealed_by"])
+    if isinstance(opened, LockedSecrets):
+        opened = LockedSecrets(row["plugin_id"], opened.key_id, opened.sealed)
     return Webhook(
         row["id"],
         row["tenant_id"],
@@ -81,7 +85,7 @@ def webhook_of(row: dict[str, Any], seals: Seals) -> Webhook:
         row["path"],
         Scheme(row["scheme"]),
         row["created_at"],
-        seals.open(row["tenant_id"], row["id"], row["sealed_secrets"], row["sealed_by"]),
+        opened,
         row["previous_until"],
         row["revoked_at"],
         row["last_used_at"],
