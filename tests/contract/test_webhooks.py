@@ -109,3 +109,20 @@ async def test_of_many_at_once_one_takes_the_delivery(stored: Stored) -> None:
             return await tx.claim_delivery(webhook.id, SIGNED, NOW, LONG_AGO)
 
     assert sorted(await asyncio.gather(*(take() for _ in range(8)))) == [False] * 7 + [True]
+
+
+async def test_many_deliveries_at_once_hinder_each_other_in_nothing(stored: Stored) -> None:
+    plugin = await _a_plugin(stored)
+    webhook = a_webhook(plugin)
+    async with stored.store.for_tenant(plugin.tenant_id) as tx:
+        await tx.add_webhook(webhook, secrets.token_bytes(32))
+        for number in range(30):
+            await tx.claim_delivery(webhook.id, bytes([number]) * 32, LONG_AGO, LONG_AGO - timedelta(hours=1))
+
+    async def take(number: int) -> bool:
+        async with stored.store.for_tenant(plugin.tenant_id) as tx:
+            return await tx.claim_delivery(webhook.id, bytes([number]) * 32, NOW, ago(minutes=1))
+
+    # Old ones are forgotten meanwhile, and some of them come again, each of them twice.
+    taken = await asyncio.gather(*(take(number % 20 + 20) for number in range(40)))
+    assert sorted(taken) == [False] * 20 + [True] * 20

@@ -1,7 +1,7 @@
 """Answers of plugins' endpoints that say they are public and how long they hold (RFC 9111), kept in this process.
 
-``application/endpoints.py`` asks and keeps. A key names the tenant, the plugin, its version and its last change, so
-that what was kept of another version or configuration is never found. What is kept has a size; the tenant that holds
+``application/endpoints.py`` asks and keeps. A key names the tenant, the plugin, its version and its configuration, so
+that what was kept of another is never found. What is kept has a size; the tenant that holds
 most makes room, so none of them drives out the others.
 """
 

@@ -127,8 +127,7 @@ def _key(executable: Executable, found: Match, request: EndpointRequest) -> tupl
     if request.method not in ("GET", "HEAD") or found.endpoint.method != "GET":
         return None
     plugin, version = executable.plugin, executable.version
-    changed = plugin.updated_at.isoformat()
-    return (plugin.tenant_id, plugin.id, version.id, changed, request.path, request.query_string)
+    return (plugin.tenant_id, plugin.id, version.id, executable.mark, request.path, request.query_string)
 
 
 def _conditional(answer: EndpointAnswer, headers: Mapping[str, str]) -> EndpointAnswer:

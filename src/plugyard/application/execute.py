@@ -5,7 +5,7 @@ the input is decoded once, and the record's commit is shared with others.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -87,6 +87,7 @@ class Executable:
     ceilings: RequestedLimits
     quotas: Quotas
     places: Places | None  # where replicas count its quotas together
+    mark: str  # of all that its answers depend on beside the version; empty where it has no endpoints
 
 
 async def execute(platform: Platform, caller: Caller, plugin_id: str, call: Call) -> Executed:
@@ -123,23 +124,31 @@ async def executable_of(platform: Platform, tenant_id: str, plugin_id: str) -> E
         raise TenantSuspended(tenant.suspended_because)
     plugin, version = view.plugin, view.version
     bounds = tenant.bounds if tenant is not None else TenantBounds()
+    # What an operator takes away holds for grants that were given before.
+    grants = tuple(grant for grant in plugin.grants if grant.service in bounds.grantable)
+    configuration = with_defaults(version.manifest.configuration, {**plugin.configuration, **plugin.secrets})
     executable = Executable(
         plugin,
         version,
         frozenset(version.functions),
-        with_defaults(version.manifest.configuration, {**plugin.configuration, **plugin.secrets}),
+        configuration,
         platform.policies.limits.effective(version.manifest.limits, ceilings=bounds.ceilings),
-        # What an operator takes away holds for grants that were given before.
-        tuple(grant for grant in plugin.grants if grant.service in bounds.grantable),
+        grants,
         partial(platform.objects.get, bundle_key(version.digest)),
         # The tenant that executes decides, whoever published the plugin.
         ModuleRules(version.manifest.modules, tenant.modules_denied if tenant is not None else ()),
         bounds.ceilings,
         quotas,
         platform.places if quotas.of_executions else None,
+        _mark(configuration, grants) if version.manifest.endpoints else "",
     )
     platform.cached[key] = (now + timedelta(seconds=platform.policies.plugin_cache_s), executable)
     return executable
+
+
+def _mark(configuration: Mapping[str, Any], grants: Sequence[Permission]) -> str:
+    """Tells one configuration and set of grants from another; health and the like change nothing of it."""
+    return hashlib.sha256(_encode([configuration, [one.to_document() for one in grants]])).hexdigest()
 
 
 def _check_input(platform: Platform, version: PluginVersion, call: Call) -> None:

@@ -218,6 +218,15 @@ async def test_a_new_configuration_forgets_what_was_kept(http: Http, admin: Any,
     assert "age" not in (await admin.get(at + "/orders/7")).headers
 
 
+async def test_what_changes_nothing_of_the_answer_forgets_nothing(http: Http, admin: Any, at: str) -> None:
+    _says(http, "show", status=200, headers={"Cache-Control": "public, max-age=60"})
+    await admin.get(at + "/orders/7")
+    for change in ("deactivate", "activate"):
+        await admin.post(at.removesuffix("http") + change)
+    http.world.clock.forward(seconds=2)
+    assert (await admin.get(at + "/orders/7")).headers["age"] == "2"
+
+
 async def test_an_output_that_is_no_response_is_sent_as_json(http: Http, admin: Any, at: str) -> None:
     _says(http, "add", words=3)
     answer = await admin.post(at + "/orders")

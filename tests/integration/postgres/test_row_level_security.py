@@ -140,7 +140,8 @@ async def test_no_statement_changes_or_removes_another_tenants_row(database: Dat
         with database.as_owner() as owner:
             owner.execute(sql.SQL("revoke update, delete on {} from plugyard_service").format(name))
             granted = "plugins, marketplace_listings, plugin_ratings, api_keys, listing_names, idempotency_keys"
-            granted += ", version_standings, version_rescans, publishers, publisher_keys, version_origins, webhooks"
+            granted += ", version_standings, version_rescans, publishers, publisher_keys, version_origins"
+            granted += ", webhooks, webhook_deliveries"
             owner.execute(sql.SQL("grant update on {} to plugyard_service").format(sql.SQL(granted)))
             owner.execute(
                 "grant delete on idempotency_keys, plugin_dependencies, webhook_deliveries to plugyard_service"

@@ -49,12 +49,9 @@ class WebhookRows(Session):
 
     async def claim_delivery(self, webhook_id: str, signed: bytes, at: datetime, known_since: datetime) -> bool:
         """Notes a delivery and that the webhook was used, and forgets older ones; whether it was not known."""
-        await self._run(_SQL["forget deliveries"], {"webhook_id": webhook_id, "known_since": known_since})
-        claim = {"webhook_id": webhook_id, "signed": signed, "taken_at": at}
-        fresh = await self._run(_SQL["claim delivery"], claim) == 1
-        if fresh:
-            await self._run(_SQL["touch webhook"], {"id": webhook_id, "at": at})
-        return fresh
+        claim = {"webhook_id": webhook_id, "signed": signed, "taken_at": at, "known_since": known_since}
+        row = await self._one(_SQL["claim delivery"], claim)
+        return row is not None and row["n"] == 1
 
     async def release_delivery(self, webhook_id: str, signed: bytes) -> None:
         """Forgets a delivery that came to nothing."""

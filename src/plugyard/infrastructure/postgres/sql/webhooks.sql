@@ -33,20 +33,25 @@ where tenant_id = %(tenant_id)s and id = %(id)s;
 select count(*) as n from plugyard.webhooks
 where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s and revoked_at is null;
 
--- # forget deliveries
-delete from plugyard.webhook_deliveries
-where tenant_id = plugyard.current_tenant() and webhook_id = %(webhook_id)s and taken_at < %(known_since)s;
-
 -- # claim delivery
-insert into plugyard.webhook_deliveries (tenant_id, webhook_id, signed, taken_at)
-values (plugyard.current_tenant(), %(webhook_id)s, %(signed)s, %(taken_at)s)
-on conflict (webhook_id, signed) do nothing;
+-- What others forget at this moment is left to them, and the webhook is touched last: so nobody waits in a circle.
+with forgotten as (
+  delete from plugyard.webhook_deliveries where (webhook_id, signed) in (
+    select webhook_id, signed from plugyard.webhook_deliveries
+    where tenant_id = plugyard.current_tenant() and webhook_id = %(webhook_id)s and taken_at < %(known_since)s
+      and signed <> %(signed)s
+    limit 1000 for update skip locked)),
+claimed as (
+  insert into plugyard.webhook_deliveries as known (tenant_id, webhook_id, signed, taken_at)
+  values (plugyard.current_tenant(), %(webhook_id)s, %(signed)s, %(taken_at)s)
+  on conflict (webhook_id, signed) do update set taken_at = excluded.taken_at where known.taken_at < %(known_since)s
+  returning webhook_id),
+touched as (
+  update plugyard.webhooks set last_used_at = %(taken_at)s
+  where tenant_id = plugyard.current_tenant() and id in (select webhook_id from claimed)
+    and (last_used_at is null or last_used_at < %(taken_at)s - interval '60 seconds'))
+select count(*) as n from claimed;
 
 -- # release delivery
 delete from plugyard.webhook_deliveries
 where tenant_id = plugyard.current_tenant() and webhook_id = %(webhook_id)s and signed = %(signed)s;
-
--- # touch webhook
-update plugyard.webhooks set last_used_at = %(at)s
-where tenant_id = plugyard.current_tenant() and id = %(id)s
-  and (last_used_at is null or last_used_at < %(at)s - interval '60 seconds');

@@ -25,3 +25,4 @@ def downgrade() -> None:
     op.execute("drop function plugyard.webhook_by_hash(bytea)")
     for table in ("webhook_deliveries", "webhooks"):
         op.execute(f"drop table plugyard.{table}")
+    op.execute("drop function plugyard.tell_of_webhooks()")
