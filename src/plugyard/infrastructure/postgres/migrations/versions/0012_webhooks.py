@@ -2,15 +2,15 @@
 
 Before code.
 
-Revision ID: 0011
+Revision ID: 0012
 """
 
 from alembic import op
 
 from plugyard.infrastructure.postgres.migrations.scripts import run_scripts
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
