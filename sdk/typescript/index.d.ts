@@ -49,14 +49,16 @@ export type Handler<Input = Json, Output = Json | void, Configuration = Record<s
 export interface EndpointRequest<Body = Json> {
   /** Upper case. */
   readonly method: string;
-  /** The path as called, below the plugin's own prefix. */
+  /** The path as called, below the plugin's own prefix, still percent-encoded. */
   readonly path: string;
   /** A name that is given several times holds its values in order. */
   readonly query: Readonly<Record<string, string | readonly string[]>>;
-  /** Names in lower case. */
-  readonly headers: Readonly<Record<string, string>>;
-  /** The parsed document when the content type is JSON, else the text, or `null` when there is none. */
+  /** Names in lower case. A name that is given several times holds its values in order. */
+  readonly headers: Readonly<Record<string, string | readonly string[]>>;
+  /** The parsed document when the content type is JSON, else the text, or `null` when there is none or it is no text. */
   readonly body: Body | string | null;
+  /** The body's bytes in Base64, or `null` when there are none. */
+  readonly bodyBase64: string | null;
   /** The values of the path's placeholders. */
   readonly params: Readonly<Record<string, string>>;
 }
@@ -65,9 +67,14 @@ export interface EndpointRequest<Body = Json> {
 export interface EndpointResponse {
   /** 200 to 599. */
   status: number;
-  headers?: Record<string, string>;
-  /** A string is sent as it is; anything else as JSON. */
+  /** A list sends a header several times. */
+  headers?: Record<string, string | string[]>;
+  /** A string is sent as it is; anything else as JSON. Give one of `body`, `json` and `bodyBase64`, or none. */
   body?: Json;
+  /** Anything, sent as JSON. */
+  json?: Json;
+  /** Bytes in Base64. */
+  bodyBase64?: string;
 }
 
 /** The platform's services. Every method may run beside others: `await Promise.all([...])`. */

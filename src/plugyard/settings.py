@@ -292,6 +292,13 @@ class Settings:
     files_mb_per_plugin: Count = 100
     """Most that the files of one plugin may have together (MB)."""
 
+    endpoint_body_kb: Count = 1_000
+    """Largest body of a request to a plugin's own endpoint or webhook (KB)."""
+    endpoint_cache_mb: CountOrNone = 64
+    """Most that answers of plugins' endpoints which say they are public are kept here (MB); 0 keeps none."""
+    webhook_window_s: Count = 300
+    """How far the time that a webhook's sender signs may be from now; what it sent stays known for twice as long."""
+
     unused_rights_days: Count = 30
     """Days without a use after which a right of a plugin is listed as unused."""
     retention_days: Count = 30

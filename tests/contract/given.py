@@ -20,6 +20,7 @@ from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginVie
 from plugyard.domain.report import Finding, Report, Severity
 from plugyard.domain.signatures import PublisherKey, key_id_of
 from plugyard.domain.standing import Standing, StandingState
+from plugyard.domain.webhooks import Scheme, Webhook
 
 NOW = datetime.now(UTC).replace(microsecond=123456)
 
@@ -199,6 +200,14 @@ def a_publisher_key(tenant_id: str, **changes: Any) -> PublisherKey:
     """A publisher's key, as it was registered."""
     public = secrets.token_bytes(32)
     return replace(PublisherKey(key_id_of(public), tenant_id, "release machine", public, NOW), **changes)
+
+
+def a_webhook(plugin: Plugin, **changes: Any) -> Webhook:
+    """A webhook of a plugin, as it was made."""
+    made = Webhook(
+        new_id(), plugin.tenant_id, plugin.id, "shop", "/orders", Scheme.PLUGYARD, NOW, {"current": "s" * 16}
+    )
+    return replace(made, **changes)
 
 
 def a_standing(view: PluginView, state: StandingState = StandingState.QUARANTINED, **changes: Any) -> Standing:

@@ -79,12 +79,12 @@ class MemoryQueued(MemoryEnqueueing):
         return lists.paged("dead letters", rows, lambda one: (lists.moment(one.ended_at or one.due_at), one.id), page)
 
     async def webhook_told(self, execution_id: str) -> None:
-        if (found := self._tables.webhooks.get(execution_id)) is not None and found.tenant_id == self._tenant_id:
-            del self._tables.webhooks[execution_id]
+        if (found := self._tables.completions.get(execution_id)) is not None and found.tenant_id == self._tenant_id:
+            del self._tables.completions[execution_id]
             del self._tables.webhooks_due[execution_id]
 
     async def webhook_later(self, execution_id: str, due_at: datetime) -> None:
-        if (found := self._tables.webhooks.get(execution_id)) is not None and found.tenant_id == self._tenant_id:
+        if (found := self._tables.completions.get(execution_id)) is not None and found.tenant_id == self._tenant_id:
             self._tables.webhooks_due[execution_id] = due_at
 
     async def drop_dead(self, execution_id: str) -> bool:
@@ -187,7 +187,7 @@ def end_run(tables: Tables, end: QueueEnd) -> bool:
         ended_at=end.ended_at,
     )
     if end.state.over and found.call.webhook is not None:
-        tables.webhooks[found.id] = Delivery(found.id, found.tenant_id, found.plugin_id, found.call.webhook, 0)
+        tables.completions[found.id] = Delivery(found.id, found.tenant_id, found.plugin_id, found.call.webhook, 0)
         tables.webhooks_due[found.id] = found.queued_at
     parked = [
         one for one in tables.queued.values() if one.plugin_id == found.plugin_id and one.state is QueueState.PARKED
@@ -200,8 +200,8 @@ def end_run(tables: Tables, end: QueueEnd) -> bool:
 
 def take_webhooks(tables: Tables, now: datetime, at_most: int) -> Sequence[Delivery]:
     """Deliveries that are due."""
-    due = [one for one in tables.webhooks.values() if tables.webhooks_due[one.execution_id] <= now][:at_most]
+    due = [one for one in tables.completions.values() if tables.webhooks_due[one.execution_id] <= now][:at_most]
     for one in due:
-        tables.webhooks[one.execution_id] = replace(one, tries=one.tries + 1)
+        tables.completions[one.execution_id] = replace(one, tries=one.tries + 1)
         tables.webhooks_due[one.execution_id] = now + timedelta(minutes=2)
-    return [tables.webhooks[one.execution_id] for one in due]
+    return [tables.completions[one.execution_id] for one in due]

@@ -26,6 +26,7 @@ from plugyard.domain.queue import Delivery, QueuedExecution, QueueEnd
 from plugyard.domain.rights import rights_of
 from plugyard.domain.secrets import Resealed
 from plugyard.domain.tenants import TenantBounds, TenantState
+from plugyard.domain.webhooks import Webhook
 from tests.memory import lists, queue, trail
 from tests.memory.keys import MemoryKeys
 from tests.memory.publishers import MemoryOperatorPublishers
@@ -102,7 +103,7 @@ class MemoryOperatorTransaction(
             del tables.logs[line_id]
             erased += 1
         held: list[dict[Any, Any]] = [tables.ratings, tables.listings, tables.keys, tables.versions, tables.plugins]
-        held += [tables.origins, tables.publisher_keys, tables.publishers]
+        held += [tables.origins, tables.publisher_keys, tables.publishers, tables.webhooks]
         held += [tables.executions] if not erased else []
         for rows in held:
             for key in [key for key, one in rows.items() if one.tenant_id == tenant_id][:at_most]:
@@ -116,7 +117,7 @@ class MemoryOperatorTransaction(
             del tables.replies[place]
         for entry_id in [one.id for one in tables.queued.values() if one.tenant_id == tenant_id]:
             del tables.queued[entry_id]
-            tables.webhooks.pop(entry_id, None)
+            tables.completions.pop(entry_id, None)
             tables.webhooks_due.pop(entry_id, None)
         tables.outbox[:] = [event for event in tables.outbox if event.tenant_id != tenant_id]
         return erased
@@ -190,6 +191,11 @@ class MemoryStore:
         """The key with this hash, whatever its tenant."""
         await self.ping()
         return self.tables.keys.get(self.tables.key_hashes.get(secret_hash, ""))
+
+    async def webhook_by_hash(self, token_hash: bytes) -> Webhook | None:
+        """The webhook with this hash, whatever its tenant."""
+        await self.ping()
+        return self.tables.webhooks.get(self.tables.webhook_hashes.get(token_hash, ""))
 
     async def touch_keys(self, used: Mapping[str, datetime]) -> None:
         """Write down when the keys were last used."""

@@ -13,6 +13,7 @@ from plugyard.domain.queue import Delivery, QueuedExecution
 from plugyard.domain.schedule import Schedule
 from plugyard.domain.signatures import Origin, Publisher, PublisherKey
 from plugyard.domain.standing import Rescan, Standing
+from plugyard.domain.webhooks import Webhook
 
 
 @dataclass
@@ -36,12 +37,15 @@ class Tables:
     publishers: dict[str, Publisher] = field(default_factory=dict)  # by tenant
     publisher_keys: dict[tuple[str, str], PublisherKey] = field(default_factory=dict)  # tenant, key
     origins: dict[str, Origin] = field(default_factory=dict)  # by version
+    webhooks: dict[str, Webhook] = field(default_factory=dict)
+    webhook_hashes: dict[bytes, str] = field(default_factory=dict)
+    deliveries: dict[tuple[str, bytes], datetime] = field(default_factory=dict)  # webhook, what was signed
     rescan_demands: list[datetime] = field(default_factory=list)
     queued: dict[str, QueuedExecution] = field(default_factory=dict)
     places: dict[str, int] = field(default_factory=dict)  # of queued executions, see the rule in the database
     schedules: dict[tuple[str, int], Schedule] = field(default_factory=dict)  # plugin, number
     never_due: set[tuple[str, int]] = field(default_factory=set)
-    webhooks: dict[str, Delivery] = field(default_factory=dict)  # by execution
+    completions: dict[str, Delivery] = field(default_factory=dict)  # by execution
     webhooks_due: dict[str, datetime] = field(default_factory=dict)
     published: set[str] = field(default_factory=set)  # events that were delivered
     lost_runs: set[str] = field(default_factory=set)  # queued executions whose worker died

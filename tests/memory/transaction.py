@@ -35,12 +35,13 @@ from tests.memory.queue import MemoryQueued, plan_schedules
 from tests.memory.standings import MemoryStandings
 from tests.memory.tables import Tables
 from tests.memory.trail import MemoryTrail
+from tests.memory.webhooks import MemoryWebhooks
 
 IN_USE = (PluginState.INSTALLED, PluginState.ACTIVE, PluginState.INACTIVE, PluginState.SUSPENDED)
 KEY_LIVES = timedelta(days=1)
 
 
-class MemoryTransaction(MemoryTrail, MemoryKeys, MemoryStandings, MemoryPublishers, MemoryQueued):
+class MemoryTransaction(MemoryTrail, MemoryKeys, MemoryStandings, MemoryPublishers, MemoryQueued, MemoryWebhooks):
     """Works on ``tables`` for one tenant; whoever opened it commits by keeping them."""
 
     def __init__(self, tables: Tables, tenant_id: str) -> None:

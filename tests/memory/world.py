@@ -21,12 +21,12 @@ from plugyard.domain.permissions import Service
 from plugyard.domain.plugin import PluginView
 from plugyard.domain.report import Finding, Report
 from tests.memory.chance import CountingIds, SettableClock
+from tests.memory.completions import ScriptedWebhooks
 from tests.memory.databases import MemoryPluginDatabases
 from tests.memory.objects import MemoryObjects
 from tests.memory.recorder import MemoryRecorder
 from tests.memory.sandbox import ScriptedExecutor, ScriptedInspector
 from tests.memory.store import MemoryStore
-from tests.memory.webhooks import ScriptedWebhooks
 
 PEPPER = b"pepper for tests, thirty-two long"
 

@@ -245,18 +245,22 @@ class EndpointRequest(TypedDict):
 
     method: str
     path: str
-    query: dict[str, str | list[str]]
-    headers: dict[str, str]
-    body: Any
     params: dict[str, str]
+    query: dict[str, str | list[str]]
+    headers: dict[str, str | list[str]]
+    body: Any
+    bodyBase64: str | None
 
 
 class EndpointResponse(TypedDict, total=False):
-    """The answer of such a handler. A ``body`` that is a string is sent as it is, anything else as JSON."""
+    """The answer of such a handler. A ``body`` that is a string is sent as it is, anything else as JSON; ``json`` is
+    always sent as JSON, and ``bodyBase64`` as the bytes that it stands for. Give one of them, or none."""
 
     status: int
-    headers: dict[str, str]
+    headers: dict[str, str | list[str]]
     body: Any
+    json: Any
+    bodyBase64: str
 
 
 __all__ = [

@@ -11,6 +11,7 @@ from plugyard.application.install import forget_cached
 from plugyard.application.keys import forget_keys
 from plugyard.application.platform import Platform
 from plugyard.application.tenants import cancel_running, forget_tenant
+from plugyard.application.webhooks import forget_webhooks
 from plugyard.domain.tenants import TenantState
 
 
@@ -20,11 +21,12 @@ class Changed(StrEnum):
     PLUGIN = "plugin"
     TENANT = "tenant"
     KEY = "key"
+    WEBHOOK = "webhook"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change by another replica; ``id`` is a plugin's, or a tenant's new state. Both are empty for a key."""
+    """A change by another replica; ``id`` is a plugin's, a webhook's, or a tenant's new state. Empty for a key."""
 
     of: Changed
     tenant_id: str = ""
@@ -42,6 +44,8 @@ async def heard(platform: Platform, change: Change) -> None:
         forget_tenant(platform, change.tenant_id)
         if change.id in (TenantState.DELETING, TenantState.DELETED):
             cancel_running(platform, change.tenant_id)
+    elif change.of is Changed.WEBHOOK:
+        forget_webhooks(platform)
     else:
         forget_keys(platform)
 

@@ -109,6 +109,7 @@ async def erase(platform: Platform, tenant_id: str) -> None:
     finally:
         platform.erasing.discard(tenant_id)
     platform.tallies.forget(tenant_id)
+    platform.endpoint_cache.forget(tenant_id)
     platform.halted.pop(tenant_id, None)
     forget_tenant(platform, tenant_id)
 

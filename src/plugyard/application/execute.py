@@ -92,6 +92,7 @@ class Executable:
     ceilings: RequestedLimits
     quotas: Quotas
     places: Places | None  # where replicas count its quotas together
+    mark: str  # of all that its answers depend on beside the version; empty where it has no endpoints
 
 
 async def execute(platform: Platform, caller: Caller, plugin_id: str, call: Call) -> Executed:
@@ -138,26 +139,35 @@ async def executable_of(platform: Platform, tenant_id: str, plugin_id: str) -> E
         raise TenantSuspended(tenant.suspended_because)
     plugin, version = view.plugin, view.version
     bounds = tenant.bounds if tenant is not None else TenantBounds()
+    # What an operator takes away holds for grants that were given before.
+    grants = tuple(grant for grant in plugin.grants if grant.service in bounds.grantable)
+    configuration = with_defaults(version.manifest.configuration, {**plugin.configuration, **plugin.secrets})
     executable = Executable(
         plugin,
         version,
         frozenset(version.functions),
-        with_defaults(version.manifest.configuration, {**plugin.configuration, **plugin.secrets}),
+        configuration,
         platform.policies.limits.effective(version.manifest.limits, ceilings=bounds.ceilings),
-        # What an operator takes away holds for grants that were given before.
-        tuple(grant for grant in plugin.grants if grant.service in bounds.grantable),
+        grants,
         partial(platform.objects.get, bundle_key(version.digest)),
         # The tenant that executes decides, whoever published the plugin.
         ModuleRules(version.manifest.modules, tenant.modules_denied if tenant is not None else ()),
         bounds.ceilings,
         quotas,
         platform.places if quotas.of_executions else None,
+        _mark(configuration, grants) if version.manifest.endpoints else "",
     )
     platform.cached[key] = (now + timedelta(seconds=platform.policies.plugin_cache_s), executable)
     return executable
 
 
+def _mark(configuration: Mapping[str, Any], grants: Sequence[Permission]) -> str:
+    """Tells one configuration and set of grants from another; health and the like change nothing of it."""
+    return hashlib.sha256(_encode([configuration, [one.to_document() for one in grants]])).hexdigest()
+
+
 def check_input(platform: Platform, version: PluginVersion, call: Call) -> None:
+    """Raise ``InvalidInput`` unless the input is JSON that the function's schema takes."""
     limit = platform.policies.max_input_depth
     try:
         value = msgspec.json.decode(call.input)

@@ -32,6 +32,7 @@ from plugyard.domain.identity import Action, Caller, Tenant
 from plugyard.domain.manifest import Manifest
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion
 from plugyard.domain.tenants import TenantState
+from plugyard.domain.webhooks import Webhook
 
 FORMAT = "plugyard-tenant-export"
 FORMAT_VERSION = 1
@@ -88,6 +89,7 @@ class _Export:
             ("plugins", self._all_plugins()),
             ("versions", self._all_versions()),
             ("publisher-keys", self._pages(lambda tx, page: tx.publisher_keys(page))),
+            ("webhooks", self._pages(lambda tx, page: tx.webhooks(None, page))),
             ("listings", self._all_listings()),
             ("executions", self._of_plugins(lambda tx, one, page: tx.list_executions(one, ExecutionFilter(), page))),
             ("logs", self._of_plugins(lambda tx, one, page: tx.list_logs(one, LogFilter(), page))),
@@ -209,6 +211,8 @@ def plain(value: Any) -> Any:
         shown = {_camel(one.name): plain(getattr(value, one.name)) for one in fields(value)}
         if isinstance(value, Plugin):
             shown["secrets"] = sorted(value.secrets)
+        if isinstance(value, Webhook):
+            del shown["secrets"]
         if isinstance(value, PluginVersion):
             shown["version"] = value.number
         return shown

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from plugyard.application.denialbook import DenialBook
+from plugyard.application.endpointcache import EndpointCache
 from plugyard.application.places import Places
 from plugyard.application.ports import (
     AuditEntry,
@@ -71,6 +72,8 @@ class Policies:
     queue_result_bytes: int = 1 << 20  # largest result of one that is kept
     queued_per_tenant: int = 100_000
     demands: Demands = field(default_factory=Demands)  # of every tenant; its own policy may demand more
+    endpoint_body_bytes: int = 1_000_000  # of a request to a plugin's own endpoint
+    webhook_window_s: int = 300  # how old what a webhook signs may be
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class Platform:
     known_tokens: dict[bytes, Any] = field(default_factory=dict)  # by their hash
     watched: dict[str, bool] = field(default_factory=dict)  # plugins under check, and whether one failed meanwhile
     uses: UseBook = field(default_factory=UseBook)
+    endpoint_cache: EndpointCache = field(default_factory=lambda: EndpointCache(0))
     denials: DenialBook = field(default_factory=DenialBook)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 

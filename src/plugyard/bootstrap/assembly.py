@@ -18,6 +18,7 @@ import uuid_utils
 from plugyard import __version__
 from plugyard.application.changes import heard, missed
 from plugyard.application.denials import write_denials
+from plugyard.application.endpointcache import EndpointCache
 from plugyard.application.erase import finish_deletions
 from plugyard.application.housekeeping import drop_data, sweep_orphans
 from plugyard.application.observe import check_all_health
@@ -154,6 +155,7 @@ async def assemble(
         places=shared.places,
         tokens=token_verifier(settings, telemetry),
         webhooks=EgressWebhooks(egress),
+        endpoint_cache=EndpointCache(settings.endpoint_cache_mb * MEGABYTE),
     )
     parts.push_async_callback(_write_last_uses, platform)
     parts.push_async_callback(platform.settle)

@@ -46,6 +46,8 @@ def policies(settings: Settings) -> Policies:
         queue_result_bytes=settings.queue_result_kb * 1024,
         queued_per_tenant=settings.queued_per_tenant,
         demands=Demands(SignatureDemand(settings.require_signature), settings.require_verified_publisher),
+        endpoint_body_bytes=settings.endpoint_body_kb * 1000,
+        webhook_window_s=settings.webhook_window_s,
     )
 
 

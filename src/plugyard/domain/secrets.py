@@ -80,9 +80,9 @@ class LockedPlugin:
 
 @dataclass(frozen=True, slots=True)
 class Resealed:
-    """A step of a rotation: how many plugins were sealed anew, which could not be opened, and where to go on.
+    """A step of a rotation: how many plugins and webhooks were sealed anew, whose could not be opened, where to go on.
 
-    ``next`` is the id of the last plugin that was looked at, or ``None`` at the end.
+    ``next`` is the id of the last that was looked at, or ``None`` at the end.
     """
 
     key_id: str

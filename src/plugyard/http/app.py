@@ -17,8 +17,10 @@ from plugyard.http import (
     consent,
     deadletters,
     difference,
+    endpoints,
     executions,
     health,
+    hooks,
     keys,
     marketplace,
     observability,
@@ -30,6 +32,7 @@ from plugyard.http import (
     secrets,
     tenants,
     uploads,
+    webhooks,
 )
 from plugyard.http.answers import Answer, encode
 from plugyard.http.exchange import Draining, Service
@@ -46,6 +49,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *consent.OPERATIONS,
     *difference.OPERATIONS,
     *executions.OPERATIONS,
+    *endpoints.OPERATIONS,
+    *webhooks.OPERATIONS,
     *observability.OPERATIONS,
     *marketplace.OPERATIONS,
     *keys.OPERATIONS,
@@ -78,7 +83,7 @@ def create_app(
     service = Service(platform, telemetry, upload_folder, max_upload_bytes, Draining(), limits)
     router = Router(
         [
-            *(routes_of((*OPERATIONS, *executions.UNLISTED), service) if api else ()),
+            *((*routes_of(OPERATIONS, service), *hooks.routes_of(service)) if api else ()),
             *health.routes_of(telemetry, service.draining, ready, version),
             *(_document_routes(version) if api else ()),
         ],

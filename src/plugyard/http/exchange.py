@@ -65,6 +65,7 @@ class Exchange:
     state: dict[str, Any] = field(default_factory=dict)  # what the log's line on this request is to say
     receive: Receive = field(kw_only=True)
     direct: Any = field(default=None, kw_only=True)  # the server's extension `Direct`, where it has it
+    scope: Any = field(default=None, kw_only=True)  # the request as ASGI has it, for what is passed on as it came
 
     @property
     def platform(self) -> Platform:
@@ -107,6 +108,10 @@ class Exchange:
     async def raw_body(self, cap: int) -> bytes:
         """The body's bytes, declared as JSON."""
         check_media_type(self.headers, (JSON_TYPE,))
+        return await self.any_body(cap)
+
+    async def any_body(self, cap: int) -> bytes:
+        """The body's bytes, whatever they are."""
         whole: bytes | None = None if self.direct is None else self.direct.body()
         if whole is None:
             return await read_body(self.receive, self.headers, cap)

@@ -6,7 +6,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 from starlette.types import ASGIApp
@@ -15,7 +14,6 @@ from plugyard.application import history
 from plugyard.application.enqueue import enqueue
 from plugyard.application.execute import Call, Executed, execute
 from plugyard.application.ports import ExecutionFilter
-from plugyard.domain.errors import NotOffered
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.identity import Action
 from plugyard.domain.queue import Priority
@@ -127,7 +125,7 @@ async def execute_function(exchange: Exchange) -> ASGIApp:
         b"null" if isinstance(asked.input, msgspec.UnsetType) else bytes(asked.input),
         asked.timeout_ms,
         exchange.declared["Idempotency-Key"],
-        _trace(exchange.headers),
+        trace_of(exchange.headers),
     )
     if asked.limits is not None:
         call = replace(call, limits=asked.limits.requested())
@@ -170,7 +168,7 @@ def _executed(executed: Executed) -> views.ExecutedView:
     )
 
 
-def _trace(headers: Mapping[str, str]) -> str | None:
+def trace_of(headers: Mapping[str, str]) -> str | None:
     """The caller's ``traceparent`` (W3C Trace Context, level 1), or nothing where it is not well formed."""
     given = headers.get("traceparent")
     return given if given is not None and _TRACE.fullmatch(given) else None
@@ -258,22 +256,4 @@ async def cancel_execution(exchange: Exchange) -> ASGIApp:
     return json_answer(ran.execution(found))
 
 
-def _any_http(method: str) -> Any:
-    @operation(
-        method,
-        "/api/v1/plugins/{pluginId}/http/{path}",
-        tag=_TAG,
-        action=Action.EXECUTE,
-        replies=[Reply(200, "Nothing yet.")],
-        listed=False,
-        rate=RateClass.EXECUTE,
-    )
-    async def call_endpoint(exchange: Exchange) -> ASGIApp:
-        """Call one of the plugin's own endpoints; a later version brings it."""
-        raise NotOffered("A plugin's own HTTP endpoints are not served yet; execute the handler by its name.")
-
-    return call_endpoint
-
-
 OPERATIONS = (execute_function, list_executions, get_execution, get_execution_result, cancel_execution)
-UNLISTED = tuple(_any_http(method) for method in ("GET", "POST", "PUT", "PATCH", "DELETE"))

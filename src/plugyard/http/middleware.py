@@ -14,6 +14,8 @@ from plugyard.http.problems import MEDIA_TYPE, Problem, problem_of
 from plugyard.http.telemetry import Telemetry
 
 MAX_REQUEST_ID = 64
+PLUGINS_OWN = frozenset({"/api/v1/plugins/{pluginId}/http/{path}", "/hooks/{token}"})
+"""The routes at which plugins answer."""
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 _log = structlog.get_logger("plugyard.http")
 _COMMON = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
@@ -86,10 +88,12 @@ class Around:
     def _tell(self, scope: Any, status: int, seconds: float) -> None:
         route = scope["route"].name if "route" in scope else "none"
         self._telemetry.request(scope["method"], route, status, seconds)
-        level = _level(scope["method"], route, status)
+        state = scope["state"]
+        # What a plugin answered, or failed to, is in the record of its execution, its own errors too.
+        by_plugin = route in PLUGINS_OWN and state.get("problem", "endpoint_").startswith("endpoint_")
+        level = logging.DEBUG if by_plugin else _level(scope["method"], route, status)
         if not _log.is_enabled_for(level):
             return
-        state = scope["state"]
         caller = state.get("caller")
         facts: dict[str, Any] = {
             "method": scope["method"],

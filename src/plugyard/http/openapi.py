@@ -45,6 +45,29 @@ _EVERYWHERE = (
     "store_unavailable",
 )
 _JWT = ("not_offered",)
+_HOOK = "/hooks/{token}"
+_OF_DELIVERIES = (
+    "malformed_request",
+    "delivery_refused",
+    "tenant_suspended",
+    "route_not_found",
+    "endpoint_not_found",
+    "request_timeout",
+    "delivery_repeated",
+    "wrong_state",
+    "too_large",
+    "invalid_input",
+    "overloaded",
+    "quota_exceeded",
+    "rate_limited",
+    "internal_error",
+    "endpoint_failed",
+    "endpoint_answer_invalid",
+    "store_unavailable",
+    "sandbox_unavailable",
+    "secrets_locked",
+    "endpoint_timed_out",
+)
 _RATE_HEADERS = {
     "RateLimit-Policy": "How many requests of this kind the key and its tenant may send: `q` within `w` seconds.",
     "RateLimit": "How many of them are left (`r`), and the seconds until there are more (`t`).",
@@ -62,6 +85,7 @@ def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     for one in operations:
         if one.listed:
             paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, schemas, components)
+    paths[_HOOK] = {"post": _delivery()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -81,6 +105,47 @@ def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
             },
         },
         "x-problems": {code: {"status": status, "title": title} for code, (status, title) in PROBLEMS.items()},
+    }
+
+
+def _delivery() -> dict[str, Any]:
+    """What senders of webhooks meet: the one address where a signature stands in the place of a key."""
+    problems: dict[int, list[str]] = {}
+    for code in _OF_DELIVERIES:
+        problems.setdefault(PROBLEMS[code][0], []).append(code)
+    signature = {"type": "string", "maxLength": 2000, "pattern": "^[!-~]*$"}
+    return {
+        "operationId": "deliverToWebhook",
+        "tags": ["Executions"],
+        "summary": "Deliver to a webhook",
+        "description": "The handler of the webhook's endpoint is executed with the request, and answers it. Every "
+        "delivery is taken once. `docs/webhooks.md` says how to sign, by the webhook's scheme.",
+        "security": [],
+        "parameters": [
+            {
+                "name": "token",
+                "in": "path",
+                "required": True,
+                "description": "The last part of the webhook's address.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[A-Za-z0-9_-]+$"},
+            },
+            {
+                "name": "Plugyard-Signature",
+                "in": "header",
+                "required": False,
+                "description": "`t=...,v1=...`, where the scheme is the service's own.",
+                "schema": signature,
+            },
+        ],
+        "requestBody": {"required": False, "content": {"*/*": {"schema": {}}}},
+        "responses": {
+            "200": {
+                "description": "What the plugin answers, with a status of its own, 200 to 599.",
+                "headers": _headers(Reply(200, "", headers={"Plugyard-Execution-Id": "The execution that answered."})),
+                "content": {"*/*": {"schema": {}}},
+            },
+            **{str(status): _problem_response(status, codes) for status, codes in sorted(problems.items())},
+        },
     }
 
 
@@ -243,7 +308,7 @@ def _problem_schema() -> dict[str, Any]:
         "title": "Problem",
         "description": "A problem document (RFC 9457). Some codes add members: `state` and `allowed`, `available`, "
         "`explanation`, `permissions`, `findings`, `reason`, `quota` with `limit` and `used`, "
-        "`policy` with `limit` and `windowSeconds`.",
+        "`policy` with `limit` and `windowSeconds`, `executionId` and `executionStatus`.",
         "type": "object",
         "required": ["type", "title", "status", "detail", "instance", "code", "errors", "requestId"],
         "properties": {

@@ -73,6 +73,7 @@ class Operation:
     body: Body | None
     listed: bool
     rate: RateClass
+    any_query: bool = False  # whatever it is, it is passed on
 
     @property
     def id(self) -> str:
@@ -109,6 +110,7 @@ def operation(
     body: Body | None = None,
     listed: bool = True,
     rate: RateClass | None = None,
+    any_query: bool = False,
 ) -> Callable[[Handler], Operation]:
     """Declare a handler's operation. ``action`` decides the role that is needed; ``None`` is any key.
 
@@ -118,7 +120,7 @@ def operation(
 
     def declared(run: Handler) -> Operation:
         return Operation(
-            method, path, tag, run, action, tuple(replies), tuple(problems), tuple(query), body, listed, kind
+            method, path, tag, run, action, tuple(replies), tuple(problems), tuple(query), body, listed, kind, any_query
         )
 
     return declared
@@ -200,12 +202,13 @@ class Endpoint:
             self._service,
             caller,
             scope["path_params"],
-            read_query(scope["query_string"], one.query),
+            {} if one.any_query else read_query(scope["query_string"], one.query),
             headers,
             read_headers(headers, one.query) if self._has_headers else {},
             state,
             receive=receive,
             direct=scope.get("extensions", {}).get(EXTENSION),
+            scope=scope,
         )
         answer = await one.run(exchange)
         await answer(scope, receive, send)

@@ -14,6 +14,7 @@ import msgspec
 
 from plugyard.application.activate import ConfigurationIncomplete
 from plugyard.application.upgrade import ConsentRequired
+from plugyard.domain.endpoints import AnswerInvalid, EndpointFailed, MethodNotTaken
 from plugyard.domain.errors import (
     DependencyConflict,
     FieldError,
@@ -28,9 +29,12 @@ from plugyard.domain.errors import (
     WrongState,
 )
 from plugyard.domain.report import Consequence
+from plugyard.domain.webhooks import DeliveryRefused
 from plugyard.http.rates import RateLimited
 
 MEDIA_TYPE = "application/problem+json"
+EXECUTION_ID = "plugyard-execution-id"
+"""The header that names the execution by which a plugin answered, or should have."""
 
 # The whole table: every code that an answer can carry, with its status and title.
 PROBLEMS: dict[str, tuple[int, str]] = {
@@ -38,12 +42,14 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "malformed_json": (400, "The body is no valid JSON"),
     "malformed_multipart": (400, "The form cannot be read"),
     "unauthenticated": (401, "A valid API key is needed"),
+    "delivery_refused": (401, "The signature does not hold"),
     "forbidden": (403, "The role does not allow this"),
     "not_grantable": (403, "The operator does not let this be granted"),
     "signature_required": (403, "The policy demands a signature or a verified publisher"),
     "tenant_suspended": (403, "The tenant is suspended"),
     "not_found": (404, "There is no such thing"),
     "route_not_found": (404, "There is nothing at this address"),
+    "endpoint_not_found": (404, "The plugin has no such endpoint"),
     "function_not_found": (404, "The plugin has no such function"),
     "method_not_allowed": (405, "The address does not take this method"),
     "request_timeout": (408, "The body did not arrive in time"),
@@ -56,6 +62,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "configuration_incomplete": (409, "The configuration is not complete"),
     "consent_required": (409, "An admin has to consent first"),
     "idempotency_in_progress": (409, "The first request is still under way"),
+    "delivery_repeated": (409, "The delivery was taken before"),
     "too_large": (413, "More bytes than allowed"),
     "unsupported_media_type": (415, "The media type is not taken here"),
     "invalid_input": (422, "The request has values that do not fit"),
@@ -69,12 +76,15 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "rate_limited": (429, "Too many requests"),
     "internal_error": (500, "Something went wrong inside"),
     "not_offered": (501, "Not offered yet"),
+    "endpoint_failed": (502, "The plugin did not answer"),
+    "endpoint_answer_invalid": (502, "The plugin's answer is no response"),
     "unavailable": (503, "A part is away"),
     "store_unavailable": (503, "The database or the object store is away"),
     "sandbox_unavailable": (503, "The sandbox is away"),
     "secrets_locked": (503, "The plugin's secrets cannot be opened"),
     "identity_unavailable": (503, "The identity provider does not answer"),
     "gate_unavailable": (503, "The package could not be checked"),
+    "endpoint_timed_out": (504, "The plugin did not answer in time"),
     "storage_full": (507, "There is no room for the package"),
 }
 
@@ -191,6 +201,10 @@ def _extensions(error: PlugyardError) -> dict[str, Any]:
             return {"quota": error.quota, "limit": error.limit, "used": error.used}
         case RateLimited():
             return {"policy": error.policy.name, "limit": error.policy.limit, "windowSeconds": error.policy.window_s}
+        case EndpointFailed():
+            return {"executionId": error.execution_id, "executionStatus": error.status.value}
+        case AnswerInvalid():
+            return {"executionId": error.execution_id}
         case TenantSuspended():
             return {"reason": error.reason}
         case PackageRefused():
@@ -214,6 +228,8 @@ def _finding(one: Any) -> Mapping[str, Any]:
 def _headers(error: PlugyardError) -> tuple[tuple[str, str], ...]:
     if error.code == "unauthenticated":
         return (("www-authenticate", 'Bearer realm="plugyard"'),)
+    if isinstance(error, DeliveryRefused):
+        return (("www-authenticate", 'Plugyard-Signature realm="plugyard"'),)
     if isinstance(error, QuotaExceeded):
         # What frees when somebody makes room has no time.
         frees = error.retry_after_s
@@ -222,6 +238,8 @@ def _headers(error: PlugyardError) -> tuple[tuple[str, str], ...]:
         return (("retry-after", str(max(1, math.ceil(error.retry_after_s)))),)
     if isinstance(error, IdempotencyConflict):
         return (("retry-after", "1"),)
-    if isinstance(error, MethodNotAllowed):
+    if isinstance(error, EndpointFailed | AnswerInvalid):
+        return ((EXECUTION_ID, error.execution_id),)
+    if isinstance(error, MethodNotAllowed | MethodNotTaken):
         return (("allow", error.allow),)
     return ()

@@ -15,14 +15,16 @@ from plugyard.application.ports import Invocation, Outcome
 from plugyard.cli.signing import SigningKey
 from plugyard.cli.trail import check
 from plugyard.domain.identity import Role
+from plugyard.http import endpoints
 from plugyard.http.app import OPERATIONS
 from tests.integration.http.service import MISSING, Http, problem
 from tests.integration.http.test_consent import WANTS, upload
 from tests.memory.sandbox import failed, succeeded
 from tests.unit.application.test_quarantine import SUSPICIOUS
 
+ORDERS = {"api": {"endpoints": [{"method": "POST", "path": "/orders", "handler": "greet"}]}}
 CHANGING = {one.id for one in OPERATIONS if one.method not in ("GET", "HEAD")}
-RECORDED_ELSEWHERE = {"executeFunction"}
+RECORDED_ELSEWHERE = {"executeFunction"} | {one.id for one in endpoints.OPERATIONS}
 """Each execution has a durable record of its own, with its actor and request."""
 
 
@@ -66,9 +68,13 @@ async def _change_everything(changes: Changes) -> None:
     drop = {"rights": [{"service": "network"}]}
     await changes.call("dropPluginRights", admin, one + "/rights/drop", json=drop)
     await changes.call("rollbackPlugin", admin, one + "/rollback", json={"version": "1.0.0"})
-    await upload(http, admin, "1.3.0", fields={"configuration": {"type": "object"}})
+    await upload(http, admin, "1.3.0", fields={"configuration": {"type": "object"}, **ORDERS})
     await changes.call("upgradePlugin", admin, one + "/upgrade", json={"version": "1.3.0"})
     await changes.call("configurePlugin", admin, one + "/config", json={"currency": "EUR"})
+    made = await changes.call("createWebhook", admin, one + "/webhooks", json={"name": "shop", "path": "/orders"})
+    hook = f"{one}/webhooks/{made['id']}"
+    await changes.call("rotateWebhook", admin, hook + "/rotate")
+    await changes.call("revokeWebhook", admin, hook)
     await changes.call("publishPlugin", admin, one + "/publish", json={})
     await changes.call("withdrawPlugin", admin, one + "/withdraw")
     await changes.call("deactivatePlugin", admin, one + "/deactivate")

@@ -41,7 +41,10 @@ class Things:
 
 async def _things(http: Http, *, of: str = "", words: str = "greeter") -> Things:
     async with http.client(of=of) as client:
-        fields = {"functions": {"greet": {"description": f"Tells of {words}."}}}
+        fields = {
+            "functions": {"greet": {"description": f"Tells of {words}."}},
+            "api": {"endpoints": [{"method": "POST", "path": "/orders", "handler": "greet"}]},
+        }
         plugin = await http.plugin(client, f"{words}-plugin", fields=fields)
         call = {"function": "greet", "input": {"say": words}}
         ran = (await client.post(f"/api/v1/plugins/{plugin}/execute", json=call)).json()
@@ -51,6 +54,8 @@ async def _things(http: Http, *, of: str = "", words: str = "greeter") -> Things
         http.world.executor.scripts.clear()
         listing = (await client.post(f"/api/v1/plugins/{plugin}/publish", json={})).json()
         key = (await client.post("/api/v1/keys", json={"name": words, "role": "viewer"})).json()
+        hook = {"name": words, "path": "/orders"}
+        webhook = (await client.post(f"/api/v1/plugins/{plugin}/webhooks", json=hook)).json()
         tenant = (await client.get("/api/v1/tenant")).json()
         signs = SigningKey(Ed25519PrivateKey.generate())
         body = {"name": words, "publicKey": base64.b64encode(signs.public).decode(), "proof": signs.proof(tenant["id"])}
@@ -63,6 +68,7 @@ async def _things(http: Http, *, of: str = "", words: str = "greeter") -> Things
         "keyId": key.get("key", key).get("id", MISSING),
         "tenantId": tenant["id"],
         "publisherKeyId": publisher_key["id"],
+        "webhookId": webhook["id"],
         "path": "greet",
         **dict.fromkeys(("version", "a", "b"), "1.0.0"),
     }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 import pytest
 
@@ -17,7 +19,7 @@ from plugyard.domain.tenants import TenantState
 from plugyard.infrastructure.postgres import migrations
 from plugyard.infrastructure.postgres.changes import ChangeFeed, change_of
 from plugyard.infrastructure.postgres.store import PostgresStore
-from tests.contract.given import NOW, a_key, a_standing, a_stored_plugin, a_tenant
+from tests.contract.given import NOW, a_key, a_standing, a_stored_plugin, a_tenant, a_webhook
 from tests.integration.conftest import Database
 
 
@@ -180,3 +182,24 @@ async def test_the_phase_after_does_what_is_left_and_nothing_twice(
     assert database.urls.owner_url is not None
     assert await migrations.clean_up_after(database.urls.owner_url) == ["a table of old code"]
     assert await migrations.clean_up_after(database.urls.owner_url) == []
+
+
+async def test_a_webhook_that_was_rotated_or_revoked_is_told_and_one_that_was_used_is_not(database: Database) -> None:
+    store = database.store
+    async with listening(database, "other") as heard:
+        tenant = await a_tenant(store)
+        webhook = a_webhook(await a_stored_plugin(store, tenant.id))
+        told = Change(Changed.WEBHOOK, tenant.id, webhook.id)
+        async with store.for_tenant(tenant.id) as tx:
+            await tx.add_webhook(webhook, secrets.token_bytes(32))
+            await tx.claim_delivery(webhook.id, b"s" * 32, NOW, NOW)
+        async with store.for_tenant(tenant.id) as tx:
+            await tx.save_webhook(webhook.rotated("n" * 16, NOW, timedelta(hours=1)))
+        await heard.until(told)
+        async with store.for_tenant(tenant.id) as tx:
+            await tx.save_webhook(replace(webhook, revoked_at=NOW))
+        for _ in range(500):
+            if heard.changes.count(told) == 2:
+                break
+            await asyncio.sleep(0.01)
+    assert heard.changes.count(told) == 2

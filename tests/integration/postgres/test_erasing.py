@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 
 import psycopg
@@ -21,6 +22,7 @@ from tests.contract.given import (
     a_rating,
     a_tenant,
     a_version,
+    a_webhook,
     an_entry,
     an_event,
     an_execution,
@@ -69,6 +71,9 @@ async def a_full_tenant(database: Database) -> tuple[str, str]:
         await tx.save_listing(listing)
         await tx.add_key(a_key(tenant.id, role=Role.ADMIN), new_id().encode())
         await tx.audit(an_entry(tenant.id))
+        webhook = a_webhook(plugin)
+        await tx.add_webhook(webhook, secrets.token_bytes(32))
+        await tx.claim_delivery(webhook.id, b"s" * 32, NOW, NOW)
         await tx.emit(an_event(plugin))
         await tx.claim_key(plugin.id, "once", StoredReply("hash", new_id(), None, NOW))
     for _ in range(5):

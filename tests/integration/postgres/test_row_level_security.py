@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 
 import psycopg
@@ -22,6 +23,7 @@ from tests.contract.given import (
     a_standing,
     a_stored_listing,
     a_tenant,
+    a_webhook,
     an_entry,
     an_event,
     an_execution,
@@ -54,6 +56,8 @@ TENANT_TABLES = [
     "version_rescans",
     "version_standings",
     "webhook_deliveries",
+    "webhook_taken",
+    "webhooks",
 ]
 SHARED = {"marketplace_listings", "plugin_ratings", "publisher_keys", "publishers"}
 """Other tenants' rows are read here, where they are published; nowhere are they written."""
@@ -79,6 +83,9 @@ async def _furnished(database: Database) -> str:
         await tx.save_standing(a_standing(view))
         await tx.add_publisher_key(a_publisher_key(tenant_id))
         await tx.save_origin(Origin(view.version.id, tenant_id, tenant_id))
+        webhook = a_webhook(view.plugin)
+        await tx.add_webhook(webhook, secrets.token_bytes(32))
+        await tx.claim_delivery(webhook.id, b"s" * 32, NOW, NOW)
         await tx.save_rescan(Rescan(view.version.id, tenant_id, "rules", NOW, view.version.report.findings))
     async with database.store.for_operator() as operator:
         await operator.save_publisher(Publisher(tenant_id, "A publisher"))
@@ -151,11 +158,12 @@ async def test_no_statement_changes_or_removes_another_tenants_row(database: Dat
             owner.execute(sql.SQL("revoke update, delete on {} from plugyard_service").format(name))
             granted = "plugins, marketplace_listings, plugin_ratings, api_keys, listing_names, idempotency_keys"
             granted += ", version_standings, version_rescans, publishers, publisher_keys, version_origins"
-            granted += ", queued_executions, webhook_deliveries, plugin_schedules"
+            granted += ", queued_executions, webhook_deliveries, plugin_schedules, webhooks, webhook_taken"
             owner.execute(sql.SQL("grant update on {} to plugyard_service").format(sql.SQL(granted)))
             deleted = "idempotency_keys, plugin_dependencies, queued_executions, webhook_deliveries, plugin_schedules"
+            deleted += ", webhook_taken"
             owner.execute(sql.SQL("grant delete on {} to plugyard_service").format(sql.SQL(deleted)))
-            owner.execute("grant update (published_at) on outbox to plugyard_service")
+            owner.execute("grant update (published_at, delivered_at) on outbox to plugyard_service")
 
 
 @pytest.mark.parametrize("table", TENANT_TABLES)

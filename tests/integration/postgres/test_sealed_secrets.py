@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import timeit
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from plugyard.domain.plugin import Plugin
 from plugyard.domain.secrets import LockedSecrets
 from plugyard.infrastructure.postgres.seals import BadSecretKey, Seals
 from plugyard.infrastructure.postgres.store import PostgresStore
-from tests.contract.given import a_stored_plugin, a_tenant, new_id
+from tests.contract.given import NOW, a_stored_plugin, a_tenant, a_webhook, new_id
 from tests.integration.conftest import SECRET_KEYS, Database
 
 PLANTED = "planted-secret-4711"
@@ -177,3 +178,43 @@ def test_opening_costs_less_than_fifty_microseconds() -> None:
 
 def test_nothing_shows_a_key() -> None:
     assert "AAAA" not in repr(Seals(SECRET_KEYS))
+
+
+async def test_a_webhooks_secrets_are_sealed_bound_to_it_and_change_their_key_with_the_others(
+    database: Database,
+) -> None:
+    old = await _store(database, SECRET_KEYS[1])
+    try:
+        plugin = await _planted(database, old)
+        webhook, hashed = a_webhook(plugin, secrets={"current": PLANTED}), os.urandom(32)
+        thief = a_webhook(plugin)
+        async with old.for_tenant(plugin.tenant_id) as tx:
+            await tx.add_webhook(webhook, hashed)
+            await tx.add_webhook(thief, os.urandom(32))
+    finally:
+        await old.close()
+    before = _webhook_row(database, webhook.id)
+    assert PLANTED.encode() not in before[0]
+    async with database.store.for_operator() as tx:
+        assert (await tx.secret_keys())[before[1]] >= 2
+        while (step := await tx.reseal_secrets(None, 100)).sealed:
+            assert step.key_id == SECRET_KEYS[0].partition(":")[0]
+    assert _webhook_row(database, webhook.id)[1] == SECRET_KEYS[0].partition(":")[0]
+    assert await database.store.webhook_by_hash(hashed) == webhook
+    with database.as_owner() as owner:
+        owner.execute(
+            "update webhooks set sealed_secrets = (select sealed_secrets from webhooks where id = %s) where id = %s",
+            [webhook.id, thief.id],
+        )
+    async with database.store.for_tenant(plugin.tenant_id) as tx:
+        robbed = await tx.webhook(thief.id)
+    assert robbed is not None
+    with pytest.raises(SecretsLocked, match=plugin.id):
+        robbed.holding(NOW)
+
+
+def _webhook_row(database: Database, webhook_id: str) -> tuple[bytes, str]:
+    with database.as_owner() as owner:
+        row = owner.execute("select sealed_secrets, sealed_by from webhooks where id = %s", [webhook_id]).fetchone()
+    assert row is not None
+    return row

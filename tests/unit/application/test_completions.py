@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from plugyard.application import webhooks
+from plugyard.application import completions
 from plugyard.application.enqueue import enqueue
 from plugyard.application.execute import Call
 from plugyard.domain.errors import Forbidden, InvalidInput
@@ -25,7 +25,7 @@ async def queue(world: World, caller: Caller, view: PluginView, url: str = URL) 
 
 async def tell(world: World) -> list[str | None]:
     due = await world.store.take_webhooks(world.clock(), 10)
-    return [await webhooks.deliver(world.platform, one) for one in due]
+    return [await completions.deliver(world.platform, one) for one in due]
 
 
 async def test_an_end_is_told_once_with_a_signature_that_the_tenants_secret_makes(world: World, admin: Caller) -> None:
@@ -41,7 +41,7 @@ async def test_an_end_is_told_once_with_a_signature_that_the_tenants_secret_make
     told = json.loads(body)
     assert (told["executionId"], told["status"], told["error"]["message"]) == (execution_id, "failed", "no")
     at, _, proof = headers["plugyard-signature"].partition(",v1=")
-    secret = webhooks.secret(world.platform, admin)
+    secret = completions.secret(world.platform, admin)
     expected = hmac.new(secret.encode(), f"{at[2:]}.{body}".encode(), hashlib.sha256).hexdigest()
     assert proof == expected
     assert int(at[2:]) == int(world.clock().timestamp())
@@ -71,6 +71,6 @@ async def test_an_address_that_the_plugin_may_not_call_is_refused_at_once(world:
 
 async def test_each_tenant_has_a_secret_of_its_own_that_admins_see(world: World, admin: Caller) -> None:
     other = await world.caller("other")
-    assert webhooks.secret(world.platform, admin) != webhooks.secret(world.platform, other)
+    assert completions.secret(world.platform, admin) != completions.secret(world.platform, other)
     with pytest.raises(Forbidden):
-        webhooks.secret(world.platform, as_role(Role.DEVELOPER, admin.tenant_id))
+        completions.secret(world.platform, as_role(Role.DEVELOPER, admin.tenant_id))

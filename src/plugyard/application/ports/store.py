@@ -43,6 +43,7 @@ from plugyard.domain.signatures import Origin, Publisher, PublisherKey, Trust
 from plugyard.domain.standing import Affected, Rescan, Standing
 from plugyard.domain.tenants import TenantBounds, TenantState
 from plugyard.domain.trail import Head
+from plugyard.domain.webhooks import Webhook
 
 
 class Trail(Protocol):
@@ -138,6 +139,15 @@ class Transaction(KeyRows, Protocol):
     async def webhook_told(self, execution_id: str) -> None: ...  # nobody is to be told any more
     async def webhook_later(self, execution_id: str, due_at: datetime) -> None: ...
     async def drop_dead(self, execution_id: str) -> bool: ...  # whether it was there, and dead
+    # webhooks, and what they took
+    async def add_webhook(self, webhook: Webhook, token_hash: bytes) -> None: ...
+    async def webhook(self, webhook_id: str, *, lock: bool = False) -> Webhook | None: ...
+    async def save_webhook(self, webhook: Webhook) -> None: ...  # its secrets, and that it was revoked, which stays
+    async def webhooks(self, plugin_id: str | None, page: PageRequest) -> Page[Webhook]: ...  # None: all; newest first
+    async def count_webhooks(self, plugin_id: str) -> int: ...  # those that are not revoked
+    async def claim_delivery(self, webhook_id: str, signed: bytes, at: datetime, known_since: datetime) -> bool: ...
+    # claim_delivery: whether it was not known; older ones are forgotten, and the webhook was used
+    async def release_delivery(self, webhook_id: str, signed: bytes) -> None: ...
 
     # marketplace
     async def save_listing(self, listing: Listing) -> None: ...  # insert or update; NameTaken when another tenant's
@@ -218,6 +228,7 @@ class Store(Protocol):
     def for_tenant(self, tenant_id: str) -> AbstractAsyncContextManager[Transaction]: ...
     def for_operator(self) -> AbstractAsyncContextManager[OperatorTransaction]: ...
     async def key_by_hash(self, secret_hash: bytes) -> ApiKey | None: ...
+    async def webhook_by_hash(self, token_hash: bytes) -> Webhook | None: ...  # of any tenant, revoked ones too
     async def touch_keys(self, used: Mapping[str, datetime]) -> None: ...  # last use, by key id
     async def touch_rights(self, used: Mapping[UsedBy, datetime]) -> None: ...
     # touch_rights: last use; a later moment that is noted already stays, and a plugin has MOST_NAMES of a service

@@ -92,6 +92,11 @@ _QUEUED_COLUMNS = (
     "cancel_requested once"
 )
 _QUEUED = _table("queued_executions", _QUEUED_COLUMNS)
+_WEBHOOKS = _table(
+    "webhooks",
+    "id tenant_id plugin_id name path scheme sealed_secrets sealed_by previous_until created_at revoked_at "
+    "last_used_at",
+)
 _LINKS = _table("audit_links", "entry_id sequence hash")
 
 
@@ -328,6 +333,16 @@ def publisher_keys(page: PageRequest) -> Query:
     table = _PUBLISHER_KEYS.c
     order = _Order("publisher keys", table.created_at, table.id, datetime, is_id=cursors.is_digest)
     return _query(list(table), [table.tenant_id == _HERE], order, page)
+
+
+def webhooks(plugin_id: str | None, page: PageRequest) -> Query:
+    """A plugin's webhooks, or all of the tenant's, the newest first."""
+    table = _WEBHOOKS.c
+    where: list[Any] = [table.tenant_id == _HERE]
+    if plugin_id is not None:
+        known = uuid_or_none(plugin_id)
+        where.append(table.plugin_id == known if known else sa.false())
+    return _query(list(table), where, _Order("webhooks", table.created_at, table.id, datetime), page)
 
 
 def audit(filters: AuditFilter, page: PageRequest, *, of_platform: bool) -> Query:

@@ -18,8 +18,8 @@ class SealedRows(Session):
     """What `application.ports.OperatorTransaction` knows of seals."""
 
     async def secret_keys(self) -> Mapping[str, int]:
-        """How many plugins each key seals, those that the service has with 0, too; the key that seals comes first."""
-        counted = {row["sealed_by"]: row["n"] for row in await self._all(_SQL["plugins by key"], {})}
+        """How many plugins and webhooks each key seals, and those that seal none; the one that seals comes first."""
+        counted = {row["sealed_by"]: row["n"] for row in await self._all(_SQL["sealed by key"], {})}
         return {key_id: counted.pop(key_id, 0) for key_id in self._seals.ids} | counted
 
     async def reseal_secrets(self, after: str | None, limit: int) -> Resealed:
@@ -28,16 +28,16 @@ class SealedRows(Session):
         A row that somebody changes at the moment is left out: what is saved is sealed with the first key anyway.
         """
         parameters = {"after": after or _NIL, "first": self._seals.first, "limit": limit}
-        rows = await self._all(_SQL["plugins to reseal"], parameters)
+        rows = await self._all(_SQL["to reseal"], parameters)
         locked: list[LockedPlugin] = []
         for row in rows:
             opened = self._seals.open(row["tenant_id"], row["id"], row["sealed_secrets"], row["sealed_by"])
             if isinstance(opened, LockedSecrets):
-                locked.append(LockedPlugin(row["tenant_id"], row["id"], opened.key_id))
+                locked.append(LockedPlugin(row["tenant_id"], row["plugin_id"], opened.key_id))
                 continue
             sealed, key_id = self._seals.seal(row["tenant_id"], row["id"], {**row["secrets"], **opened})
             new = {"id": row["id"], "sealed_secrets": sealed, "sealed_by": key_id, "none": Jsonb({})}
-            await self._run(_SQL["reseal"], new)
+            await self._run(_SQL["reseal webhook" if row["is_webhook"] else "reseal"], new)
         end = rows[-1]["id"] if len(rows) == limit else None
         return Resealed(self._seals.first, len(rows) - len(locked), tuple(locked), end)
 

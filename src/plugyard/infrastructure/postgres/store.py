@@ -23,6 +23,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from plugyard.application.ports import MOST_NAMES, OperatorTransaction, Transaction, UsedBy
 from plugyard.domain.identity import ApiKey
+from plugyard.domain.webhooks import Webhook
 from plugyard.infrastructure.postgres.errors import translated
 from plugyard.infrastructure.postgres.executions import ExecutionRows
 from plugyard.infrastructure.postgres.marketplace import MarketplaceRows
@@ -35,6 +36,7 @@ from plugyard.infrastructure.postgres.seals import Seals
 from plugyard.infrastructure.postgres.standings import StandingRows
 from plugyard.infrastructure.postgres.statements import statements
 from plugyard.infrastructure.postgres.trail import TrailRows, key_of
+from plugyard.infrastructure.postgres.webhooks import BY_HASH, WebhookRows, webhook_of
 
 _SQL = statements("trail")
 _PLUGINS = statements("plugins")
@@ -46,7 +48,7 @@ _NOWHERE = ""
 
 
 class PostgresTransaction(
-    PluginRows, ExecutionRows, QueuedRows, MarketplaceRows, TrailRows, StandingRows, PublisherRows
+    PluginRows, ExecutionRows, QueuedRows, MarketplaceRows, TrailRows, StandingRows, PublisherRows, WebhookRows
 ):
     """`application.ports.Transaction` on PostgreSQL: its methods stand in the modules of its parts."""
 
@@ -164,6 +166,11 @@ class PostgresStore:
         """The key whose secret has this hash, of whichever tenant."""
         row = await self._statement(_SQL["key by hash"], {"secret_hash": secret_hash})
         return key_of(row) if row else None
+
+    async def webhook_by_hash(self, token_hash: bytes) -> Webhook | None:
+        """The webhook whose address has this hash, of whichever tenant."""
+        row = await self._statement(BY_HASH, {"token_hash": token_hash})
+        return webhook_of(row, self._seals) if row else None
 
     async def touch_keys(self, used: Mapping[str, datetime]) -> None:
         """Notes when keys were last used; a later moment that is noted already stays."""
