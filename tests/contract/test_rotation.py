@@ -7,8 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from plugyard.application.keys import rotate_key
 from plugyard.application.ports import PageRequest
+from plugyard.application.tenants import ensure_key, ensure_tenant
 from plugyard.domain.errors import Conflict
 from plugyard.domain.identity import Caller, Role
 from tests.contract.conftest import Stored
@@ -50,3 +53,24 @@ async def test_operators_keys_are_those_of_no_tenant(stored: Stored) -> None:
     async with stored.store.for_tenant(tenant.id) as tx:
         assert await tx.key(operators.id) is None
         assert [one.id for one in (await tx.list_keys(PageRequest())).items] == [own.id]
+
+
+async def test_a_secret_is_one_keys(stored: Stored) -> None:
+    tenant, secret_hash = await a_tenant(stored.store), new_id().encode()
+    async with stored.store.for_operator() as tx:
+        await tx.add_key(a_key(tenant.id), secret_hash)
+    with pytest.raises(Conflict):
+        async with stored.store.for_operator() as tx:
+            await tx.add_key(a_key(tenant.id), secret_hash)
+
+
+async def test_replicas_that_start_at_once_make_their_keys_once(stored: Stored, tmp_path: Path) -> None:
+    platform = replace(World(tmp_path).platform, store=stored.store, ids=new_id, clock=lambda: datetime.now(UTC))
+    tenant, secret = await a_tenant(stored.store), f"plugyard_{new_id()}"
+    made = (ensure_key(platform, secret, name="own", role=Role.ADMIN, tenant_id=tenant.id) for _ in range(5))
+    await asyncio.gather(*made)
+    async with stored.store.for_tenant(tenant.id) as tx:
+        assert [one.name for one in (await tx.list_keys(PageRequest())).items] == ["own"]
+    slug = f"made-{new_id()}"
+    tenants = await asyncio.gather(*(ensure_tenant(platform, slug, "Made") for _ in range(5)))
+    assert len({one.id for one in tenants}) == 1

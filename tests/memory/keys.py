@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from plugyard.application.ports import Page, PageRequest
+from plugyard.domain.errors import Conflict
 from plugyard.domain.identity import ApiKey
 from tests.memory import lists
 from tests.memory.tables import Tables
@@ -16,6 +17,8 @@ class MemoryKeys:
 
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None:
         assert self._tenant_id in (None, key.tenant_id)
+        if secret_hash in self._tables.key_hashes:
+            raise Conflict("There is a key with this secret already.")
         self._tables.keys[key.id] = key
         self._tables.key_hashes[secret_hash] = key.id
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import psycopg
 from psycopg.types.json import Jsonb
 
 from plugyard.application.ports import Holdings, Page, PageRequest, StoredReply
-from plugyard.domain.errors import NotFound
+from plugyard.domain.errors import Conflict, NotFound
 from plugyard.domain.events import Event
 from plugyard.domain.identity import ApiKey, Role, Tenant, TenantPolicy
 from plugyard.domain.scopes import Scope
@@ -39,8 +40,11 @@ class TenantRows(AuditRows):
         return Holdings(**row) if row else Holdings(0, 0)
 
     async def add_key(self, key: ApiKey, secret_hash: bytes) -> None:
-        """Adds a key; only the hash of its secret is stored."""
-        await self._run(_SQL["add key"], {**_key_row(key), "secret_hash": secret_hash})
+        """Adds a key; only the hash of its secret is stored. Raises `Conflict` where a key has this secret already."""
+        try:
+            await self._run(_SQL["add key"], {**_key_row(key), "secret_hash": secret_hash})
+        except psycopg.errors.UniqueViolation as error:
+            raise Conflict("There is a key with this secret already.") from error
 
     async def key(self, key_id: str) -> ApiKey | None:
         """The key of that id: the tenant's own, or an operator's."""
