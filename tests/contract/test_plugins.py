@@ -12,7 +12,7 @@ from plugyard.domain.errors import InvalidInput, NameTaken, VersionExists
 from plugyard.domain.health import Health, HealthStatus
 from plugyard.domain.manifest import Runtime
 from plugyard.domain.permissions import Permission, Service
-from plugyard.domain.plugin import PluginState
+from plugyard.domain.plugin import PluginState, PluginView
 from tests.contract.conftest import Stored
 from tests.contract.given import NOW, a_manifest, a_plugin, a_stored_plugin, a_tenant, a_version, ago, new_id
 
@@ -282,3 +282,21 @@ async def test_an_order_that_does_not_exist_is_refused(stored: Stored) -> None:
     async with stored.store.for_tenant(tenant.id) as tx:
         with pytest.raises(InvalidInput):
             await tx.list_plugins(PluginFilter(sort="secrets"), PageRequest())
+
+
+async def test_many_plugins_are_added_at_once_or_none_is(stored: Stored) -> None:
+    tenant = await a_tenant(stored.store)
+    added = [a_plugin(tenant.id, f"many-{number}") for number in range(25)]
+    async with stored.store.for_tenant(tenant.id) as tx:
+        await tx.add_plugins([])
+        await tx.add_plugins(added)
+    async with stored.store.for_tenant(tenant.id) as tx:
+        for plugin, version in added:
+            assert await tx.plugin(plugin.id) == PluginView(plugin, version)
+    again = [a_plugin(tenant.id, name) for name in ("new", "many-7", "newer")]
+    with pytest.raises(NameTaken):
+        async with stored.store.for_tenant(tenant.id) as tx:
+            await tx.add_plugins(again)
+    async with stored.store.for_tenant(tenant.id) as tx:
+        assert await tx.plugin_named("new") is None
+        assert (await tx.holdings()).plugins == 25

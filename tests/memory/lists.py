@@ -5,7 +5,7 @@ import json
 import re
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -20,8 +20,9 @@ from plugyard.application.ports import (
     StoredLogLine,
     UpgradeFilter,
 )
+from plugyard.domain.analytics import Analytics, Grain, Piece, PluginShare, Window, bucket_of
 from plugyard.domain.errors import FieldError, InvalidInput
-from plugyard.domain.execution import Execution
+from plugyard.domain.execution import Execution, ExecutionStatus
 from plugyard.domain.manifest import Manifest
 from plugyard.domain.marketplace import Listing
 from plugyard.domain.plugin import PluginState, PluginView
@@ -189,4 +190,45 @@ def metrics(rows: Sequence[Execution], since: datetime, until: datetime) -> Metr
         max((usage.peak_memory_bytes for usage in usages), default=None),
         dict(Counter(one.function for one in inside)),
         dict(Counter(usage.start for usage in usages)),
+    )
+
+
+def _failed(rows: Iterable[Execution]) -> int:
+    return sum(one.status not in (ExecutionStatus.SUCCEEDED, ExecutionStatus.CANCELLED) for one in rows)
+
+
+def _wall(rows: Iterable[Execution]) -> float:
+    return sum(one.usage.wall_ms for one in rows if one.usage is not None)
+
+
+def _cpu(rows: Iterable[Execution]) -> float:
+    return sum(one.usage.cpu_ms for one in rows if one.usage is not None)
+
+
+def analytics(
+    rows: Iterable[Execution], names: Mapping[str, str], lines: Mapping[str, int], window: Window, top: int
+) -> Analytics:
+    """What a tenant's executions in the window add up to."""
+    inside = [one for one in rows if one.status.final and within(one.started_at, window.since, window.until)]
+    walls = [one.usage.wall_ms for one in inside if one.usage is not None]
+    by_piece: dict[datetime, list[Execution]] = {}
+    by_plugin: dict[str, list[Execution]] = {}
+    for one in inside:
+        at = one.started_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        by_piece.setdefault(at if window.grain is Grain.HOUR else at.replace(hour=0), []).append(one)
+        by_plugin.setdefault(one.plugin_id, []).append(one)
+    shares = [
+        PluginShare(plugin_id, names.get(plugin_id, ""), len(own), _failed(own), _wall(own) / len(own), _cpu(own))
+        for plugin_id, own in by_plugin.items()
+    ]
+    return Analytics(
+        window,
+        dict(Counter(one.status for one in inside)),
+        tuple(Piece(at, len(own), _failed(own)) for at, own in sorted(by_piece.items())),
+        dict(Counter(map(bucket_of, walls))),
+        statistics.fmean(walls) if walls else None,
+        max(walls, default=None),
+        _cpu(inside),
+        sum(lines[one.id] for one in inside),
+        tuple(sorted(shares, key=lambda one: (-one.executions, one.plugin_id))[:top]),
     )

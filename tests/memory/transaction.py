@@ -19,6 +19,7 @@ from plugyard.application.ports import (
     StoredLogLine,
     StoredReply,
 )
+from plugyard.domain.analytics import Analytics, Window
 from plugyard.domain.errors import NameTaken, VersionExists
 from plugyard.domain.events import Event
 from plugyard.domain.execution import Execution, ExecutionStatus
@@ -61,6 +62,10 @@ class MemoryTransaction(MemoryTrail, MemoryKeys, MemoryStandings, MemoryPublishe
             raise NameTaken()
         self._tables.plugins[plugin.id] = plugin
         self._tables.versions[version.id] = version
+
+    async def add_plugins(self, added: Sequence[tuple[Plugin, PluginVersion]]) -> None:
+        for plugin, version in added:
+            await self.add_plugin(plugin, version)
 
     async def save_plugin(self, plugin: Plugin) -> None:
         self._own(plugin.tenant_id)
@@ -176,6 +181,12 @@ class MemoryTransaction(MemoryTrail, MemoryKeys, MemoryStandings, MemoryPublishe
 
     async def metrics(self, plugin_id: str, since: datetime, until: datetime) -> Metrics:
         return lists.metrics(self._executions_of(plugin_id), since, until)
+
+    async def analytics(self, window: Window, top: int) -> Analytics:
+        mine = [one for one in self._tables.executions.values() if one.tenant_id == self._tenant_id]
+        names = {one.id: one.name for one in self._tables.plugins.values()}
+        lines = Counter(one.execution_id for one in self._tables.logs.values())
+        return lists.analytics(mine, names, lines, window, top)
 
     async def outcomes(self, plugin_id: str, since: datetime) -> Mapping[ExecutionStatus, int]:
         return Counter(one.status for one in self._executions_of(plugin_id) if one.started_at >= since)

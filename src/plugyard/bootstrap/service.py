@@ -50,6 +50,7 @@ DENIALS_WRITTEN_EVERY_S = 5.0
 RESCANS_LOOKED_FOR_EVERY_S = 15.0
 # What a kill loses at most of the uses of rights, which are counted in days.
 USES_WRITTEN_EVERY_S = 60.0
+EXECUTIONS_COUNTED_EVERY_S = 5.0
 Progress = Callable[[str, float | None], None]
 log = structlog.get_logger("plugyard")
 
@@ -119,6 +120,7 @@ class Service:
         for work in (
             self._watch(postgres),
             self._judge_health(assembled),
+            self._count_executions(assembled),
             self._write_uses(assembled),
             self._write_denials(assembled),
             self._tidy(assembly, assembled),
@@ -297,6 +299,13 @@ class Service:
                 async with assembled.store.alone("judging health") as mine:
                     if mine:
                         await assembled.judge_health(since)
+
+    async def _count_executions(self, assembled: "Assembled") -> None:
+        """Analytics count what is not in the rollups yet by itself, so nothing but their speed depends on this."""
+        while True:
+            await asyncio.sleep(EXECUTIONS_COUNTED_EVERY_S)
+            with _logged("counting executions"):
+                await assembled.store.fold_executions()
 
     async def _write_uses(self, assembled: "Assembled") -> None:
         while True:

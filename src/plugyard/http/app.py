@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plugyard.application.platform import Platform
 from plugyard.http import (
+    analytics,
     audit,
     consent,
     deadletters,
@@ -52,6 +53,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *endpoints.OPERATIONS,
     *webhooks.OPERATIONS,
     *observability.OPERATIONS,
+    *analytics.OPERATIONS,
     *marketplace.OPERATIONS,
     *keys.OPERATIONS,
     *tenants.OPERATIONS,

@@ -333,3 +333,20 @@ async def test_a_part_that_is_away_shows_at_the_next_scrape(http: Http) -> None:
         text = (await client.get("/metrics")).text
         assert 'plugyard_part_up{part="database"} 0.0' in text
         assert 'part="objects"' not in text
+
+
+async def test_analytics_of_a_tenant(http: Http, admin: Any) -> None:
+    plugin_id = await logging_plugin(http, admin)
+    await say(http, admin, plugin_id, "one")
+    found = (await admin.get("/api/v1/analytics", params={"top": "1"})).json()
+    assert (found["executions"], found["byStatus"], found["errorRate"]) == (1, {"succeeded": 1}, 0.0)
+    assert (found["by"], found["logs"], len(found["pieces"])) == ("hour", 1, 1)
+    assert found["wallMs"]["max"] == 1.5
+    assert found["wallMs"]["p50"] == pytest.approx(1.5, rel=0.05)
+    assert [(one["pluginId"], one["executions"], one["failed"]) for one in found["plugins"]] == [(plugin_id, 1, 0)]
+    for query, where in (
+        ("since=2020-01-01T00:00:00Z", "query/since"),
+        ("by=week", "query/by"),
+        ("top=0", "query/top"),
+    ):
+        assert pointers(problem(await admin.get(f"/api/v1/analytics?{query}"), 422, "invalid_input")) == {where}

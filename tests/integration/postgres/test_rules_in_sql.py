@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from plugyard.domain.analytics import bucket_of
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.health import Health, HealthStatus, judge
 from plugyard.domain.imitation import skeleton
@@ -120,3 +121,14 @@ def test_the_database_reads_names_as_the_domain_does(database: Database, names: 
         statement = "select skeleton(n) from unnest(%s::text[]) with ordinality as x (n, p) order by p"
         rows = owner.execute(statement, [telling]).fetchall()
     assert [read for (read,) in rows] == [skeleton(name) for name in telling]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.floats(0, 1e9, allow_nan=False) | st.none(), min_size=1, max_size=50))
+async def test_the_database_puts_durations_into_the_same_buckets(database: Database, walls: list[float | None]) -> None:
+    with database.as_owner() as owner:
+        rows = owner.execute(
+            "select wall_bucket(wall) from unnest(%s::double precision[]) with ordinality as w (wall, n) order by n",
+            [walls],
+        ).fetchall()
+    assert [bucket for (bucket,) in rows] == [bucket_of(wall) for wall in walls]

@@ -29,7 +29,11 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some items, and the cursor of those behind them, or ``None`` at the end."""
+    """Some items, and the cursor of those behind them, or ``None`` at the end.
+
+    A search of executions or logs looks at so many rows for a page; then there may be fewer items than were asked for,
+    or none, and more behind the cursor.
+    """
 
     items: tuple[T, ...]
     next_cursor: str | None = None

@@ -26,6 +26,7 @@ from plugyard.application.ports.lists import (
     ToRescan,
     UsedBy,
 )
+from plugyard.domain.analytics import Analytics, Window
 from plugyard.domain.events import Event
 from plugyard.domain.execution import (
     Execution,
@@ -78,6 +79,7 @@ class Transaction(KeyRows, Protocol):
 
     # plugins and their versions
     async def add_plugin(self, plugin: Plugin, version: PluginVersion) -> None: ...  # NameTaken
+    async def add_plugins(self, added: Sequence[tuple[Plugin, PluginVersion]]) -> None: ...  # NameTaken for any of them
     async def save_plugin(self, plugin: Plugin) -> None: ...
     async def plugin(self, plugin_id: str, *, lock: bool = False) -> PluginView | None: ...
     async def plugin_named(self, name: str, *, lock: bool = False) -> PluginView | None: ...
@@ -101,6 +103,7 @@ class Transaction(KeyRows, Protocol):
     async def logs_after(self, plugin_id: str, filters: LogFilter, after_id: str | None) -> Sequence[StoredLogLine]: ...
     # logs_after: oldest first, at most 200, ids greater than after_id; with None only the newest line, to start from
     async def metrics(self, plugin_id: str, since: datetime, until: datetime) -> Metrics: ...
+    async def analytics(self, window: Window, top: int) -> Analytics: ...  # of all plugins of the tenant
     async def outcomes(self, plugin_id: str, since: datetime) -> Mapping[ExecutionStatus, int]: ...
 
     # the quarantine, and later checks

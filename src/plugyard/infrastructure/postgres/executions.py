@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from plugyard.application.ports import ExecutionFilter, LogFilter, Metrics, Page, PageRequest, StoredLogLine
 from plugyard.domain.execution import Attempt, Execution, ExecutionFailure, ExecutionStatus, LogLine, Usage
-from plugyard.infrastructure.postgres.rows import Session, uuid_or_none
+from plugyard.infrastructure.postgres.rows import Session, time_in, uuid_or_none
 from plugyard.infrastructure.postgres.statements import statements
 
 _SQL = statements("executions")
 _FOLLOWED_AT_ONCE = 200
+_BEFORE, _BEHIND = timedelta(minutes=5), timedelta(hours=1)
+"""How far an execution's start may lie from the time in its id and be found at once."""
 
 
 class ExecutionRows(Session):
@@ -22,7 +24,13 @@ class ExecutionRows(Session):
         """The execution of that id."""
         if uuid_or_none(execution_id) is None:
             return None
-        row = await self._one(_SQL["execution by id"], {"id": execution_id})
+        row, made = None, time_in(execution_id)
+        if made is not None:
+            # Few partitions instead of all. What started much later than its id was made is looked for below.
+            near = {"id": execution_id, "since": made - _BEFORE, "until": made + _BEHIND}
+            row = await self._one(_SQL["execution by id, near its time"], near)
+        if row is None:
+            row = await self._one(_SQL["execution by id"], {"id": execution_id})
         return _execution(row) if row else None
 
     async def list_executions(self, plugin_id: str, filters: ExecutionFilter, page: PageRequest) -> Page[Execution]:

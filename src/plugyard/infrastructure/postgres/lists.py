@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -115,10 +115,15 @@ class Query:
 
     def page(self, rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], str | None]:
         """The rows of the page and the cursor of those behind it; one row more than the page was read to know."""
-        shown = list(rows[: self.limit])
-        if len(rows) <= self.limit:
+        passing = [row for row in rows if row.get("passes", True)]
+        shown = passing[: self.limit]
+        if len(passing) > self.limit:
+            last = shown[-1]
+        elif rows and "passes" in rows[-1] and rows[-1]["seen"] == MOST_SEEN:
+            # The search ended here and not at the end: the next page goes on behind the last row that was looked at.
+            last = rows[-1]
+        else:
             return shown, None
-        last = shown[-1]
         return shown, cursors.encode(self.kind, cursors.Place(last["cursor_key"], last["cursor_id"]))
 
 
@@ -132,6 +137,11 @@ class _Order:
     key_type: type[cursors.Key]
     descending: bool = True
     is_id: Callable[[str], bool] = cursors.is_uuid
+
+
+MOST_SEEN = 2_500
+"""How many rows one page of a search looks at. What is rare in a long list is found over several pages, each of which
+costs the same, and not by one that reads millions of rows."""
 
 
 def _query(columns: Sequence[Any], where: Sequence[Any], order: _Order, page: PageRequest, joined: Any = None) -> Query:
@@ -149,6 +159,38 @@ def _query(columns: Sequence[Any], where: Sequence[Any], order: _Order, page: Pa
         statement = statement.where(sort < behind if order.descending else sort > behind)
     keys = (order.key, order.id)
     statement = statement.order_by(*(key.desc() if order.descending else key.asc() for key in keys))
+    return _compiled(order.kind, statement.limit(page.limit + 1), page.limit)
+
+
+def _search(
+    columns: Sequence[Any], where: Sequence[Any], passes: Sequence[Any], order: _Order, page: PageRequest
+) -> Query:
+    """As `_query`, where an index serves `where` and the order, and each row has to be looked at for `passes`.
+
+    Of `MOST_SEEN` rows; the last of them comes along whether it passes or not, to go on behind it.
+    """
+    if not passes:
+        return _query(columns, where, order, page)
+    place = cursors.decode(order.kind, page.cursor, order.key_type, order.is_id)
+    keys = (order.key.desc(), order.id.desc())
+    inner = sa.select(
+        *columns,
+        order.key.label("cursor_key"),
+        order.id.label("cursor_id"),
+        sa.and_(*passes).label("passes"),
+        sa.func.row_number().over(order_by=keys).label("seen"),
+    ).where(*where)
+    if place is not None:
+        behind = sa.tuple_(
+            sa.bindparam("place_key", place.key, NullType()), sa.bindparam("place_id", place.id, NullType())
+        )
+        inner = inner.where(sa.tuple_(order.key, order.id) < behind)
+    seen = inner.order_by(*keys).limit(MOST_SEEN).subquery("looked_at")
+    statement = (
+        sa.select(seen)
+        .where(sa.or_(seen.c.passes, seen.c.seen == MOST_SEEN))
+        .order_by(seen.c.cursor_key.desc(), seen.c.cursor_id.desc())
+    )
     return _compiled(order.kind, statement.limit(page.limit + 1), page.limit)
 
 
@@ -222,15 +264,12 @@ def executions(plugin_id: str, filters: ExecutionFilter, page: PageRequest) -> Q
     """A plugin's executions, the newest first."""
     table = _EXECUTIONS.c
     where: list[Any] = [table.tenant_id == _HERE, table.plugin_id == plugin_id]
-    if filters.status is not None:
-        where.append(table.status == filters.status.value)
-    if filters.function is not None:
-        where.append(table.function == filters.function)
-    if filters.version is not None:
-        where.append(table.version == filters.version)
     where += _between(table.started_at, filters.since, filters.until)
+    status = None if filters.status is None else filters.status.value
+    named = ((table.status, status), (table.function, filters.function), (table.version, filters.version))
+    passes = [column == value for column, value in named if value is not None]
     order = _Order("executions", table.started_at, table.id, datetime)
-    return _query(_columns(_EXECUTIONS, _EXECUTION_COLUMNS), where, order, page)
+    return _search(_columns(_EXECUTIONS, _EXECUTION_COLUMNS), where, passes, order, page)
 
 
 def queued(plugin_id: str, states: Sequence[str], filters: ExecutionFilter, page: PageRequest) -> Query:
@@ -262,30 +301,47 @@ def logs(plugin_id: str, filters: LogFilter, page: PageRequest) -> Query:
     """A plugin's log, the newest first; ids grow with time, so they alone are the order."""
     table = _LOGS.c
     order = _Order("logs", table.id, table.id, str)
-    return _query(_columns(_LOGS, _LOG_COLUMNS), _log_conditions(plugin_id, filters), order, page)
+    where, passes = _log_conditions(plugin_id, filters)
+    return _search(_columns(_LOGS, _LOG_COLUMNS), where, passes, order, page)
 
 
 def logs_after(plugin_id: str, filters: LogFilter, after_id: str, limit: int) -> Query:
     """The log lines behind one, the oldest first, for those who follow a log."""
-    where = [*_log_conditions(plugin_id, filters), _LOGS.c.id > after_id]
+    where, passes = _log_conditions(plugin_id, filters)
+    where += [*passes, _LOGS.c.id > after_id]
     statement = sa.select(*_columns(_LOGS, _LOG_COLUMNS)).where(*where).order_by(_LOGS.c.id).limit(limit)
     return _compiled("logs after", statement, limit)
 
 
-def _log_conditions(plugin_id: str, filters: LogFilter) -> list[Any]:
+def _log_conditions(plugin_id: str, filters: LogFilter) -> tuple[list[Any], list[Any]]:
+    """What indexes and partitions serve, and what each line has to be looked at for."""
     table = _LOGS.c
     where: list[Any] = [table.tenant_id == _HERE, table.plugin_id == plugin_id]
+    passes: list[Any] = []
     if filters.level is not None:
         if filters.level not in _LEVELS:
             raise InvalidInput(errors=[FieldError("query/level", f"must be one of {', '.join(_LEVELS)}")])
-        where.append(table.level.in_(_LEVELS[_LEVELS.index(filters.level) :]))
+        passes.append(table.level.in_(_LEVELS[_LEVELS.index(filters.level) :]))
     if filters.execution_id is not None:
         # An id that is none matches nothing, as one that does not exist.
         known = uuid_or_none(filters.execution_id)
-        where.append(table.execution_id == known if known else sa.false())
+        # An execution has few lines; the planner must not take the plugin's index and look for them among all others.
+        passes += where
+        where = [table.execution_id == known if known else sa.false()]
     if filters.q is not None:
-        where.append(sa.func.strpos(sa.func.lower(table.message), filters.q.lower()) > 0)
-    return where + _between(table.at, filters.since, filters.until)
+        passes.append(sa.func.strpos(sa.func.lower(table.message), filters.q.lower()) > 0)
+    passes += _between(table.at, filters.since, filters.until)
+    return where + _between(table.at, *_whole_days(filters.since, filters.until)), passes
+
+
+def _whole_days(since: datetime | None, until: datetime | None) -> tuple[datetime | None, datetime | None]:
+    """The days that a window touches, which is what a partition holds; no end where it cannot be written."""
+    first = since and since.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    last = until and until.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    try:
+        return first, last and last + timedelta(days=1)
+    except OverflowError:
+        return first, None
 
 
 def _between(column: ColumnElement[Any], since: datetime | None, until: datetime | None) -> list[Any]:

@@ -40,6 +40,14 @@ class PluginRows(Session):
             raise NameTaken(f"There is a plugin {plugin.name!r} already.") from error
         await self.add_version(version)
 
+    async def add_plugins(self, added: Sequence[tuple[Plugin, PluginVersion]]) -> None:
+        """Adds many plugins, each with its first version, in two round trips; raises `NameTaken` for any of them."""
+        try:
+            await self._many(_SQL["add plugin"], [_plugin_row(plugin, self._seals) for plugin, _ in added])
+        except psycopg.errors.UniqueViolation as error:
+            raise NameTaken("There is a plugin of one of these names already.") from error
+        await self._many(_SQL["add version"], [_version_row(version) for _, version in added])
+
     async def save_plugin(self, plugin: Plugin) -> None:
         """Writes a changed plugin; raises `NotFound` when there is none to change."""
         if await self._run(_SQL["save plugin"], _plugin_row(plugin, self._seals)) == 0:

@@ -86,7 +86,7 @@ class PostgresRecorder:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         parts = {
             # What is tried again has no record yet.
-            "executions": [] if end is not None and not end.state.over else [_execution_row(execution)],
+            "executions": [] if end is not None and not end.state.over else [_execution_row(execution, len(logs))],
             "logs": [_log_row(execution, line) for line in logs],
             "events": [_event_row(event) for event in events],
             "audit": [_audit_row(entry) for entry in audit],
@@ -185,7 +185,7 @@ def _storable(value: Any) -> Any:
     return _storable(str(value))
 
 
-def _execution_row(execution: Execution) -> dict[str, Any]:
+def _execution_row(execution: Execution, logged: int) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": execution.id,
         "tenant_id": execution.tenant_id,
@@ -199,6 +199,7 @@ def _execution_row(execution: Execution) -> dict[str, Any]:
         "request_id": execution.request_id,
         "input_bytes": execution.input_bytes,
         "output_bytes": execution.output_bytes,
+        "logs": logged,
     }
     if execution.queued_at is not None:
         row |= {

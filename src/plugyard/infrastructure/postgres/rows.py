@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -67,10 +68,28 @@ class Session:
         with translated():
             return (await self._connection.execute(statement, parameters)).rowcount
 
+    async def _many(self, statement: str, parameters: Sequence[Parameters]) -> None:
+        """Runs a statement once for each of the parameters without waiting for one before the next is sent."""
+        if parameters:
+            with translated():
+                await self._connection.cursor().executemany(statement, parameters)
+
 
 def uuid_or_none(text: str) -> str | None:
     """The text when it is a UUID in its usual form (RFC 9562 section 4), else `None`."""
     try:
         return text if str(uuid.UUID(text)) == text.lower() else None
     except ValueError:
+        return None
+
+
+def time_in(identity: str) -> datetime | None:
+    """When an id of version 7 says that it was made (RFC 9562 section 5.7); `None` for another id."""
+    parsed = uuid.UUID(identity)
+    if parsed.version != 7:
+        return None
+    try:
+        return datetime.fromtimestamp((parsed.int >> 80) / 1000, UTC)
+    except (ValueError, OverflowError):
+        # Beyond the years that can be written.
         return None

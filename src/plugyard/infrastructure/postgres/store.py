@@ -24,6 +24,7 @@ from psycopg_pool import AsyncConnectionPool
 from plugyard.application.ports import MOST_NAMES, OperatorTransaction, Transaction, UsedBy
 from plugyard.domain.identity import ApiKey
 from plugyard.domain.webhooks import Webhook
+from plugyard.infrastructure.postgres.analytics import AnalyticsRows
 from plugyard.infrastructure.postgres.errors import translated
 from plugyard.infrastructure.postgres.executions import ExecutionRows
 from plugyard.infrastructure.postgres.marketplace import MarketplaceRows
@@ -48,7 +49,15 @@ _NOWHERE = ""
 
 
 class PostgresTransaction(
-    PluginRows, ExecutionRows, QueuedRows, MarketplaceRows, TrailRows, StandingRows, PublisherRows, WebhookRows
+    PluginRows,
+    ExecutionRows,
+    AnalyticsRows,
+    QueuedRows,
+    MarketplaceRows,
+    TrailRows,
+    StandingRows,
+    PublisherRows,
+    WebhookRows,
 ):
     """`application.ports.Transaction` on PostgreSQL: its methods stand in the modules of its parts."""
 
@@ -220,6 +229,19 @@ class PostgresStore:
     async def ensure_partitions(self, days_ahead: int = 7) -> None:
         """Makes the partitions of the days to come; call it at each start and once a day."""
         await self._statement(_SQL["ensure partitions"], {"days_ahead": days_ahead})
+
+    async def fold_executions(self, at_most: int = 20_000) -> int:
+        """Counts the executions that no rollup counts yet, so many in a transaction; answers how many.
+
+        0 as well where another replica is at it.
+        """
+        folded = 0
+        while True:
+            row = await self._statement(_SQL["fold executions"], {"at_most": at_most})
+            counted = int(row["folded"]) if row else 0
+            folded += counted
+            if counted < at_most:
+                return folded
 
     async def clean_up(self, executions_kept: timedelta, logs_kept: timedelta) -> CleanUp:
         """Drops the partitions that are older than their retention, and what else has served its time."""

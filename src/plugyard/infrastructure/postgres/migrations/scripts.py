@@ -23,3 +23,14 @@ def run_scripts(revision: str) -> None:
                 continue
             text = text.replace(":service", sql.Identifier(service).as_string())
         bind.exec_driver_sql(text)
+
+
+def earlier_function(revision: str, script: str, name: str) -> str:
+    """The statement that puts a PL/pgSQL function back to what a script of an earlier revision made it."""
+    text = (_FOLDER / revision / script).read_text(encoding="utf-8")
+    text = text.replace("create or replace function", "create function")
+    _, mark, rest = text.partition(f"create function plugyard.{name}(")
+    if not mark:
+        raise ValueError(f"{script} of {revision} makes no function {name}")
+    body, end, _ = rest.partition("end $$;")
+    return f"create or replace function plugyard.{name}({body}{end}"

@@ -10,6 +10,13 @@ select
   output_bytes, queued_at, attempts
 from plugyard.plugin_executions where id = %(id)s;
 
+-- # execution by id, near its time
+select
+  id, tenant_id, plugin_id, version, function, status, started_at, ended_at, wall_ms, cpu_ms, peak_memory_bytes,
+  service_calls, start, error_code, error_message, error_stack, error_limit, error_used, actor, request_id, input_bytes,
+  output_bytes, queued_at, attempts
+from plugyard.plugin_executions where id = %(id)s and started_at >= %(since)s and started_at < %(until)s;
+
 -- # metrics of a window
 with window_rows as materialized (
   select status, function, start, wall_ms, cpu_ms, peak_memory_bytes

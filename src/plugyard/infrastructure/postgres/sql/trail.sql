@@ -57,7 +57,7 @@ select
   (select count(*) from plugyard.plugins p where p.tenant_id = plugyard.current_tenant() and p.state <> 'uninstalled')
     as plugins,
   (select coalesce(sum(one.bytes), 0)::bigint from (
-    select max((v.report ->> 'packed_bytes')::bigint) as bytes
+    select max(v.packed_bytes) as bytes
     from plugyard.plugin_versions v join plugyard.plugins p on p.tenant_id = v.tenant_id and p.id = v.plugin_id
     where v.tenant_id = plugyard.current_tenant() and p.state <> 'uninstalled' and v.digest <> %(beside)s
     group by v.digest) as one) as stored_bytes;
@@ -132,6 +132,9 @@ select plugyard.ensure_partitions(%(days_ahead)s);
 
 -- # forget events
 select plugyard.forget_events(%(before)s) as gone;
+
+-- # fold executions
+select plugyard.fold_executions(%(at_most)s) as folded;
 
 -- # clean up
 select execution_days, log_days, keys, events from plugyard.clean_up(%(executions_kept)s, %(logs_kept)s);
