@@ -10,6 +10,7 @@ select
   output_bytes, queued_at, attempts
 from plugyard.plugin_executions where id = %(id)s;
 
+
 -- # execution by id, near its time
 select
   id, tenant_id, plugin_id, version, function, status, started_at, ended_at, wall_ms, cpu_ms, peak_memory_bytes,
