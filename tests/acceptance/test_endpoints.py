@@ -3,9 +3,7 @@
 import base64
 import hashlib
 import hmac
-import io
 import json
-import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from plugyard.cli.author import packed
 from plugyard.domain.webhooks import sign
 from tests.acceptance.test_path_of_a_package import package, upload
 from tests.conftest import RunningService
@@ -180,13 +179,10 @@ def test_a_sender_without_a_key_signs(client: httpx.Client, plugin: str, service
         assert sender.post(made["address"], content=body, headers=headers).status_code == 404
 
 
-def test_the_example_answers_what_github_sends(client: httpx.Client, service: RunningService) -> None:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for path in sorted(EXAMPLE.rglob("*")):
-            if path.is_file():
-                archive.write(path, path.relative_to(EXAMPLE).as_posix())
-    uploaded = upload(client, packed.getvalue(), activate="true").json()
+def test_the_example_answers_what_github_sends(client: httpx.Client, service: RunningService, tmp_path: Path) -> None:
+    # As everybody packs it: the demonstration uploads the same bytes to the same service.
+    archive = packed(EXAMPLE, tmp_path / "example.zip")
+    uploaded = upload(client, archive.read_bytes(), activate="true").json()
     plugin = f"/api/v1/plugins/{uploaded['plugin']['id']}"
     asked = {"name": "pushes", "path": "/github", "scheme": "github"}
     made = client.post(plugin + "/webhooks", json=asked).json()
