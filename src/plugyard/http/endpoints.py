@@ -103,6 +103,7 @@ def _endpoint(method: str) -> Operation:
         problems=[
             "not_found",
             "endpoint_not_found",
+            "route_not_found",
             "method_not_allowed",
             "malformed_request",
             "request_timeout",

@@ -22,7 +22,7 @@ from plugyard.http.answers import json_answer
 from plugyard.http.bodies import decode
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import EXECUTE, Body, Reply, operation
-from plugyard.http.queries import PAGE, Parameter, choice_of, moment, page_of, text
+from plugyard.http.queries import PAGE, PLAIN_TEXT, Parameter, choice_of, moment, page_of, text
 from plugyard.http.rates import RateClass
 
 MAX_INPUT_BYTES = 5_000_000
@@ -77,7 +77,12 @@ IDEMPOTENCY_KEY = Parameter(
                 "description": "Of `async`: what of the tenant's own goes first. It never goes before other tenants'.",
             },
             "webhook": {
-                "description": "Of `async`: an address that is told of the end, where the plugin itself may POST."
+                "anyOf": [
+                    {"type": "string", "minLength": 1, "maxLength": 2_000, "pattern": PLAIN_TEXT},
+                    {"type": "null"},
+                ],
+                "default": None,
+                "description": "Of `async`: an address that is told of the end, where the plugin itself may POST.",
             },
         },
     ),
