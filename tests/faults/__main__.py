@@ -159,7 +159,7 @@ def _arrived(bootstrap: str) -> dict[str, set[str]]:
     return found
 
 
-async def _run(names: list[str], folder: Path) -> tuple[list[Fault], Verdict, Load]:
+async def _run(names: list[str], rate: float, folder: Path) -> tuple[list[Fault], Verdict, Load]:
     stack = Stack(folder, Shape())
     await stack.start(lambda part: print(f"starting {part}", file=sys.stderr))
     try:
@@ -171,7 +171,7 @@ async def _run(names: list[str], folder: Path) -> tuple[list[Fault], Verdict, Lo
             form.add_field("package", package("adder", "1.0.0"), filename="p.zip")
             async with session.post(f"{stack.url}/api/v1/plugins/upload", data=form, headers=key) as answer:
                 made = await answer.json()
-            load = Load(stack.url, plan.admin_key, made["plugin"]["id"], RATE, session)
+            load = Load(stack.url, plan.admin_key, made["plugin"]["id"], rate, session)
             enough = asyncio.Event()
             running = asyncio.create_task(load.run(enough))
             await asyncio.sleep(5)
@@ -205,12 +205,13 @@ def _written(faults: list[Fault], verdict: Verdict, load: Load) -> str:
 def main() -> None:
     """Kill, look, write; ends with status 1 where anything was lost, or back too late."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=float, default=RATE, help="requests a second")
     parser.add_argument("names", nargs="*", choices=[*FAULTS, []], help="which parts; by default all")
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="plugyard-faults-"))
     folder.chmod(0o755)
     try:
-        faults, verdict, load = asyncio.run(_run(asked.names or list(FAULTS), folder))
+        faults, verdict, load = asyncio.run(_run(asked.names or list(FAULTS), asked.rate, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     table = _written(faults, verdict, load)
