@@ -47,12 +47,20 @@ class Fault:
 
 def _zygote(stack: Stack) -> int:
     replica = psutil.Process(stack.parts["replica 1"].pid)
-    return next(one.pid for one in replica.children() if "plugyard.sandbox.inside" in one.cmdline())
+    return next(one.pid for one in replica.children() if "plugyard.sandbox.inside" in _words(one))
+
+
+def _words(one: psutil.Process) -> list[str]:
+    """Its command line; one that has just ended has none."""
+    try:
+        return one.cmdline()
+    except psutil.Error:
+        return []
 
 
 def _postmaster(stack: Stack) -> psutil.Process:
     own = psutil.Process()
-    return next(one for one in own.children() if "postgres" in Path(one.cmdline()[0]).name)
+    return next(one for one in own.children() if "postgres" in Path("".join(_words(one)[:1])).name)
 
 
 async def _kill_part(stack: Stack, name: str) -> Callable[[], Awaitable[bool]]:
