@@ -16,6 +16,8 @@ import psutil
 
 from tests.conftest import RunningService, start_service
 
+README = Path(__file__).resolve().parents[2] / "README.md"
+
 
 def _family(service: RunningService) -> list[psutil.Process]:
     parent = psutil.Process(service.process.pid)
@@ -169,6 +171,34 @@ def test_the_three_commands_work_as_they_are_printed(service: RunningService, da
     bad = plugyard("execute", "hello-there", "greet", "--input", '{"nam": "Ada"}', *data)
     assert bad.returncode == 1
     assert "/input" in bad.stderr
+
+
+def test_the_readmes_first_plugin_works_as_it_is_written(service: RunningService, data_folder: Path) -> None:
+    section = README.read_text().split("## A first plugin, by hand")[1].split("```json")[0]
+    script = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    "))
+    # The service here listens on a port of its own and keeps its key elsewhere than the default one does.
+    script = script.replace("http://127.0.0.1:8787", service.url).replace("~/.local/share/plugyard", str(service.data))
+    upload, execute = script[: script.rindex("curl")], script[script.rindex("curl") :]
+    exports = "\n".join(line for line in script.splitlines() if line.startswith("export"))
+
+    def typed(text: str) -> Any:
+        command = ["bash", "-euo", "pipefail", "-c", text]
+        ran = subprocess.run(command, capture_output=True, text=True, cwd=data_folder, timeout=60, check=False)
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)
+
+    plugin = typed(upload)["plugin"]
+    assert (plugin["name"], plugin["status"]) == ("greeter", "active")
+    answer = typed(f"{exports}\n{execute.replace('/ID/', '/' + plugin['id'] + '/')}")
+    assert (answer["status"], answer["output"]) == ("succeeded", {"greeting": "Hello, Ada!"})
+
+
+def test_a_plugin_that_is_not_there_is_named(service: RunningService) -> None:
+    words = ("execute", "nobody", "greet", "--data", str(service.data))
+    ran = subprocess.run(
+        [sys.executable, "-m", "plugyard.cli", *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (1, "plugyard: the tenant has no plugin that is called 'nobody'\n")
 
 
 def _hello(folder: Path) -> bytes:

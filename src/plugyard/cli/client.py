@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 
@@ -100,18 +101,30 @@ class Client:
 
     def plugin_named(self, name: str) -> dict[str, Any]:
         """The tenant's plugin of this name or id."""
-        return self.find_plugin(name) or dict(self.call("GET", f"/api/v1/plugins/{name}"))
+        if _is_id(name):
+            return dict(self.call("GET", f"/api/v1/plugins/{name}"))
+        found = self.find_plugin(name)
+        if found is None:
+            raise Failure(f"the tenant has no plugin that is called {name!r}")
+        return found
 
     def find_plugin(self, name: str) -> dict[str, Any] | None:
         """The tenant's plugin of this name, or None."""
-        found = self.call("GET", "/api/v1/plugins", params={"q": name, "limit": 100})["items"]
-        return next((dict(plugin) for plugin in found if name in (plugin["name"], plugin["id"])), None)
+        return next((plugin for plugin in self.all("/api/v1/plugins", q=name) if plugin["name"] == name), None)
 
     def execute(self, plugin_id: str, function: str, value: Any) -> tuple[dict[str, Any], float]:
         """Execute a function; the answer, and the milliseconds that it took as this caller saw it."""
         began = time.perf_counter()
         answer = self.call("POST", f"/api/v1/plugins/{plugin_id}/execute", json={"function": function, "input": value})
         return answer, (time.perf_counter() - began) * 1e3
+
+
+def _is_id(word: str) -> bool:
+    try:
+        UUID(word)
+    except ValueError:
+        return False
+    return True
 
 
 def told(answer: httpx.Response) -> str:

@@ -122,8 +122,8 @@ EXAMPLES = (
 )
 
 
-def show(client: Client, examples: Path, *, as_json: bool) -> None:
-    """Run every example and print the table, then what to try next."""
+def show(client: Client, examples: Path, hints: list[str], *, as_json: bool) -> None:
+    """Run every example and print the table, then what to try next, ``hints`` first."""
     console = Console(stderr=as_json)
     if not console.is_terminal:
         console.width = 140  # a file or a pipe has no width of its own, and 80 columns would fold every cell
@@ -146,10 +146,9 @@ def show(client: Client, examples: Path, *, as_json: bool) -> None:
     )
     console.print("[bold]Try next[/bold]")
     for line in (
-        "uv run plugyard new hello && uv run plugyard upload hello --activate",
-        'uv run plugyard execute hello greet --input \'{"name": "Ada"}\'',
+        *hints,
         f"open {client.url}/docs        every endpoint, with examples",
-        "README.md has a first plugin by hand with curl; docs/writing-plugins.md the rest",
+        "docs/writing-plugins.md says all that a plugin can be",
     ):
         console.print(f"  {line}", highlight=False, markup=False)
 

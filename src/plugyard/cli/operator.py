@@ -110,7 +110,7 @@ def demo(
     """
     import uvloop
 
-    from plugyard.cli.client import Client, running_url
+    from plugyard.cli.client import KEYS_FILE, Client, running_url
     from plugyard.cli.demo import show
     from plugyard.cli.running import run
 
@@ -119,7 +119,11 @@ def demo(
     if examples is None:
         raise Failure("the example plugins are part of the source; run the demonstration in a clone of the project")
     if running_url(settings.data) is not None:
-        show(Client.find(None, settings.admin_key, settings.data), examples, as_json=as_json)
+        hints = [
+            *first_commands(settings.data),
+            f"cat {settings.data / KEYS_FILE}        the admin key, for a first plugin by hand (README.md)",
+        ]
+        show(Client.find(None, settings.admin_key, settings.data), examples, hints, as_json=as_json)
         return
     # The table is what is to be read here, so the log tells of trouble alone unless more was asked for.
     quiet = replace(settings, log_level="warning") if settings.log_level == "info" else settings
@@ -233,8 +237,7 @@ def _examples() -> Path | None:
 
 
 def _welcome(url: str, admin_key: str, data: Path, took_s: float) -> str:
-    own_data = "" if data == DEFAULT_SETTINGS.data else f" --data {data}"
-    run = "uv run plugyard" if os.environ.get("UV") else "plugyard"
+    make, upload, execute = first_commands(data)
     return f"""
 Plugyard {__version__} is ready after {took_s:.1f} s.
 
@@ -244,12 +247,23 @@ Plugyard {__version__} is ready after {took_s:.1f} s.
 
 Three commands to try, in another terminal:
 
-  {run} new hello
-  {run} upload hello --activate{own_data}
-  {run} execute hello greet --input '{{"name": "Ada"}}'{own_data}
+  {make}
+  {upload}
+  {execute}
 
 Ctrl-C ends the service.
 """
+
+
+def first_commands(data: Path) -> tuple[str, str, str]:
+    """What makes, uploads and executes a first plugin on the service of this data folder."""
+    own_data = "" if data == DEFAULT_SETTINGS.data else f" --data {data}"
+    run = "uv run plugyard" if os.environ.get("UV") else "plugyard"
+    return (
+        f"{run} new hello",
+        f"{run} upload hello --activate{own_data}",
+        f'{run} execute hello greet --input \'{{"name": "Ada"}}\'{own_data}',
+    )
 
 
 def refuse_unknown_settings() -> None:
