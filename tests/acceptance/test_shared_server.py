@@ -29,15 +29,18 @@ PASSWORD = "hunter2-of-the-tests"
 # Generous, because tests share two cores with much else; what counts is that waiting is bounded.
 FLAGS = ("--cache-command-ms", "300", "--cache-connect-ms", "500", "--quota-executions-per-minute", "40")
 FLAGS += ("--rate-writes-per-key", "30")
+# One for each test that counts.
+TENANTS = 5
 
 
 @dataclass
 class Replicas:
-    """Two services with the same tenants, keys and plugins, and their Valkey."""
+    """Two services with the same tenants, keys and plugins, their Valkey, and the tenant that a test acts as."""
 
     server: Valkey
     services: list[RunningService]
     plugin_id: str
+    key: str
     clients: list[httpx.Client]
 
     def execute(self, number: int, function: str = "nothing", value: object = None) -> httpx.Response:
@@ -58,31 +61,44 @@ class Replicas:
         raise AssertionError(f"not both have plugyard_valkey_up={up} after {within_s} s")
 
 
+@dataclass
+class Pair:
+    """Two services with the same data and their Valkey, and tenants that no test has acted as, each with its plugin."""
+
+    server: Valkey
+    services: list[RunningService]
+    tenants: list[tuple[str, str]]
+    """The key of a tenant's admin, and its plugin."""
+
+
+def _tenant_with_plugin(service: RunningService, operator: httpx.Client, slug: str) -> tuple[str, str]:
+    key = operator.post("/api/v1/tenants", json={"slug": slug, "name": slug.title()}).json()["key"]["secret"]
+    with service.client(key) as client:
+        answer = upload(client, package(CODE, security={"permissions": ["cache"]}))
+        assert answer.status_code == 201, answer.text
+        plugin_id = answer.json()["plugin"]["id"]
+        for step in ("install", "activate"):
+            assert client.post(f"/api/v1/plugins/{plugin_id}/{step}").status_code == 200
+    return key, plugin_id
+
+
 @pytest.fixture(scope="module")
-def replicas() -> Iterator[Replicas]:
+def pair() -> Iterator[Pair]:
     # A service keeps its database in its own folder; a copy of it has the same tenants, keys and plugins.
     folders = [reachable_folder(), reachable_folder()]
     running: list[RunningService] = []
-    clients: list[httpx.Client] = []
     with Valkey(password=PASSWORD) as server:
         try:
             first = start_service(folders[0])
             running.append(first)
-            with first.client() as client:
-                answer = upload(client, package(CODE, security={"permissions": ["cache"]}))
-                assert answer.status_code == 201, answer.text
-                plugin_id = answer.json()["plugin"]["id"]
-                for step in ("install", "activate"):
-                    assert client.post(f"/api/v1/plugins/{plugin_id}/{step}").status_code == 200
+            with first.client(first.operator_key) as operator:
+                tenants = [_tenant_with_plugin(first, operator, f"tenant-{number}") for number in range(TENANTS)]
             first.stop()
             subprocess.run(["cp", "-a", f"{folders[0]}/.", str(folders[1])], check=True)
             for folder in folders:
                 running.append(start_service(folder, "--cache-url", server.url, *FLAGS))
-            clients += [one.client() for one in running[1:]]
-            yield Replicas(server, running[1:], plugin_id, clients)
+            yield Pair(server, running[1:], tenants)
         finally:
-            for client in clients:
-                client.close()
             for one in running:
                 if one.process.poll() is None:
                     one.stop()
@@ -91,15 +107,21 @@ def replicas() -> Iterator[Replicas]:
 
 
 @pytest.fixture
-def fresh(replicas: Replicas) -> Replicas:
-    """With the server there and empty, early in a minute."""
-    replicas.server.ask("FLUSHALL")
-    replicas.until(True, 10)
-    left = 60 - time.time() % 60
-    counted = [one.get("/api/v1/tenant").json()["quotas"]["executionsPerMinute"]["used"] for one in replicas.clients]
-    if left < 12 or any(counted):
-        time.sleep(left + 0.1)
-    return replicas
+def fresh(pair: Pair) -> Iterator[Replicas]:
+    """With the server there and empty, as a tenant of whom nothing is counted, not late in a minute."""
+    key, plugin_id = pair.tenants.pop()
+    clients = [service.client(key) for service in pair.services]
+    replicas = Replicas(pair.server, pair.services, plugin_id, key, clients)
+    try:
+        pair.server.ask("FLUSHALL")
+        replicas.until(True, 10)
+        left = 60 - time.time() % 60
+        if left < 12:
+            time.sleep(left + 0.1)
+        yield replicas
+    finally:
+        for client in clients:
+            client.close()
 
 
 def _first_next_and_back(fresh: Replicas) -> tuple[float, float, float]:
@@ -155,7 +177,7 @@ def test_a_killed_server_fails_no_request_and_serves_again_when_it_is_back(fresh
     stop = threading.Event()
 
     def call(number: int) -> None:
-        with fresh.services[number % 2].client() as client:
+        with fresh.services[number % 2].client(fresh.key) as client:
             while not stop.is_set():
                 began = time.monotonic()
                 body = {"function": "run", "input": 1}
@@ -208,14 +230,14 @@ def test_while_it_is_away_each_replica_keeps_the_quota_by_itself_and_the_cache_i
     ],
 )
 def test_a_setting_that_cannot_be_right_stops_the_start_with_a_sentence_and_no_password(
-    replicas: Replicas, url: str, says: str
+    pair: Pair, url: str, says: str
 ) -> None:
     folder: Path = reachable_folder()
     wrong = "wrong-and-secret"
     command = [sys.executable, "-m", "plugyard.cli", "serve", "--port", "0", "--data", str(folder), "--cache-url"]
     try:
         ended = subprocess.run(
-            [*command, url.format(wrong=wrong, port=replicas.server.port)],
+            [*command, url.format(wrong=wrong, port=pair.server.port)],
             capture_output=True, text=True, timeout=120, cwd=folder, check=False,
         )  # fmt: skip
         assert ended.returncode == 1
