@@ -93,6 +93,8 @@ class Settings:
     """File (PEM) of the key of that certificate."""
     kafka_key_password: str | None = field(default=None, repr=False)
     """Password of that key."""
+    relay_elsewhere: bool = False
+    """Whether relays that run apart carry this service's events, so that none is forgotten before one of them has."""
     outbox_partitions: Partitions = 8
     """Into how many partitions the outbox is cut, of which each has one relay at a time; at least as many as relays."""
 

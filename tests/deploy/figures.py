@@ -36,6 +36,8 @@ def shown() -> dict[str, Labels]:
     telemetry.parts(dict.fromkeys(PARTS, True))
     for method, status in (("GET", 200), ("POST", 401), ("POST", 429), ("POST", 500), ("POST", 501), ("POST", 503)):
         telemetry.request(method, "/api/v1/plugins", status, 0.1)
+    for tail in ("http/{path}", "logs", "export"):
+        telemetry.request("GET", f"/api/v1/plugins/{{pluginId}}/{tail}", 200, 0.1, by_plugin=tail.startswith("http"))
     telemetry.upload("created", 0.1)
     for status in ExecutionStatus:
         for start in ("warm", "spare", "cold"):

@@ -15,7 +15,7 @@ from cyclopts import App
 from cyclopts.config import Env
 
 from plugyard import __version__
-from plugyard.bootstrap.service import CUT_S, DRAIN_S
+from plugyard.bootstrap.service import CUT_S, DRAIN_S, WORK_S
 from plugyard.cli import operator
 from plugyard.settings import ENVIRONMENT_PREFIX, Settings
 from tests.deploy.chart import (
@@ -89,7 +89,7 @@ def test_the_time_to_end_covers_the_drain() -> None:
         pod = deployment["spec"]["template"]["spec"]
         before = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
         assert before > 0
-        assert pod["terminationGracePeriodSeconds"] >= before + DRAIN_S + CUT_S + 5
+        assert pod["terminationGracePeriodSeconds"] >= before + WORK_S + CUT_S + DRAIN_S + CUT_S + 10
 
 
 def test_probes_ask_what_the_service_answers() -> None:
@@ -272,7 +272,14 @@ def test_only_the_ingress_and_prometheus_come_in() -> None:
 def test_the_outside_of_the_cluster_sees_neither_metrics_nor_probes() -> None:
     (ingress,) = of_kind("full", "Ingress")
     paths = [path["path"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
-    assert paths == ["/api/", "/docs", "/openapi.json"]
+    assert paths == ["/api/", "/hooks/", "/docs", "/openapi.json"]
+
+
+@pytest.mark.parametrize("values", ["minimal", "full"])
+def test_no_replica_forgets_events_that_relays_apart_are_to_carry(values: str) -> None:
+    for deployment in of_kind(values, "Deployment"):
+        told = variables(deployment["spec"]["template"])
+        assert ("PLUGYARD_KAFKA_URL" in told) != (told.get("PLUGYARD_RELAY_ELSEWHERE") == "true")
 
 
 def test_what_scales_and_what_may_be_away_names_what_is_there() -> None:

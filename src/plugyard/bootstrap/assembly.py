@@ -199,7 +199,7 @@ async def tidy(assembled: Assembled, settings: Settings) -> None:
     dropped = await drop_data(assembled.platform, timedelta(days=settings.plugin_data_retention_days))
     await assembled.store.ensure_partitions()
     await assembled.store.clean_up(kept, kept)
-    if settings.kafka_url is None:
+    if settings.kafka_url is None and not settings.relay_elsewhere:
         # Nobody will ever carry them on; who wants to look at them has a week, as with those that were relayed.
         await assembled.store.forget_events(datetime.now(UTC) - EVENTS_KEPT)
     log.debug("tidied", orphans=swept, uninstalled=dropped, tenants=gone)

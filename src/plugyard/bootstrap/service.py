@@ -23,7 +23,7 @@ from plugyard.bootstrap.limits import gate_limits, limit_policy, malware_file, p
 from plugyard.domain.errors import PlugyardError
 from plugyard.domain.rules import BadRuleSetting
 from plugyard.infrastructure.embedded.errors import EmbeddedPostgresError
-from plugyard.infrastructure.embedded.server import EmbeddedPostgres
+from plugyard.infrastructure.embedded.server import EmbeddedPostgres, lock_folder
 from plugyard.infrastructure.logs import configure_logging
 from plugyard.infrastructure.postgres.urls import Urls
 from plugyard.sandbox import jail
@@ -56,7 +56,7 @@ log = structlog.get_logger("plugyard")
 
 
 class Service:
-    """The embedded service: everything on one machine, started and ended together.
+    """A service, or a worker, with all its parts, on the embedded PostgreSQL or on one that somebody else runs.
 
     ``start`` brings the parts up in the order of their need and ``stop`` takes down whatever is up, in reverse.
     """
@@ -72,6 +72,7 @@ class Service:
         self._parts = AsyncExitStack()
         self._failed = asyncio.Event()
         self._draining = False
+        self._drain: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Start everything; raises ``CannotStart`` with what to do about it."""
@@ -90,6 +91,9 @@ class Service:
     async def _start(self, listener: socket.socket) -> None:
         settings = self.settings
         self._parts.callback(listener.close)
+        if settings.database_url is not None:
+            # A database of its own would hold it: uploads under way, caches and the file below are one process's.
+            self._parts.callback(os.close, lock_folder(settings.data))
         await self._look_at_namespaces()
         services = Services(settings.service_calls_per_s)
         keys = Keys.of(
@@ -178,6 +182,8 @@ class Service:
     async def stop(self) -> None:
         """End everything that was started; what executes now may end first."""
         self._draining = True
+        # Before anything else ends, so that a proxy sends nothing more here while work is still being put back.
+        self._drain()
         await self._parts.aclose()
 
     async def failed(self) -> None:
@@ -240,7 +246,6 @@ class Service:
         serving.add_done_callback(self._ended_by_itself)
 
         async def end() -> None:
-            assembled.app.drain()
             server.stop()
             # What executes now may end first; what takes longer is cut, recorded so, and its caller told.
             await asyncio.wait([serving], timeout=DRAIN_S)
@@ -250,6 +255,7 @@ class Service:
             await asyncio.gather(serving, return_exceptions=True)
 
         self._parts.push_async_callback(end)
+        self._drain = assembled.app.drain
         self.url = f"http://{shown(self.settings.host)}:{listener.getsockname()[1]}"
         listening = asyncio.create_task(server.listening.wait())
         await asyncio.wait((listening, serving), return_when=asyncio.FIRST_COMPLETED)

@@ -56,7 +56,7 @@ def worker(*, settings: Settings = DEFAULT_SETTINGS) -> None:
     For example:
 
     ```
-    PLUGYARD_DATABASE_URL=... plugyard worker --port 9200 --queue-workers 32
+    PLUGYARD_DATABASE_URL=... plugyard worker --data ~/.plugyard-worker --port 9200 --queue-workers 32
     ```
     """
     import uvloop

@@ -87,10 +87,10 @@ class Around:
 
     def _tell(self, scope: Any, status: int, seconds: float) -> None:
         route = scope["route"].name if "route" in scope else "none"
-        self._telemetry.request(scope["method"], route, status, seconds)
         state = scope["state"]
         # What a plugin answered, or failed to, is in the record of its execution, its own errors too.
         by_plugin = route in PLUGINS_OWN and state.get("problem", "endpoint_").startswith("endpoint_")
+        self._telemetry.request(scope["method"], route, status, seconds, by_plugin=by_plugin)
         level = logging.DEBUG if by_plugin else _level(scope["method"], route, status)
         if not _log.is_enabled_for(level):
             return

@@ -70,13 +70,15 @@ class JwksVerifier:
         self._keys: dict[str, list[Any]] = {}  # by kid; keys without one under the empty text
         self._fetched_at: float | None = None
         self._tried_at: float | None = None
+        self._first_tried_at: float | None = None
         self._lock = asyncio.Lock()
         self.failures = 0
 
     @property
     def keys_age_s(self) -> float:
-        """How long ago the issuer gave its keys; 0 before anybody has shown a token."""
-        return 0.0 if self._fetched_at is None else self._clock() - self._fetched_at
+        """How long ago the issuer gave its keys, or was first asked for them; 0 before anybody has shown a token."""
+        since = self._first_tried_at if self._fetched_at is None else self._fetched_at
+        return 0.0 if since is None else self._clock() - since
 
     async def claims(self, token: str) -> Mapping[str, Any]:
         """The claims of a token whose signature is right; raises ``Unauthenticated``, ``IdentityUnavailable``."""
@@ -120,6 +122,7 @@ class JwksVerifier:
             if self._tried_at is not None and now - self._tried_at < self._settings.pause_s:
                 return
             self._tried_at = now
+            self._first_tried_at = self._first_tried_at or now
             try:
                 # The client's own limit is for each read; an issuer that drips must not hold those who wait.
                 async with asyncio.timeout(self._settings.timeout_s):

@@ -24,8 +24,8 @@ class Telemetry:
         self.registry = CollectorRegistry()
         self._requests = Histogram(
             "plugyard_http_request_duration_seconds",
-            "HTTP requests by route, and how long they took.",
-            ["method", "route", "status"],
+            "HTTP requests by route, and how long they took; whether a plugin made the answer, or the service.",
+            ["method", "route", "status", "answered_by"],
             buckets=_BUCKETS,
             registry=self.registry,
         )
@@ -53,13 +53,15 @@ class Telemetry:
         if pool is not None:
             self.gauge("plugyard_environments", "Environments of the sandbox.", pool, label="state")
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+    def request(self, method: str, route: str, status: int, seconds: float, *, by_plugin: bool = False) -> None:
         """Count a request; ``route`` is the template, so that ids make no new series."""
-        key = ("request", method, route, str(status))
+        key = ("request", method, route, status, by_plugin)
         observer = self._known.get(key)
         if observer is None:
             shown = method if method in _METHODS else "other"
-            observer = self._known[key] = self._requests.labels(shown, route, str(status))
+            observer = self._known[key] = self._requests.labels(
+                shown, route, str(status), "plugin" if by_plugin else "service"
+            )
         observer.observe(seconds)
 
     def execution(self, execution: Execution) -> None:

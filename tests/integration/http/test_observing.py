@@ -236,7 +236,7 @@ async def test_metrics_count_by_route_and_show_no_id(http: Http, admin: Any) -> 
         answer = await client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     text = answer.text
-    route = 'method="POST",route="/api/v1/plugins/{pluginId}/execute",status="200"'
+    route = 'answered_by="service",method="POST",route="/api/v1/plugins/{pluginId}/execute",status="200"'
     assert f"plugyard_http_request_duration_seconds_count{{{route}}} 1.0" in text
     assert 'route="none",status="404"' in text
     assert 'plugyard_executions_total{status="succeeded"} 1.0' in text

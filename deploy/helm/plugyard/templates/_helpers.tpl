@@ -75,6 +75,10 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
   value: {{ $shown | quote }}
 {{- end }}
 {{- end }}
+{{- if and .root.Values.relay.enabled .root.Values.settings.kafka_url (ne .part "relay") }}
+- name: PLUGYARD_RELAY_ELSEWHERE
+  value: "true"
+{{- end }}
 {{- range $group := .secrets }}
 {{- $secret := index $.root.Values.secrets $group }}
 {{- range $variable, $key := $secret.keys }}

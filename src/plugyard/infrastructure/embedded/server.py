@@ -109,7 +109,7 @@ class EmbeddedPostgres:
         """
         try:
             self._data.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock_folder(self._data)
+            self._lock = lock_folder(self._data)
         except OSError as error:
             raise EmbeddedPostgresError(f"The data folder {self._data} cannot be used: {error.strerror}.") from error
         try:
@@ -253,7 +253,7 @@ async def _ready(child: subprocess.Popen[bytes], cluster: Path) -> bool:
     return False
 
 
-def _lock_folder(data: Path) -> int:
+def lock_folder(data: Path) -> int:
     """Takes the data folder for this process; the kernel gives it free when the process ends, however it ends."""
     descriptor = os.open(data / "postgres.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -1,0 +1,51 @@
+"""How a service begins and ends, as far as that shows without its parts."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from plugyard.bootstrap import CannotStart, Service, assembly
+from plugyard.infrastructure.embedded.server import lock_folder
+from plugyard.settings import Settings
+
+
+async def test_a_service_on_another_ones_data_folder_is_refused_with_the_database_elsewhere_too(tmp_path: Path) -> None:
+    lock_folder(tmp_path)
+    service = Service(Settings(data=tmp_path, port=0, database_url="postgresql://127.0.0.1:1/none"))
+    with pytest.raises(CannotStart, match="choose another folder with --data"):
+        await service.start()
+    await service.stop()
+
+
+async def test_a_service_says_that_it_is_not_ready_before_any_part_of_it_ends(tmp_path: Path) -> None:
+    service, order = Service(Settings(data=tmp_path)), list[str]()
+    service._parts.callback(order.append, "a part has ended")
+    service._drain = lambda: order.append("not ready")
+    await service.stop()
+    assert order == ["not ready", "a part has ended"]
+
+
+@pytest.mark.parametrize("kafka_url", [None, "kafka:9092"])
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_events_are_forgotten_by_age_only_where_no_relay_will_carry_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kafka_url: str | None, elsewhere: bool
+) -> None:
+    done: list[str] = []
+
+    def noted(name: str) -> Any:
+        async def do(*_: object) -> int:
+            done.append(name)
+            return 0
+
+        return do
+
+    for name in ("finish_deletions", "seal_what_is_plain", "sweep_orphans", "drop_data"):
+        monkeypatch.setattr(assembly, name, noted(name))
+    store = SimpleNamespace(**{name: noted(name) for name in ("ensure_partitions", "clean_up", "forget_events")})
+    assembled: Any = SimpleNamespace(platform=None, store=store)
+    settings = replace(Settings(data=tmp_path), kafka_url=kafka_url, relay_elsewhere=elsewhere)
+    await assembly.tidy(assembled, settings)
+    assert ("forget_events" in done) == (kafka_url is None and not elsewhere)
