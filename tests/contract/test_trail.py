@@ -213,7 +213,7 @@ async def test_an_idempotency_key_is_held_once_and_keeps_its_response(stored: St
         assert await tx.claim_key(plugin.id, "key", reply) is None
     async with stored.store.for_tenant(plugin.tenant_id) as tx:
         assert await tx.claim_key(plugin.id, "key", StoredReply("other", new_id(), None, NOW)) == reply
-        await tx.settle_key(plugin.id, "key", {"output": [1, None]})
+        await tx.settle_key(plugin.id, "key", reply.execution_id, {"output": [1, None]})
     async with stored.store.for_tenant(plugin.tenant_id) as tx:
         kept = await tx.claim_key(plugin.id, "key", StoredReply("hash", new_id(), None, NOW))
     assert kept == replace(reply, response={"output": [1, None]})
@@ -222,8 +222,11 @@ async def test_an_idempotency_key_is_held_once_and_keeps_its_response(stored: St
 async def test_an_idempotency_key_is_free_again_when_given_up_or_a_day_old(stored: Stored) -> None:
     plugin = await a_stored_plugin(stored.store, (await a_tenant(stored.store)).id)
     async with stored.store.for_tenant(plugin.tenant_id) as tx:
-        assert await tx.claim_key(plugin.id, "given up", StoredReply("a", new_id(), None, NOW)) is None
-        await tx.settle_key(plugin.id, "given up", None)
+        given_up = StoredReply("a", new_id(), None, NOW)
+        assert await tx.claim_key(plugin.id, "given up", given_up) is None
+        await tx.settle_key(plugin.id, "given up", new_id(), None)
+        assert await tx.claim_key(plugin.id, "given up", given_up) == given_up
+        await tx.settle_key(plugin.id, "given up", given_up.execution_id, None)
         assert await tx.claim_key(plugin.id, "given up", StoredReply("b", new_id(), None, NOW)) is None
         old = StoredReply("a", new_id(), {"done": True}, ago(days=1, seconds=1))
         assert await tx.claim_key(plugin.id, "old", old) is None

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import aiohttp
 import psutil
+from obstore.store import S3Store
 
+from plugyard.bootstrap.stack.plan import BUCKET, Plan
 from plugyard.bootstrap.stack.running import Shape, Stack
 from plugyard.infrastructure.embedded.roles import SUPERUSER
 from tests.faults.audit import Verdict, audited
@@ -143,7 +145,7 @@ async def _drained(stack: Stack, superuser_url: str, within_s: float) -> None:
         async with await psycopg.AsyncConnection.connect(superuser_url, autocommit=True) as connection:
             statement = (
                 "select (select count(*) from plugyard.outbox where published_at is null) + "
-                "(select count(*) from plugyard.plugin_executions where status in ('queued', 'running'))"
+                "(select count(*) from plugyard.queued_executions where state in ('queued', 'parked', 'running'))"
             )
             row = await (await connection.execute(statement)).fetchone()
         if row is not None and row[0] == 0:
@@ -165,6 +167,20 @@ def _arrived(bootstrap: str) -> dict[str, set[str]]:
         if envelope["type"].endswith(("execution.completed", "execution.failed")):
             found[envelope["data"]["executionId"]].add(envelope["id"])
     return found
+
+
+def _packages(plan: Plan) -> set[str]:
+    """The digests of the packages that the bucket has."""
+    bucket = S3Store(
+        BUCKET,
+        endpoint=f"http://127.0.0.1:{plan.ports['seaweed s3']}",
+        access_key_id=plan.s3_access_key,
+        secret_access_key=plan.s3_secret_key,
+        region="us-east-1",
+        client_options={"allow_http": True},
+    )
+    paths = (one["path"] for page in bucket.list() for one in page)
+    return {path.rpartition("/")[2] for path in paths if "packages/sha256/" in path}
 
 
 async def _run(names: list[str], rate: float, folder: Path) -> tuple[list[Fault], Verdict, Load]:
@@ -190,7 +206,8 @@ async def _run(names: list[str], rate: float, folder: Path) -> tuple[list[Fault]
         url = f"postgresql://{SUPERUSER}:{secrets['superuser']}@127.0.0.1:{stack.postgres.port}/plugyard"
         await _drained(stack, url, 60)
         arrived = await asyncio.to_thread(_arrived, f"127.0.0.1:{plan.ports['broker']}")
-        return faults, audited(load.ledger, url, arrived), load
+        packages = await asyncio.to_thread(_packages, plan)
+        return faults, audited(load.ledger, url, packages, arrived), load
     finally:
         await stack.stop()
 

@@ -25,14 +25,22 @@ class Verdict:
         return not self.lost and not self.twice
 
 
-def audited(ledger: Ledger, superuser_url: str, arrived: dict[str, set[str]]) -> Verdict:
-    """``arrived`` is what the broker has: the event ids of each execution's end, by the execution's id."""
+def audited(ledger: Ledger, superuser_url: str, packages: set[str], arrived: dict[str, set[str]]) -> Verdict:
+    """``packages`` are the digests whose bytes the bucket has.
+
+    ``arrived`` is what the broker has: the event ids of each execution's end, by the execution's id.
+    """
     verdict = Verdict(len(ledger.executed), len(ledger.queued), len(ledger.uploaded))
     with psycopg.connect(superuser_url, autocommit=True) as connection:
         rows = connection.execute("select id::text, request_id, status from plugyard.plugin_executions").fetchall()
         versions = dict(
             connection.execute(
                 "select version, digest from plugyard.plugin_versions where manifest #>> '{metadata,name}' = 'uploaded'"
+            ).fetchall()
+        )
+        unfinished = dict(
+            connection.execute(
+                "select id::text, state from plugyard.queued_executions where state in ('queued', 'parked', 'running')"
             ).fetchall()
         )
         waiting = connection.execute("select count(*) from plugyard.outbox where published_at is null").fetchone()
@@ -43,13 +51,14 @@ def audited(ledger: Ledger, superuser_url: str, arrived: dict[str, set[str]]) ->
             verdict.lost.append(f"execution {execution}")
         if recorded[execution] > 1 or succeeded[key] > 1:
             verdict.twice.append(f"execution {execution}, request {key}")
-    unfinished = {row[0]: row[2] for row in rows if row[2] in ("queued", "running")}
     verdict.lost += [
         f"queued execution {one} is {unfinished[one]}" for one in ledger.queued.values() if one in unfinished
     ]
     for version, digest in ledger.uploaded.items():
         if versions.get(version) != digest.removeprefix("sha256:"):
             verdict.lost.append(f"upload {version}")
+        if digest.removeprefix("sha256:") not in packages:
+            verdict.lost.append(f"the bytes of upload {version}")
     if waiting is not None and waiting[0]:
         verdict.lost.append(f"{waiting[0]} events wait in the outbox")
     for execution in (*ledger.executed.values(), *ledger.queued.values()):

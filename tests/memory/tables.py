@@ -48,6 +48,7 @@ class Tables:
     completions: dict[str, Delivery] = field(default_factory=dict)  # by execution
     webhooks_due: dict[str, datetime] = field(default_factory=dict)
     published: set[str] = field(default_factory=set)  # events that were delivered
+    abandoned: set[str | bytes] = field(default_factory=set)  # executions and deliveries whose replica died
     lost_runs: set[str] = field(default_factory=set)  # queued executions whose worker died
     audit: list[AuditEntry] = field(default_factory=list)
     outbox: list[Event] = field(default_factory=list)

@@ -296,13 +296,17 @@ class MemoryTransaction(MemoryTrail, MemoryKeys, MemoryStandings, MemoryPublishe
         place = (self._tenant_id, plugin_id, key)
         there = self._tables.replies.get(place)
         if there is not None and reply.created_at - there.created_at <= KEY_LIVES:
-            return there
+            dead = there.response is None and there.execution_id in self._tables.abandoned
+            return replace(there, abandoned=dead)
         self._tables.replies[place] = reply
         return None
 
-    async def settle_key(self, plugin_id: str, key: str, response: Mapping[str, Any] | None) -> None:
+    async def settle_key(self, plugin_id: str, key: str, execution_id: str, response: Mapping[str, Any] | None) -> None:
         place = (self._tenant_id, plugin_id, key)
+        held = self._tables.replies.get(place)
+        if held is None or held.execution_id != execution_id:
+            return
         if response is None:
-            self._tables.replies.pop(place, None)
-        elif place in self._tables.replies:
-            self._tables.replies[place] = replace(self._tables.replies[place], response=response)
+            del self._tables.replies[place]
+        else:
+            self._tables.replies[place] = replace(held, response=response)

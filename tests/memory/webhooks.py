@@ -58,5 +58,16 @@ class MemoryWebhooks:
             self._tables.webhooks[webhook_id] = replace(held, last_used_at=at)
         return True
 
+    async def delivery_abandoned(self, webhook_id: str, signed: bytes) -> bool:
+        return (webhook_id, signed) in self._tables.deliveries and signed in self._tables.abandoned
+
+    async def take_over_delivery(self, webhook_id: str, signed: bytes) -> bool:
+        dead = await self.delivery_abandoned(webhook_id, signed)
+        self._tables.abandoned.discard(signed)
+        return dead
+
+    async def settle_delivery(self, webhook_id: str, signed: bytes) -> None:
+        self._tables.abandoned.discard(signed)
+
     async def release_delivery(self, webhook_id: str, signed: bytes) -> None:
         self._tables.deliveries.pop((webhook_id, signed), None)

@@ -51,7 +51,7 @@ class World:
     """The platform, the parts that it is made of, and where packages are written."""
 
     folder: Path
-    policies: Policies = field(default_factory=Policies)
+    policies: Policies = field(default_factory=lambda: Policies(taken_over_after_s=0.0))
     clock: SettableClock = field(default_factory=SettableClock)
     ids: CountingIds = field(default_factory=CountingIds)
     store: MemoryStore = field(default_factory=MemoryStore)

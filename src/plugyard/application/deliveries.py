@@ -1,6 +1,8 @@
 """What comes to a webhook: known by its address, proven by its signature, taken once. ``http/hooks.py`` calls it."""
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 from plugyard.application.endpoints import Answered, EndpointRequest, execute_endpoint
@@ -13,6 +15,7 @@ from plugyard.domain.endpoints import (
     EndpointFailed,
     EndpointNotFound,
     EndpointTimedOut,
+    Match,
     find,
 )
 from plugyard.domain.errors import PlugyardError, StoreUnavailable
@@ -66,8 +69,38 @@ async def deliver(
     # What is signed may be as far ahead as behind, so a delivery could come again for twice the window.
     known_since = platform.clock() - 2 * timedelta(seconds=platform.policies.webhook_window_s)
     async with platform.store.for_tenant(webhook.tenant_id) as tx:
-        if not await tx.claim_delivery(webhook.id, delivery, platform.clock(), known_since):
-            raise DeliveryRepeated()
+        taken = await tx.claim_delivery(webhook.id, delivery, platform.clock(), known_since)
+    if not taken and not await _taken_over(platform, webhook, delivery):
+        raise DeliveryRepeated()
+    try:
+        return await _answer(platform, caller, webhook, found, request)
+    except (EndpointFailed, AnswerInvalid, StoreUnavailable):
+        # It was executed, or may have been and only its record be missing.
+        raise
+    except PlugyardError:
+        async with platform.store.for_tenant(webhook.tenant_id) as tx:
+            await tx.release_delivery(webhook.id, delivery)
+        raise
+    finally:
+        with suppress(StoreUnavailable):
+            async with platform.store.for_tenant(webhook.tenant_id) as tx:
+                await tx.settle_delivery(webhook.id, delivery)
+
+
+async def _taken_over(platform: Platform, webhook: Webhook, delivery: bytes) -> bool:
+    """Whether the replica that took the delivery died with it, as is seen twice; then it is carried out here."""
+    async with platform.store.for_tenant(webhook.tenant_id) as tx:
+        if not await tx.delivery_abandoned(webhook.id, delivery):
+            return False
+    await asyncio.sleep(platform.policies.taken_over_after_s)
+    async with platform.store.for_tenant(webhook.tenant_id) as tx:
+        return await tx.take_over_delivery(webhook.id, delivery)
+
+
+async def _answer(
+    platform: Platform, caller: Caller, webhook: Webhook, found: Match, request: EndpointRequest
+) -> Answered:
+    """What the endpoint answers; of a failure of the plugin its sender hears no more than that."""
     try:
         return await execute_endpoint(platform, caller, webhook.plugin_id, found, request)
     except EndpointFailed as error:
@@ -77,10 +110,3 @@ async def deliver(
         told = AnswerInvalid()
         told.execution_id = error.execution_id
         raise told from error
-    except StoreUnavailable:
-        # It may have been executed, and only its record be missing.
-        raise
-    except PlugyardError:
-        async with platform.store.for_tenant(webhook.tenant_id) as tx:
-            await tx.release_delivery(webhook.id, delivery)
-        raise

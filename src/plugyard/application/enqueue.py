@@ -54,7 +54,7 @@ async def enqueue(
             )
             if before is not None:
                 return Queued(await _replayed(tx, before, asked), replayed=True)
-            await tx.settle_key(plugin_id, call.idempotency_key, _REPLY)
+            await tx.settle_key(plugin_id, call.idempotency_key, entry.id, _REPLY)
         await add(platform, tx, entry)
     return Queued(entry.execution())
 

@@ -412,18 +412,15 @@ async def _run_once(platform: Platform, caller: Caller, executable: Executable, 
     tenant_id, plugin_id = executable.plugin.tenant_id, executable.plugin.id
     asked = request_hash(call)
     claim = StoredReply(asked, platform.ids(), None, platform.clock())
-    async with platform.store.for_tenant(tenant_id) as tx:
-        before = await tx.claim_key(plugin_id, key, claim)
+    before = await _claim(platform, tenant_id, plugin_id, key, claim)
     if before is not None:
         replayed = await _replay(platform, tenant_id, before, asked)
         if replayed is not None:
             return replayed
         # The first request died with its process and left no record: this one takes its place.
         async with platform.store.for_tenant(tenant_id) as tx:
+            await tx.settle_key(plugin_id, key, before.execution_id, None)
             there = await tx.claim_key(plugin_id, key, claim)
-            if there is not None and there.execution_id == before.execution_id:
-                await tx.settle_key(plugin_id, key, None)
-                there = await tx.claim_key(plugin_id, key, claim)
         if there is not None:
             # Another repeat was quicker to take it.
             raise IdempotencyConflict()
@@ -432,12 +429,25 @@ async def _run_once(platform: Platform, caller: Caller, executable: Executable, 
     except BaseException:
         # Nothing was recorded, so a repeat may try again.
         async with platform.store.for_tenant(tenant_id) as tx:
-            await tx.settle_key(plugin_id, key, None)
+            await tx.settle_key(plugin_id, key, claim.execution_id, None)
         raise
     output = executed.output.decode() if executed.output is not None else None
     async with platform.store.for_tenant(tenant_id) as tx:
-        await tx.settle_key(plugin_id, key, {"output": output})
+        await tx.settle_key(plugin_id, key, claim.execution_id, {"output": output})
     return executed
+
+
+async def _claim(
+    platform: Platform, tenant_id: str, plugin_id: str, key: str, claim: StoredReply
+) -> StoredReply | None:
+    """Hold the key, or what is there; of a request that seems abandoned the second look is told, a while later."""
+    async with platform.store.for_tenant(tenant_id) as tx:
+        before = await tx.claim_key(plugin_id, key, claim)
+    if before is None or not before.abandoned or before.request_hash != claim.request_hash:
+        return before
+    await asyncio.sleep(platform.policies.taken_over_after_s)
+    async with platform.store.for_tenant(tenant_id) as tx:
+        return await tx.claim_key(plugin_id, key, claim)
 
 
 async def _replay(platform: Platform, tenant_id: str, before: StoredReply, asked: str) -> Executed | None:
@@ -448,7 +458,7 @@ async def _replay(platform: Platform, tenant_id: str, before: StoredReply, asked
             [FieldError("header/Idempotency-Key", "use a new key for a new request")],
         )
     longest = timedelta(milliseconds=platform.policies.limits.max_timeout_ms) + timedelta(minutes=1)
-    if before.response is None and platform.clock() - before.created_at < longest:
+    if before.response is None and not before.abandoned and platform.clock() - before.created_at < longest:
         raise IdempotencyConflict("The first request with this idempotency key is still under way; ask again shortly.")
     async with platform.store.for_tenant(tenant_id) as tx:
         execution = await tx.execution(before.execution_id)

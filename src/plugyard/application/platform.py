@@ -52,6 +52,9 @@ class Policies:
 
     limits: LimitPolicy = field(default_factory=LimitPolicy)
     suspension: SuspensionRule = field(default_factory=SuspensionRule)
+    taken_over_after_s: float = 2.0
+    """How long a replica that claimed something must be seen to be gone; one that lost no more than its connection to
+    the database is back within that time."""
     health_window_s: int = 3600
     key_cache_s: float = 1.0
     plugin_cache_s: float = 1.0

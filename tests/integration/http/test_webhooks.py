@@ -311,3 +311,20 @@ async def test_a_delivery_that_is_still_under_way_is_not_taken_again(
     problem(await sender.post(made["address"], content=BODY, headers=headers), 409, "delivery_repeated")
     release.set()
     assert (await first).status_code == 202
+
+
+@pytest.mark.parametrize("died", [True, False])
+async def test_a_delivery_whose_replica_died_is_executed_when_it_comes_again_and_once(
+    http: Http, admin: Any, plugin: str, sender: Any, died: bool
+) -> None:
+    made = await _made(admin, plugin)
+    headers = _signed(http, made["secret"])
+    tables = http.world.store.tables
+    signed = str(int(http.world.clock().timestamp())).encode() + b"." + BODY
+    name = hashlib.sha256(signed).digest()
+    tables.deliveries[made["id"], name] = http.world.clock()
+    if died:
+        tables.abandoned.add(name)
+    answers = [await sender.post(made["address"], content=BODY, headers=headers) for _ in range(2)]
+    assert [one.status_code for one in answers] == ([202, 409] if died else [409, 409])
+    assert len(http.world.executor.invocations) == died

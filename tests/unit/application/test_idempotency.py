@@ -163,3 +163,53 @@ async def test_an_abandoned_key_that_became_free_meanwhile_is_taken(
 
     monkeypatch.setattr(MemoryTransaction, "claim_key", claim_key)
     assert not (await repeat(world, admin, view)).replayed
+
+
+async def _left_by_a_dead_replica(world: World, admin: Caller, view: PluginView) -> StoredReply:
+    """The key is held by a request whose replica died just now, before it recorded anything."""
+    dead = await abandoned(world, admin, view)
+    fresh = replace(dead, created_at=world.clock())
+    for place in world.store.tables.replies:
+        world.store.tables.replies[place] = fresh
+    world.store.tables.executions.clear()
+    world.store.tables.abandoned.add(fresh.execution_id)
+    return fresh
+
+
+async def test_what_a_replica_had_that_died_is_taken_over_at_once(world: World, admin: Caller) -> None:
+    view = await world.active(admin)
+    dead = await _left_by_a_dead_replica(world, admin, view)
+    again = await repeat(world, admin, view)
+    assert not again.replayed
+    assert again.execution.id != dead.execution_id
+    assert (await repeat(world, admin, view)).execution.id == again.execution.id
+
+
+async def test_a_replica_that_is_back_at_the_second_look_keeps_what_it_had(
+    world: World, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await world.active(admin)
+    dead = await _left_by_a_dead_replica(world, admin, view)
+    real = asyncio.sleep
+
+    async def back_meanwhile(seconds: float) -> None:
+        world.store.tables.abandoned.discard(dead.execution_id)
+        await real(0)
+
+    monkeypatch.setattr(asyncio, "sleep", back_meanwhile)
+    with pytest.raises(IdempotencyConflict, match="still under way"):
+        await repeat(world, admin, view)
+
+
+async def test_who_lost_the_key_to_another_neither_frees_it_nor_answers_under_it(world: World, admin: Caller) -> None:
+    view = await world.active(admin)
+
+    async def lose(invocation: Invocation) -> Outcome:
+        for place, held in world.store.tables.replies.items():
+            world.store.tables.replies[place] = replace(held, execution_id="another's")
+        return succeeded(b"1")
+
+    world.executor.scripts["greet"] = lose
+    assert (await repeat(world, admin, view)).output == b"1"
+    ((_, held),) = world.store.tables.replies.items()
+    assert (held.execution_id, held.response) == ("another's", None)

@@ -209,9 +209,13 @@ class ToRescan:
 
 @dataclass(frozen=True, slots=True)
 class StoredReply:
-    """What is kept under an idempotency key. ``response`` is ``None`` while the first request is under way."""
+    """What is kept under an idempotency key. ``response`` is ``None`` while the first request is under way.
+
+    ``abandoned`` says of one under way that the replica which had it is not there now.
+    """
 
     request_hash: str
     execution_id: str
     response: Mapping[str, Any] | None
     created_at: datetime
+    abandoned: bool = False

@@ -150,6 +150,11 @@ class Transaction(KeyRows, Protocol):
     async def count_webhooks(self, plugin_id: str) -> int: ...  # those that are not revoked
     async def claim_delivery(self, webhook_id: str, signed: bytes, at: datetime, known_since: datetime) -> bool: ...
     # claim_delivery: whether it was not known; older ones are forgotten, and the webhook was used
+    async def delivery_abandoned(self, webhook_id: str, signed: bytes) -> bool: ...
+    # delivery_abandoned: whether who claimed it is gone and never settled it
+    async def take_over_delivery(self, webhook_id: str, signed: bytes) -> bool: ...
+    # take_over_delivery: the same, and then it is this one's
+    async def settle_delivery(self, webhook_id: str, signed: bytes) -> None: ...  # nobody takes it over any more
     async def release_delivery(self, webhook_id: str, signed: bytes) -> None: ...
 
     # marketplace
@@ -175,9 +180,11 @@ class Transaction(KeyRows, Protocol):
     # idempotency
     async def claim_key(self, plugin_id: str, key: str, reply: StoredReply) -> StoredReply | None: ...
     # claim_key: None when the key was free (or older than a day) and is now held; else what is there
-    async def settle_key(self, plugin_id: str, key: str, response: Mapping[str, Any] | None) -> None: ...
+    async def settle_key(
+        self, plugin_id: str, key: str, execution_id: str, response: Mapping[str, Any] | None
+    ) -> None: ...
 
-    # settle_key: keep the response, or with None give the key free again
+    # settle_key: keep the response, or with None give the key free again; nothing where another execution holds it
 
 
 class OperatorTransaction(KeyRows, Protocol):

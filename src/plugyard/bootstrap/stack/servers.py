@@ -27,6 +27,15 @@ http {{
   uwsgi_temp_path {folder}/nginx-uwsgi;
   scgi_temp_path {folder}/nginx-scgi;
   client_max_body_size 64m;
+  # A caller's own id goes on, as the service takes it, apart from what would end the text of the answer below.
+  map $http_x_request_id $request {{
+    "~^[!#-\\[\\]-~]{{1,64}}$" $http_x_request_id;
+    default $request_id;
+  }}
+  map $request_uri $instance {{
+    "~^(?<clean>[!#->@-\\[\\]-~]+)" $clean;
+    default "/";
+  }}
   upstream replicas {{
     {upstreams}
     keepalive 64;
@@ -39,7 +48,7 @@ http {{
       proxy_set_header Connection "";
       proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_set_header X-Request-Id $request_id;
+      proxy_set_header X-Request-Id $request;
       # Uploads go on as they come; a request that was begun at a replica is never begun at another.
       proxy_request_buffering off;
       proxy_connect_timeout 2s;
@@ -69,8 +78,8 @@ _AWAY = json.dumps(
         "detail": "The replica that had the request has ended, so nobody knows whether it was carried out. "
         "Try again with the same Idempotency-Key.",
         "errors": [],
-        "instance": "$uri",
-        "requestId": "$request_id",
+        "instance": "$instance",
+        "requestId": "$request",
     }
 )
 

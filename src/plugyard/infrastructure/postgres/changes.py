@@ -16,6 +16,7 @@ from plugyard.application.changes import Change, Changed
 
 CHANNEL = "plugyard_changes"
 _OPTIONS = "-c search_path=plugyard -c timezone=UTC"
+_LIVES = "select pg_advisory_lock_shared(1886151526, hashtext(%s))"
 _AGAIN_S = 0.5
 # A connection whose other end has gone without a word is noticed by asking.
 _ASKED_EVERY_S = 5.0
@@ -51,6 +52,8 @@ class ChangeFeed:
                     application_name="plugyard changes",
                 ) as connection:
                     await connection.execute(f"listen {CHANNEL}")
+                    # By this the others see that this replica lives, and whether what it claimed is still its own.
+                    await connection.execute(_LIVES, [self._replica])
                     # Before this, changes were told to nobody.
                     self._on_missed()
                     self.listening.set()

@@ -109,9 +109,9 @@ class TrailRows(TenantRows):
             if kept is not None:
                 return StoredReply(**kept)
 
-    async def settle_key(self, plugin_id: str, key: str, response: Mapping[str, Any] | None) -> None:
-        """Keeps the response under the key, or with `None` gives the key free."""
-        row: dict[str, Any] = {"plugin_id": plugin_id, "key": key}
+    async def settle_key(self, plugin_id: str, key: str, execution_id: str, response: Mapping[str, Any] | None) -> None:
+        """Keeps the response under the key, or with `None` gives the key free; nothing where another holds it now."""
+        row: dict[str, Any] = {"plugin_id": plugin_id, "key": key, "execution_id": execution_id}
         if response is None:
             await self._run(_SQL["free idempotency key"], row)
         else:

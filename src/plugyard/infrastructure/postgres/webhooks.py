@@ -53,6 +53,18 @@ class WebhookRows(Session):
         row = await self._one(_SQL["claim delivery"], claim)
         return row is not None and row["n"] == 1
 
+    async def delivery_abandoned(self, webhook_id: str, signed: bytes) -> bool:
+        """Whether the holder of a delivery is not there and never settled it."""
+        return await self._one(_SQL["abandoned delivery"], {"webhook_id": webhook_id, "signed": signed}) is not None
+
+    async def take_over_delivery(self, webhook_id: str, signed: bytes) -> bool:
+        """Holds a delivery that is abandoned; whether it is this one's now."""
+        return await self._one(_SQL["take over delivery"], {"webhook_id": webhook_id, "signed": signed}) is not None
+
+    async def settle_delivery(self, webhook_id: str, signed: bytes) -> None:
+        """Notes that it was carried out, so that it is nobody's to take over."""
+        await self._run(_SQL["settle delivery"], {"webhook_id": webhook_id, "signed": signed})
+
     async def release_delivery(self, webhook_id: str, signed: bytes) -> None:
         """Forgets a delivery that came to nothing."""
         await self._run(_SQL["release delivery"], {"webhook_id": webhook_id, "signed": signed})

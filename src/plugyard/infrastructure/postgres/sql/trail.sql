@@ -99,26 +99,31 @@ values (%(id)s, %(tenant_id)s, %(plugin_id)s, %(type)s, %(occurred_at)s, %(data)
 
 -- # claim idempotency key
 insert into plugyard.idempotency_keys as held (
-  tenant_id, plugin_id, key, request_hash, execution_id, response, created_at)
+  tenant_id, plugin_id, key, request_hash, execution_id, response, created_at, holder)
 values (
-  plugyard.current_tenant(), %(plugin_id)s, %(key)s, %(request_hash)s, %(execution_id)s, %(response)s, %(created_at)s)
+  plugyard.current_tenant(), %(plugin_id)s, %(key)s, %(request_hash)s, %(execution_id)s, %(response)s, %(created_at)s,
+  nullif(current_setting('plugyard.replica', true), ''))
 on conflict (tenant_id, plugin_id, key) do update set
   request_hash = excluded.request_hash, execution_id = excluded.execution_id, response = excluded.response,
-  created_at = excluded.created_at
+  created_at = excluded.created_at, holder = excluded.holder
 where held.created_at < excluded.created_at - interval '1 day'
 returning 1;
 
 -- # idempotency key
-select request_hash, execution_id, response, created_at from plugyard.idempotency_keys
+select request_hash, execution_id, response, created_at,
+  case when response is null and holder is not null then not plugyard.lives(holder) else false end as abandoned
+from plugyard.idempotency_keys
 where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s and key = %(key)s;
 
 -- # keep idempotent response
 update plugyard.idempotency_keys set response = %(response)s
-where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s and key = %(key)s;
+where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s and key = %(key)s
+  and execution_id = %(execution_id)s;
 
 -- # free idempotency key
 delete from plugyard.idempotency_keys
-where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s and key = %(key)s;
+where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s and key = %(key)s
+  and execution_id = %(execution_id)s;
 
 -- # uninstalled
 select id from plugyard.plugins

@@ -42,9 +42,12 @@ with forgotten as (
       and signed <> %(signed)s
     limit 1000 for update skip locked)),
 claimed as (
-  insert into plugyard.webhook_taken as known (tenant_id, webhook_id, signed, taken_at)
-  values (plugyard.current_tenant(), %(webhook_id)s, %(signed)s, %(taken_at)s)
-  on conflict (webhook_id, signed) do update set taken_at = excluded.taken_at where known.taken_at < %(known_since)s
+  insert into plugyard.webhook_taken as known (tenant_id, webhook_id, signed, taken_at, holder)
+  values (
+    plugyard.current_tenant(), %(webhook_id)s, %(signed)s, %(taken_at)s,
+    nullif(current_setting('plugyard.replica', true), ''))
+  on conflict (webhook_id, signed) do update set taken_at = excluded.taken_at, holder = excluded.holder
+    where known.taken_at < %(known_since)s
   returning webhook_id),
 touched as (
   update plugyard.webhooks set last_used_at = %(taken_at)s
@@ -54,4 +57,19 @@ select count(*) as n from claimed;
 
 -- # release delivery
 delete from plugyard.webhook_taken
+where tenant_id = plugyard.current_tenant() and webhook_id = %(webhook_id)s and signed = %(signed)s;
+
+-- # abandoned delivery
+select 1 from plugyard.webhook_taken
+where tenant_id = plugyard.current_tenant() and webhook_id = %(webhook_id)s and signed = %(signed)s
+  and case when holder is not null then not plugyard.lives(holder) else false end;
+
+-- # take over delivery
+update plugyard.webhook_taken set holder = nullif(current_setting('plugyard.replica', true), '')
+where tenant_id = plugyard.current_tenant() and webhook_id = %(webhook_id)s and signed = %(signed)s
+  and case when holder is not null then not plugyard.lives(holder) else false end
+returning 1;
+
+-- # settle delivery
+update plugyard.webhook_taken set holder = null
 where tenant_id = plugyard.current_tenant() and webhook_id = %(webhook_id)s and signed = %(signed)s;

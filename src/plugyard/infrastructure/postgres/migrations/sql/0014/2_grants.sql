@@ -1,0 +1,1 @@
+grant execute on function plugyard.lives(text) to :service;
