@@ -56,6 +56,9 @@ async def test_every_part_has_its_share_in_a_request(stack: Stack) -> None:
     async with _client(stack) as client:
         ready = (await client.get("/health/ready")).json()["parts"]
         assert {ready[part] for part in ("database", "objects", "cache", "relay")} == {"ok"}
+        for said, goes_on in (("order-4711", True), ('"}', False)):
+            answer = await client.get("/health/ready", headers={"X-Request-Id": said})
+            assert (answer.headers["x-request-id"] == said) == goes_on
         path = await _plugin(client, "shared")
         ran = [(await client.post(path + "/execute", json=CALL)).json() for _ in range(4)]
         assert [one["output"] for one in ran] == [3, 3, 3, 3], "both replicas have it"

@@ -28,7 +28,7 @@ http {{
   scgi_temp_path {folder}/nginx-scgi;
   client_max_body_size 64m;
   # A caller's own id goes on, as the service takes it, apart from what would end the text of the answer below.
-  map $http_x_request_id $request {{
+  map $http_x_request_id $said_id {{
     "~^[!#-\\[\\]-~]{{1,64}}$" $http_x_request_id;
     default $request_id;
   }}
@@ -48,7 +48,7 @@ http {{
       proxy_set_header Connection "";
       proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_set_header X-Request-Id $request;
+      proxy_set_header X-Request-Id $said_id;
       # Uploads go on as they come; a request that was begun at a replica is never begun at another.
       proxy_request_buffering off;
       proxy_connect_timeout 2s;
@@ -79,7 +79,7 @@ _AWAY = json.dumps(
         "Try again with the same Idempotency-Key.",
         "errors": [],
         "instance": "$instance",
-        "requestId": "$request",
+        "requestId": "$said_id",
     }
 )
 
