@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from plugyard.application.ports import AuditFilter, ExecutionFilter, LogFilter, PageRequest
+from plugyard.application.ports import AuditFilter, ExecutionFilter, LogFilter, PageRequest, Reply, StoredReply
 from plugyard.domain.execution import ExecutionStatus, Usage
 from plugyard.domain.plugin import Plugin, PluginState
 from tests.contract.conftest import Stored
@@ -218,3 +219,19 @@ async def test_an_execution_of_an_unknown_id_is_none(stored: Stored) -> None:
     tenant = await a_tenant(stored.store)
     async with stored.store.for_tenant(tenant.id) as tx:
         assert await tx.execution(new_id()) is None
+
+
+async def test_the_answer_under_a_key_is_kept_with_the_record_and_by_who_holds_it_alone(stored: Stored) -> None:
+    plugin = await a_stored_plugin(stored.store, (await a_tenant(stored.store)).id)
+    execution, other = an_execution(plugin), an_execution(plugin)
+    claim = StoredReply("hash", execution.id, None, NOW)
+    async with stored.store.for_tenant(plugin.tenant_id) as tx:
+        assert await tx.claim_key(plugin.id, "key", claim) is None
+    await stored.recorder.record(other, [], [], [], reply=Reply("key", {"output": "other"}))
+    async with stored.store.for_tenant(plugin.tenant_id) as tx:
+        assert await tx.claim_key(plugin.id, "key", claim) == claim
+    await stored.recorder.record(execution, [], [], [], reply=Reply("key", {"output": "[1]"}))
+    async with stored.store.for_tenant(plugin.tenant_id) as tx:
+        # It has an answer, so it is nobody's to give free.
+        await tx.settle_key(plugin.id, "key", execution.id, None)
+        assert await tx.claim_key(plugin.id, "key", claim) == replace(claim, response={"output": "[1]"})

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from plugyard.application.ports import AuditEntry, StoredLogLine
+from plugyard.application.ports import AuditEntry, Reply, StoredLogLine
 from plugyard.domain.events import Event
 from plugyard.domain.execution import Execution
 from plugyard.domain.queue import QueueEnd
@@ -23,8 +23,9 @@ class MemoryRecorder:
         events: Sequence[Event],
         audit: Sequence[AuditEntry],
         end: QueueEnd | None = None,
+        reply: Reply | None = None,
     ) -> None:
         """Keep all of it, or nothing."""
         if self.failing is not None:
             raise self.failing
-        await self._store.keep_records(execution, logs, events, audit, end)
+        await self._store.keep_records(execution, logs, events, audit, end, reply)

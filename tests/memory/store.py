@@ -13,6 +13,7 @@ from plugyard.application.ports import (
     OperatorTransaction,
     Page,
     PageRequest,
+    Reply,
     StoredLogLine,
     Transaction,
     UsedBy,
@@ -232,6 +233,7 @@ class MemoryStore:
         events: Sequence[Event],
         audit: Sequence[AuditEntry],
         end: QueueEnd | None = None,
+        reply: Reply | None = None,
     ) -> None:
         """What the recorder beside this store writes."""
         async with self._committed() as tables:
@@ -243,6 +245,11 @@ class MemoryStore:
             tables.outbox.extend(events)
             for entry in audit:
                 trail.add(tables, entry)
+            if reply is not None:
+                place = (execution.tenant_id, execution.plugin_id, reply.key)
+                held = tables.replies.get(place)
+                if held is not None and held.execution_id == execution.id:
+                    tables.replies[place] = replace(held, response=reply.response)
 
     async def take(self, now: datetime, at_most: int, per_plugin: int) -> Sequence[QueuedExecution]:
         """What is next for a worker."""

@@ -307,6 +307,7 @@ class MemoryTransaction(MemoryTrail, MemoryKeys, MemoryStandings, MemoryPublishe
         if held is None or held.execution_id != execution_id:
             return
         if response is None:
-            del self._tables.replies[place]
+            if held.response is None:
+                del self._tables.replies[place]
         else:
             self._tables.replies[place] = replace(held, response=response)

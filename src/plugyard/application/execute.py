@@ -17,7 +17,7 @@ import msgspec
 from plugyard.application.observe import watch
 from plugyard.application.places import Places, take_shared
 from plugyard.application.platform import Platform, entry, event, plugin_of, require, tenant_of
-from plugyard.application.ports import AuditEntry, Invocation, Outcome, StoredLogLine, StoredReply
+from plugyard.application.ports import AuditEntry, Invocation, Outcome, Reply, StoredLogLine, StoredReply
 from plugyard.application.quotas import know_the_day, quotas_of, refusal
 from plugyard.application.schemas import deeper_than, violations
 from plugyard.application.upload import bundle_key
@@ -197,8 +197,11 @@ async def run(
     call: Call,
     execution_id: str,
     ending: Ending | None = None,
+    *,
+    key: str | None = None,
 ) -> Executed:
-    """Run what was looked at before, and record it. ``ending`` says what becomes of one that waited its turn.
+    """Run what was looked at before, and record it, its answer under the idempotency key that it holds. ``ending`` says
+    what becomes of one that waited its turn.
 
     Raises ``Overloaded``, ``QuotaExceeded``, ``TenantSuspended``, ``SandboxUnavailable``, ``StoreUnavailable``.
     """
@@ -264,7 +267,7 @@ async def run(
         happened = True
         if outcome.error is not None and executable.ceilings is not NO_CEILINGS:
             outcome = _with_ceiling(executable.ceilings, outcome, outcome.error)
-        return await _settle(platform, caller, plugin, execution, outcome, ending)
+        return await _settle(platform, caller, plugin, execution, outcome, ending, key)
     except Full as full:
         raise refusal(full, began) from None
     finally:
@@ -289,6 +292,7 @@ async def _settle(
     execution: Execution,
     outcome: Outcome,
     ending: Ending | None,
+    key: str | None,
 ) -> Executed:
     """Make the record durable, then tell whoever listens."""
     if plugin.secrets:
@@ -314,7 +318,10 @@ async def _settle(
         trail.append(entry(platform, caller, EventType.SECURITY_VIOLATED.value, plugin.id, what))
     logs = [StoredLogLine(platform.ids(), ended.id, line) for line in outcome.logs]
     if end is None:
-        await platform.recorder.record(ended, logs, events, trail)
+        reply = None
+        if key is not None:
+            reply = Reply(key, {"output": None if outcome.output is None else outcome.output.decode()})
+        await platform.recorder.record(ended, logs, events, trail, reply=reply)
     else:
         await record_end(platform, end, ended, logs, events, trail)
     platform.on_execution(ended)
@@ -425,16 +432,29 @@ async def _run_once(platform: Platform, caller: Caller, executable: Executable, 
             # Another repeat was quicker to take it.
             raise IdempotencyConflict()
     try:
-        executed = await run(platform, caller, executable, call, claim.execution_id)
+        return await run(platform, caller, executable, call, claim.execution_id, key=key)
     except BaseException:
         # Nothing was recorded, so a repeat may try again.
-        async with platform.store.for_tenant(tenant_id) as tx:
-            await tx.settle_key(plugin_id, key, claim.execution_id, None)
+        if not await _freed(platform, tenant_id, plugin_id, key, claim.execution_id):
+            platform.in_background(_free(platform, tenant_id, plugin_id, key, claim.execution_id))
         raise
-    output = executed.output.decode() if executed.output is not None else None
-    async with platform.store.for_tenant(tenant_id) as tx:
-        await tx.settle_key(plugin_id, key, claim.execution_id, {"output": output})
-    return executed
+
+
+async def _freed(platform: Platform, tenant_id: str, plugin_id: str, key: str, execution_id: str) -> bool:
+    try:
+        async with platform.store.for_tenant(tenant_id) as tx:
+            await tx.settle_key(plugin_id, key, execution_id, None)
+    except StoreUnavailable:
+        return False
+    return True
+
+
+async def _free(platform: Platform, tenant_id: str, plugin_id: str, key: str, execution_id: str) -> None:
+    """Give the key free as soon as the store is back; until then its repeats would be told to wait for nobody."""
+    for _ in range(RECORD_TRIES):
+        await asyncio.sleep(RECORD_PAUSE_S)
+        if await _freed(platform, tenant_id, plugin_id, key, execution_id):
+            return
 
 
 async def _claim(

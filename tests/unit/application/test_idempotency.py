@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from plugyard.application import execute
 from plugyard.application.execute import Executed
 from plugyard.application.ports import Invocation, Outcome, StoredReply
 from plugyard.domain.errors import IdempotencyConflict, IdempotencyMismatch, Overloaded, StoreUnavailable
@@ -213,3 +214,26 @@ async def test_who_lost_the_key_to_another_neither_frees_it_nor_answers_under_it
     assert (await repeat(world, admin, view)).output == b"1"
     ((_, held),) = world.store.tables.replies.items()
     assert (held.execution_id, held.response) == ("another's", None)
+
+
+async def test_a_key_that_cannot_be_given_free_while_the_store_is_away_is_given_free_later(
+    world: World, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await world.active(admin)
+    real, tries = MemoryTransaction.settle_key, [0]
+
+    async def away(self: MemoryTransaction, *asked: Any) -> None:
+        tries[0] += 1
+        if tries[0] < 3:
+            raise StoreUnavailable
+        await real(self, *asked)
+
+    monkeypatch.setattr(MemoryTransaction, "settle_key", away)
+    monkeypatch.setattr(execute, "RECORD_PAUSE_S", 0.0)
+    world.recorder.failing = StoreUnavailable()
+    with pytest.raises(StoreUnavailable):
+        await repeat(world, admin, view)
+    world.recorder.failing = None
+    await world.quiet()
+    assert world.store.tables.replies == {}
+    assert not (await repeat(world, admin, view)).replayed

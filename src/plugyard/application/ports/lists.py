@@ -208,6 +208,14 @@ class ToRescan:
 
 
 @dataclass(frozen=True, slots=True)
+class Reply:
+    """What is to be kept under an idempotency key, together with the record of the execution that holds it."""
+
+    key: str
+    response: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredReply:
     """What is kept under an idempotency key. ``response`` is ``None`` while the first request is under way.
 

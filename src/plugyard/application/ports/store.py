@@ -19,6 +19,7 @@ from plugyard.application.ports.lists import (
     Page,
     PageRequest,
     PluginFilter,
+    Reply,
     ResolvedDependency,
     StandingFilter,
     StoredLogLine,
@@ -184,7 +185,7 @@ class Transaction(KeyRows, Protocol):
         self, plugin_id: str, key: str, execution_id: str, response: Mapping[str, Any] | None
     ) -> None: ...
 
-    # settle_key: keep the response, or with None give the key free again; nothing where another execution holds it
+    # settle_key: keep the response, or with None give a key free that has none; not where another execution holds it
 
 
 class OperatorTransaction(KeyRows, Protocol):
@@ -249,7 +250,8 @@ class ExecutionRecorder(Protocol):
     """Makes execution records durable; many share one commit. Returns when they are on disk.
 
     With ``end``, it ends a run of a queued execution too. What ends as QUEUED has no record yet: it is tried again.
-    Where somebody else has taken the execution since, nothing of it is written.
+    Where somebody else has taken the execution since, nothing of it is written. With ``reply``, the execution's answer
+    is kept under the idempotency key that it holds.
     """
 
     async def record(
@@ -259,6 +261,7 @@ class ExecutionRecorder(Protocol):
         events: Sequence[Event],
         audit: Sequence[AuditEntry],
         end: QueueEnd | None = None,
+        reply: Reply | None = None,
     ) -> None: ...
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from plugyard.application.ports import AuditEntry, StoredLogLine
+from plugyard.application.ports import AuditEntry, Reply, StoredLogLine
 from plugyard.domain.errors import StoreUnavailable
 from plugyard.domain.events import Event
 from plugyard.domain.execution import Execution
@@ -75,6 +75,7 @@ class PostgresRecorder:
         events: Sequence[Event],
         audit: Sequence[AuditEntry],
         end: QueueEnd | None = None,
+        reply: Reply | None = None,
     ) -> None:
         """Returns when the execution and all that belongs to it are on disk; all of it is, or nothing.
 
@@ -91,6 +92,7 @@ class PostgresRecorder:
             "events": [_event_row(event) for event in events],
             "audit": [_audit_row(entry) for entry in audit],
             "ends": [_end_row(end)] if end is not None else [],
+            "replies": [_reply_row(execution, reply)] if reply is not None else [],
         }
         self._waiting.append(_Item(execution.tenant_id, parts, done))
         self._wake.set()
@@ -154,8 +156,7 @@ def _document(items: Iterable[_Item]) -> bytes:
     for item in items:
         own = tenants.get(item.tenant_id)
         if own is None:
-            own = {"tenant": item.tenant_id, "executions": [], "logs": [], "events": [], "audit": [], "ends": []}
-            tenants[item.tenant_id] = own
+            own = tenants[item.tenant_id] = {"tenant": item.tenant_id, **{name: [] for name in item.parts}}
         for name, rows in item.parts.items():
             own[name].extend(rows)
     batch = list(tenants.values())
@@ -237,6 +238,15 @@ def _end_row(end: QueueEnd) -> dict[str, Any]:
         "ended_at": end.ended_at,
         "job": end.job,
         "waits": end.waits,
+    }
+
+
+def _reply_row(execution: Execution, reply: Reply) -> dict[str, Any]:
+    return {
+        "plugin_id": execution.plugin_id,
+        "key": reply.key,
+        "execution_id": execution.id,
+        "response": reply.response,
     }
 
 

@@ -123,7 +123,7 @@ where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s and ke
 -- # free idempotency key
 delete from plugyard.idempotency_keys
 where tenant_id = plugyard.current_tenant() and plugin_id = %(plugin_id)s and key = %(key)s
-  and execution_id = %(execution_id)s;
+  and execution_id = %(execution_id)s and response is null;
 
 -- # uninstalled
 select id from plugyard.plugins
