@@ -52,4 +52,4 @@ async def heard(platform: Platform, change: Change) -> None:
 
 def missed(platform: Platform) -> None:
     """Forget everything: something may have changed while nobody listened."""
-    platform.cached.clear()
+    platform.copies.forget()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 from plugyard.application.endpoints import Answered, EndpointRequest, execute_endpoint
 from plugyard.application.execute import executable_of
@@ -31,15 +32,14 @@ async def webhook_at(platform: Platform, token: str) -> Webhook | None:
     if not token.isascii() or len(token) > _LONGEST_TOKEN:
         return None
     now, name = platform.clock(), ("webhook", token_hash(platform, token))
-    held = platform.cached.get(name)
-    if held is not None and now < held[0]:
-        return held[1]  # type: ignore[no-any-return]
-    found = await platform.store.webhook_by_hash(name[1])
-    if found is None or found.revoked_at is not None:
-        platform.cached.pop(name, None)
-        return None
-    platform.cached[name] = (now + timedelta(seconds=platform.policies.key_cache_s), found)
+    until = now + timedelta(seconds=platform.policies.key_cache_s)
+    found: Webhook | None = await platform.copies.get(name, now, until, partial(_read_webhook, platform, name[1]))
     return found
+
+
+async def _read_webhook(platform: Platform, hashed: bytes) -> Webhook | None:
+    found = await platform.store.webhook_by_hash(hashed)
+    return None if found is None or found.revoked_at is not None else found
 
 
 def caller_of(webhook: Webhook, request_id: str) -> Caller:

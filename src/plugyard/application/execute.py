@@ -124,11 +124,14 @@ def check_call(platform: Platform, executable: Executable, call: Call) -> None:
 
 async def executable_of(platform: Platform, tenant_id: str, plugin_id: str) -> Executable:
     """A plugin as it is executed now, or was a moment ago. Raises ``NotFound``, ``TenantSuspended``."""
-    key = (tenant_id, plugin_id)
     now = platform.clock()
-    held = platform.cached.get(key)
-    if held is not None and now < held[0]:
-        return held[1]  # type: ignore[no-any-return]
+    until = now + timedelta(seconds=platform.policies.plugin_cache_s)
+    read = partial(_read_executable, platform, tenant_id, plugin_id)
+    found: Executable = await platform.copies.get(("plugin", tenant_id, plugin_id), now, until, read)
+    return found
+
+
+async def _read_executable(platform: Platform, tenant_id: str, plugin_id: str) -> Executable:
     async with platform.store.for_tenant(tenant_id) as tx:
         view = await plugin_of(tx, plugin_id)
         tenant = await tx.tenant(tenant_id)
@@ -142,7 +145,7 @@ async def executable_of(platform: Platform, tenant_id: str, plugin_id: str) -> E
     # What an operator takes away holds for grants that were given before.
     grants = tuple(grant for grant in plugin.grants if grant.service in bounds.grantable)
     configuration = with_defaults(version.manifest.configuration, {**plugin.configuration, **plugin.secrets})
-    executable = Executable(
+    return Executable(
         plugin,
         version,
         frozenset(version.functions),
@@ -157,8 +160,6 @@ async def executable_of(platform: Platform, tenant_id: str, plugin_id: str) -> E
         platform.places if quotas.of_executions else None,
         _mark(configuration, grants) if version.manifest.endpoints else "",
     )
-    platform.cached[key] = (now + timedelta(seconds=platform.policies.plugin_cache_s), executable)
-    return executable
 
 
 def _mark(configuration: Mapping[str, Any], grants: Sequence[Permission]) -> str:

@@ -99,5 +99,4 @@ async def consent_needed(tx: Transaction, view: PluginView) -> tuple[Permission,
 
 def forget_cached(platform: Platform, plugin_id: str) -> None:
     """The next execution reads the plugin anew; within this process at once, in others when their copy ages out."""
-    for key in [key for key in platform.cached if isinstance(key, tuple) and key[-1] == plugin_id]:
-        platform.cached.pop(key, None)
+    platform.copies.forget(lambda name: name[0] == "plugin" and name[2] == plugin_id)

@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from plugyard.application.platform import Platform, record_tenant_change, require, tenant_of
 from plugyard.application.ports import KeyRows, Page, PageRequest
@@ -40,10 +41,8 @@ async def authenticate(platform: Platform, secret: str, *, request_id: str, want
         why = "expired" if key.revoked_at is None else "revoked"
         raise Unauthenticated(_NOT_USABLE, actor=f"key:{key.id}", tenant_id=key.tenant_id, reason=why)
     if key.last_used_at is None or now - key.last_used_at > _TOUCH_EVERY:
-        platform.cached[("key", hash_of(platform, secret))] = (
-            now + timedelta(seconds=platform.policies.key_cache_s),
-            replace(key, last_used_at=now),
-        )
+        until = now + timedelta(seconds=platform.policies.key_cache_s)
+        platform.copies.put(("key", hash_of(platform, secret)), replace(key, last_used_at=now), until)
         platform.in_background(platform.store.touch_keys({key.id: now}))
     tenant_id = key.tenant_id
     if tenant_id is None and wanted_tenant is not None:
@@ -61,16 +60,17 @@ async def _known(platform: Platform, secret: str, now: datetime) -> ApiKey | Non
     if not secret.startswith(PREFIX) or len(secret) > 200:
         return None
     name = ("key", hash_of(platform, secret))
-    held = platform.cached.get(name)
-    if held is not None and now < held[0]:
-        return held[1]  # type: ignore[no-any-return]
+    until = now + timedelta(seconds=platform.policies.key_cache_s)
+    found: ApiKey | None = await platform.copies.get(name, now, until, partial(_read_key, platform, name))
+    return found
+
+
+async def _read_key(platform: Platform, name: tuple[str, bytes]) -> ApiKey | None:
     key = await platform.store.key_by_hash(name[1])
-    if key is None:
-        platform.cached.pop(name, None)
-        return None
-    if held is not None and held[1].last_used_at is not None:
-        key = replace(key, last_used_at=held[1].last_used_at)
-    platform.cached[name] = (now + timedelta(seconds=platform.policies.key_cache_s), key)
+    before: ApiKey | None = platform.copies.last(name)
+    if key is not None and before is not None and before.last_used_at is not None:
+        # What was noted since may be on its way to the store.
+        key = replace(key, last_used_at=before.last_used_at)
     return key
 
 
@@ -194,8 +194,7 @@ def _found(key: ApiKey | None) -> ApiKey:
 
 def forget_keys(platform: Platform) -> None:
     """The next request reads its key anew."""
-    for name in [name for name in platform.cached if isinstance(name, tuple) and name[0] == "key"]:
-        platform.cached.pop(name, None)
+    platform.copies.forget(lambda name: name[0] == "key")
 
 
 async def revoke_key(platform: Platform, caller: Caller, key_id: str) -> ApiKey:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from plugyard.application.copies import Copies
 from plugyard.application.denialbook import DenialBook
 from plugyard.application.endpointcache import EndpointCache
 from plugyard.application.places import Places
@@ -105,7 +106,7 @@ class Platform:
     places: Places | None = None  # of quotas, where replicas count them together
     # Tenants that were suspended here: why, and until when what was read before may still say otherwise.
     halted: dict[str, tuple[str, datetime]] = field(default_factory=dict)
-    cached: dict[Any, Any] = field(default_factory=dict)
+    copies: Copies = field(default_factory=Copies)
     known_tokens: dict[bytes, Any] = field(default_factory=dict)  # by their hash
     watched: dict[str, bool] = field(default_factory=dict)  # plugins under check, and whether one failed meanwhile
     uses: UseBook = field(default_factory=UseBook)

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from plugyard.application.keys import hash_of, new_secret
@@ -250,17 +251,19 @@ async def require_active(platform: Platform, caller: Caller) -> None:
     halted = platform.halted.get(tenant_id)
     if halted is not None and now < halted[1]:
         raise TenantSuspended(halted[0])
-    held = platform.cached.get(("standing", tenant_id))
-    if held is None or now >= held[0]:
-        async with platform.store.for_tenant(tenant_id) as tx:
-            held = (now + timedelta(seconds=platform.policies.key_cache_s), await tx.tenant(tenant_id))
-        platform.cached[("standing", tenant_id)] = held
-    found: Tenant | None = held[1]
+    until = now + timedelta(seconds=platform.policies.key_cache_s)
+    read = partial(_read_tenant, platform, tenant_id)
+    found: Tenant | None = await platform.copies.get(("standing", tenant_id), now, until, read)
     if found is None:
         # The tenant is gone, and what was cached of its keys has not aged out yet.
         raise Unauthenticated("The credentials are of a tenant that is not there.")
     if found.state is not TenantState.ACTIVE:
         raise TenantSuspended(found.suspended_because)
+
+
+async def _read_tenant(platform: Platform, tenant_id: str) -> Tenant | None:
+    async with platform.store.for_tenant(tenant_id) as tx:
+        return await tx.tenant(tenant_id)
 
 
 def halt(platform: Platform, tenant_id: str, reason: str) -> None:
@@ -271,9 +274,7 @@ def halt(platform: Platform, tenant_id: str, reason: str) -> None:
 
 def forget_tenant(platform: Platform, tenant_id: str) -> None:
     """What is cached of a tenant is read anew: within this process at once, in others when their copy ages out."""
-    for key in [key for key in platform.cached if isinstance(key, tuple)]:
-        if key[0] == tenant_id or key == ("standing", tenant_id):
-            platform.cached.pop(key, None)
+    platform.copies.forget(lambda name: name[0] in ("plugin", "standing") and name[1] == tenant_id)
 
 
 def cancel_running(platform: Platform, tenant_id: str) -> None:

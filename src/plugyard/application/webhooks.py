@@ -100,8 +100,7 @@ async def revoke_webhook(platform: Platform, caller: Caller, plugin_id: str, web
 
 def forget_webhooks(platform: Platform) -> None:
     """The next delivery reads its webhook anew."""
-    for name in [name for name in platform.cached if isinstance(name, tuple) and name[0] == "webhook"]:
-        platform.cached.pop(name, None)
+    platform.copies.forget(lambda name: name[0] == "webhook")
 
 
 def _new_secret() -> str:

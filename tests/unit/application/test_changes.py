@@ -5,7 +5,8 @@ from dataclasses import replace
 from plugyard.application.activate import deactivate
 from plugyard.application.changes import Change, Changed, heard, missed
 from plugyard.application.deliveries import webhook_at
-from plugyard.application.keys import authenticate, create_key
+from plugyard.application.keys import authenticate, create_key, hash_of
+from plugyard.application.tenants import require_active
 from plugyard.application.webhooks import create_webhook
 from plugyard.domain.identity import Role
 from plugyard.domain.webhooks import Scheme
@@ -16,11 +17,11 @@ async def test_a_changed_plugin_is_read_anew_and_its_environments_end(world: Wor
     admin = await world.caller()
     view = await world.active(admin)
     await world.execute(admin, view)
-    kept = dict(world.platform.cached)
-    assert any(key[-1] == view.plugin.id for key in kept if isinstance(key, tuple))
     assert admin.tenant_id is not None
+    name = ("plugin", admin.tenant_id, view.plugin.id)
+    assert name in world.platform.copies
     await heard(world.platform, Change(Changed.PLUGIN, admin.tenant_id, view.plugin.id))
-    assert not any(key[-1] == view.plugin.id for key in world.platform.cached if isinstance(key, tuple))
+    assert name not in world.platform.copies
     assert view.plugin.id in world.executor.forgotten
 
 
@@ -28,13 +29,15 @@ async def test_a_changed_tenant_or_key_is_read_anew(world: World) -> None:
     admin = await world.caller()
     _, secret = await create_key(world.platform, admin, "ci", Role.VIEWER, None)
     await authenticate(world.platform, secret, request_id="r")
-    assert world.platform.cached
+    name = ("key", hash_of(world.platform, secret))
+    assert name in world.platform.copies
     await heard(world.platform, Change(Changed.KEY))
-    assert not [key for key in world.platform.cached if isinstance(key, tuple) and key[0] == "key"]
+    assert name not in world.platform.copies
+    await require_active(world.platform, admin)
+    assert ("standing", admin.tenant_id) in world.platform.copies
     assert admin.tenant_id is not None
-    world.platform.cached["standing", admin.tenant_id] = "old"
     await heard(world.platform, Change(Changed.TENANT, admin.tenant_id, "active"))
-    assert ("standing", admin.tenant_id) not in world.platform.cached
+    assert ("standing", admin.tenant_id) not in world.platform.copies
 
 
 async def test_a_changed_webhook_is_read_anew(world: World) -> None:
@@ -56,7 +59,8 @@ async def test_after_silence_everything_is_read_anew(world: World) -> None:
     admin = await world.caller()
     view = await world.active(admin)
     await world.execute(admin, view)
+    world.platform.copies.put(("plugin", "another's", "id"), "read before", world.clock())
     await deactivate(world.platform, admin, view.plugin.id)
-    world.platform.cached["anything"] = 1
+    assert world.platform.copies
     missed(world.platform)
-    assert world.platform.cached == {}
+    assert not world.platform.copies

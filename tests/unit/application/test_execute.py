@@ -239,15 +239,16 @@ async def test_a_sandbox_that_refuses_records_nothing(world: World, admin: Calle
 
 async def test_an_execution_is_known_as_running_while_it_runs(world: World, admin: Caller) -> None:
     view = await world.active(admin)
-    go_on = asyncio.Event()
+    began, go_on = asyncio.Event(), asyncio.Event()
 
     async def wait(invocation: Invocation) -> Outcome:
+        began.set()
         await go_on.wait()
         return succeeded()
 
     world.executor.scripts["greet"] = wait
     task = asyncio.create_task(world.execute(admin, view))
-    await asyncio.sleep(0)
+    await began.wait()
     (running,) = world.platform.running.values()
     assert (running.status, running.ended_at) == (ExecutionStatus.RUNNING, None)
     world.clock.forward(seconds=2)

@@ -195,7 +195,7 @@ async def test_what_cannot_run_any_more_is_given_up_with_the_reason(world: World
     view = await world.active(admin)
     queued = await queue(world, admin, view)
     await deactivate(world.platform, admin, view.plugin.id)
-    world.platform.cached.clear()
+    world.platform.copies.forget()
     await world.work()
     ended = await look(world, admin, queued.id)
     assert ended.error is not None
@@ -332,7 +332,7 @@ async def test_a_dead_letter_of_a_plugin_that_is_inactive_stays(world: World, ad
     first = await queue(world, admin, view)
     await world.work()
     await deactivate(world.platform, admin, view.plugin.id)
-    world.platform.cached.clear()
+    world.platform.copies.forget()
     with pytest.raises(WrongState):
         await deadletters.replay(world.platform, admin, first.id)
     assert (await deadletters.dead_letter(world.platform, admin, first.id))[0].id == first.id
@@ -358,7 +358,7 @@ async def test_dead_letters_are_an_admins_and_a_tenants_own(world: World, admin:
 async def test_a_tenants_quota_puts_back_what_has_no_room(world: World, admin: Caller) -> None:
     view = await world.active(admin)
     object.__setattr__(world.platform.policies.quotas, "executions_per_minute", 2)
-    world.platform.cached.clear()
+    world.platform.copies.forget()
     for _ in range(3):
         await queue(world, admin, view)
     await world.work(1)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from plugyard.application.copies import Copies
 from plugyard.application.execute import Call, execute
 from plugyard.application.marketplace import install_listing, publish
 from plugyard.application.ports import Invocation, Outcome
@@ -106,7 +107,7 @@ async def test_the_count_of_the_day_outlives_a_restart(world: World, admin: Call
     for _ in range(3):
         await world.execute(admin, view)
     await allow(world, admin, {Quota.PER_DAY: 4})
-    restarted = replace(world.platform, tallies=Tallies(), cached={})
+    restarted = replace(world.platform, tallies=Tallies(), copies=Copies())
     world.clock.now += timedelta(seconds=1)
     await execute(restarted, admin, view.plugin.id, Call("greet"))
     error = await refused(execute(restarted, admin, view.plugin.id, Call("greet")), Quota.PER_DAY, 4, 4)
