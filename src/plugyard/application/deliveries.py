@@ -15,7 +15,7 @@ from plugyard.domain.endpoints import (
     EndpointTimedOut,
     find,
 )
-from plugyard.domain.errors import PlugyardError, StoreUnavailable
+from plugyard.domain.errors import PlugyardError, Unrecorded
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.plugin import Transition
 from plugyard.domain.webhooks import DeliveryRepeated, Webhook, delivery_of
@@ -77,8 +77,8 @@ async def deliver(
         told = AnswerInvalid()
         told.execution_id = error.execution_id
         raise told from error
-    except StoreUnavailable:
-        # It may have been executed, and only its record be missing.
+    except Unrecorded:
+        # It was executed.
         raise
     except PlugyardError:
         async with platform.store.for_tenant(webhook.tenant_id) as tx:

@@ -31,6 +31,7 @@ from plugyard.domain.errors import (
     InvalidInput,
     StoreUnavailable,
     TenantSuspended,
+    Unrecorded,
 )
 from plugyard.domain.events import Event, EventType
 from plugyard.domain.execution import Execution, ExecutionFailure, ExecutionStatus
@@ -200,7 +201,8 @@ async def run(
 ) -> Executed:
     """Run what was looked at before, and record it. ``ending`` says what becomes of one that waited its turn.
 
-    Raises ``Overloaded``, ``QuotaExceeded``, ``TenantSuspended``, ``SandboxUnavailable``, ``StoreUnavailable``.
+    Raises ``Overloaded``, ``QuotaExceeded``, ``TenantSuspended``, ``SandboxUnavailable``, ``StoreUnavailable``, and
+    ``Unrecorded`` where it was executed; after all others nothing was.
     """
     plugin, version = executable.plugin, executable.version
     limits = _limits(platform, executable, call)
@@ -290,7 +292,7 @@ async def _settle(
     outcome: Outcome,
     ending: Ending | None,
 ) -> Executed:
-    """Make the record durable, then tell whoever listens."""
+    """Make the record durable, then tell whoever listens. Raises ``Unrecorded``."""
     if plugin.secrets:
         outcome = _without_secrets(outcome, plugin.secrets)
     ended = _ended(execution, outcome, platform.clock())
@@ -313,10 +315,13 @@ async def _settle(
         events.append(event(platform, EventType.SECURITY_VIOLATED, plugin, what))
         trail.append(entry(platform, caller, EventType.SECURITY_VIOLATED.value, plugin.id, what))
     logs = [StoredLogLine(platform.ids(), ended.id, line) for line in outcome.logs]
-    if end is None:
-        await platform.recorder.record(ended, logs, events, trail)
-    else:
-        await record_end(platform, end, ended, logs, events, trail)
+    try:
+        if end is None:
+            await platform.recorder.record(ended, logs, events, trail)
+        else:
+            await record_end(platform, end, ended, logs, events, trail)
+    except StoreUnavailable as error:
+        raise Unrecorded() from error
     platform.on_execution(ended)
     if outcome.used:
         platform.uses.note(plugin, outcome.used, ended.started_at)
@@ -430,9 +435,10 @@ async def _run_once(platform: Platform, caller: Caller, executable: Executable, 
     try:
         executed = await run(platform, caller, executable, call, claim.execution_id)
     except BaseException:
-        # Nothing was recorded, so a repeat may try again.
+        # Where nothing was recorded a repeat may try again. A record may be there although its writing seemed to fail.
         async with platform.store.for_tenant(tenant_id) as tx:
-            await tx.settle_key(plugin_id, key, None)
+            recorded = await tx.execution(claim.execution_id) is not None
+            await tx.settle_key(plugin_id, key, {"output": None} if recorded else None)
         raise
     output = executed.output.decode() if executed.output is not None else None
     async with platform.store.for_tenant(tenant_id) as tx:

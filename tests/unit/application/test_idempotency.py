@@ -107,6 +107,26 @@ async def test_a_request_that_left_no_record_may_be_tried_again(world: World, ad
     assert not (await repeat(world, admin, view)).replayed
 
 
+async def test_a_request_whose_record_was_written_although_nobody_heard_of_it_is_not_run_again(
+    world: World, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await world.active(admin)
+    record = world.recorder.record
+
+    async def lost(*args: Any) -> None:
+        await record(*args)
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.recorder, "record", lost)
+        with pytest.raises(StoreUnavailable):
+            await repeat(world, admin, view)
+    again = await repeat(world, admin, view)
+    assert (again.output, again.replayed) == (None, True)
+    assert list(world.store.tables.executions) == [again.execution.id]
+    assert len(world.executor.invocations) == 1
+
+
 async def test_an_abandoned_request_that_left_a_record_is_answered_with_it(world: World, admin: Caller) -> None:
     view = await world.active(admin)
     dead = await abandoned(world, admin, view)
