@@ -14,15 +14,17 @@ from pathlib import Path
 
 from plugyard.application.housekeeping import PREFIXES
 from plugyard.application.ports import Objects, SignedUrl, UrlMethod
-from plugyard.domain.errors import StoreUnavailable
 from plugyard.infrastructure.cachefolder import CacheFolder
-from plugyard.infrastructure.proofs import digest_named, is_sealed, sha256_of
+from plugyard.infrastructure.proofs import is_sealed
 
 _PIECE_BYTES = 256 * 1024
 
 
 class CachedObjects:
-    """Reads of one key at the same time ask the store behind once. `hits` and `misses` count what readers met."""
+    """Reads of one key at the same time ask the store behind once. `hits` and `misses` count what readers met.
+
+    The store behind proves what it answers (`s3.forms.proves`); a package that is not the one of its key is not kept.
+    """
 
     def __init__(self, behind: Objects, folder: CacheFolder) -> None:
         self._behind = behind
@@ -132,7 +134,6 @@ class CachedObjects:
             return data
         self.misses += 1
         data = await self._behind.get(key)
-        _refuse_others(key, await sha256_of(data))
         if await asyncio.to_thread(self._folder.keep, key, data):
             await self._unless_forgotten(key)
         return data
@@ -153,7 +154,6 @@ class CachedObjects:
                     if not await asyncio.to_thread(half.write, piece):
                         finished = True  # and gone already
                         return None
-            _refuse_others(key, half.digest)
             finished = True
             if await asyncio.to_thread(half.finish):
                 await self._unless_forgotten(key)
@@ -175,11 +175,6 @@ class CachedObjects:
 
 def _is_kept(key: str) -> bool:
     return key.startswith(PREFIXES)
-
-
-def _refuse_others(key: str, digest: str) -> None:
-    if digest_named(key) not in (None, digest):
-        raise StoreUnavailable("What the object store answered is not what was stored; nothing of it was used.")
 
 
 async def _of(make: Callable[[str], Awaitable[bytes | None]], key: str) -> bytes | None:
