@@ -36,7 +36,7 @@ log = structlog.get_logger("plugyard")
 class CacheFolder:
     """Objects by key; what was used least recently makes room. A folder belongs to one process at a time.
 
-    What goes wrong with the disk costs the keeping, and is never raised.
+    What goes wrong with the disk costs the keeping, and is never raised; only a `KeptFile` that breaks says so.
     """
 
     def __init__(self, folder: Path, max_bytes: int, secret: bytes) -> None:
@@ -65,11 +65,20 @@ class CacheFolder:
 
     def read(self, key: str) -> bytes | None:
         """What is kept under a key, or `None`."""
-        file = self.opened(key)
-        if file is None:
+        name = _name(key)
+        if name not in self._sizes:
             return None
-        with file:
-            return b"".join(file.pieces())
+        try:
+            held = (self._folder / name).read_bytes()
+        except OSError:
+            self.drop(key)
+            return None
+        data, seal = held[:-_SEAL_BYTES], held[-_SEAL_BYTES:]
+        if not self._seals.fits(seal, key, hashlib.sha256(data).hexdigest()):
+            self._drop_damaged(key)
+            return None
+        self._touch(name)
+        return data
 
     def opened(self, key: str) -> KeptFile | None:
         """A proven object to read some at a time, or `None`. It stays readable while it makes room for others."""
@@ -85,8 +94,7 @@ class CacheFolder:
         size = self._proven(key, file)
         if size is None:
             file.close()
-            log.warning("a damaged file of the cache was deleted", key=key)
-            self.drop(key)
+            self._drop_damaged(key)
             return None
         self._touch(name)
         return KeptFile(file, size)
@@ -178,6 +186,10 @@ class CacheFolder:
             return None
         return size if self._seals.fits(seal, key, hashed.hexdigest()) else None
 
+    def _drop_damaged(self, key: str) -> None:
+        log.warning("a damaged file of the cache was deleted", key=key)
+        self.drop(key)
+
     def _touch(self, name: str) -> None:
         with self._lock:
             if name in self._sizes:
@@ -209,16 +221,18 @@ class KeptFile:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
+    @property
+    def left(self) -> int:
+        """How many bytes were not read yet."""
+        return self._left
+
     def next(self) -> bytes:
-        """The next piece, empty at the end. Raises `OSError`."""
+        """The next piece, empty at the end. Raises `OSError`, also where the file has become shorter meanwhile."""
         piece = self._file.read(min(self._left, _PIECE_BYTES))
+        if self._left and not piece:
+            raise OSError(f"{self._left} bytes are missing")
         self._left -= len(piece)
         return piece
-
-    def pieces(self) -> Iterator[bytes]:
-        """All of it. Raises `OSError`."""
-        while piece := self.next():
-            yield piece
 
 
 class HalfFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import time
@@ -217,6 +218,49 @@ async def test_a_damaged_file_is_deleted_and_fetched_again(kept: Kept, key: str,
     assert kept.behind.reads == [key, key]
     assert await kept.read(key, way) == PACKAGE
     assert kept.folder.held_bytes == kept.on_disk()
+
+
+@WAYS
+@pytest.mark.parametrize("good", [0, 1])
+async def test_a_disk_that_fails_after_the_proof_costs_nothing_but_the_time_to_fetch_it(
+    kept: Kept, way: str, good: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await kept.behind.put(bundle_key(1), PACKAGE)
+    await kept.read(bundle_key(1), way)
+    real, reads = cachefolder.KeptFile.next, [0]
+
+    def broken(file: cachefolder.KeptFile) -> bytes:
+        reads[0] += 1
+        if reads[0] > good:
+            raise OSError(errno.EIO, "the disk is broken")
+        return real(file)
+
+    monkeypatch.setattr(cachefolder.KeptFile, "next", broken)
+    assert await kept.read(bundle_key(1), way) == PACKAGE
+
+
+async def test_a_file_that_is_cut_short_while_it_is_read_is_read_to_its_end_from_the_store(kept: Kept) -> None:
+    await kept.behind.put(bundle_key(1), PACKAGE)
+    await kept.read(bundle_key(1), "in pieces")
+    pieces = kept.objects.pieces(bundle_key(1))
+    first = await anext(pieces)
+    (file,) = kept.files()
+    os.truncate(file, len(first) + 1)
+    assert first + b"".join([piece async for piece in pieces]) == PACKAGE
+
+
+def test_what_is_read_is_what_was_proven(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kept.folder.keep(bundle_key(1), PACKAGE)
+    (file,) = kept.files()
+    real = kept.folder._seals.fits
+
+    def changed_meanwhile(seal: bytes, key: str, digest: str) -> bool:
+        held = file.read_bytes()
+        file.write_bytes(b"?" * len(held))
+        return real(seal, key, digest)
+
+    monkeypatch.setattr(kept.folder._seals, "fits", changed_meanwhile)
+    assert kept.folder.read(bundle_key(1)) == PACKAGE
 
 
 async def test_a_file_under_another_name_or_of_another_secret_is_not_served(kept: Kept) -> None:
