@@ -16,7 +16,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -70,8 +70,8 @@ class CacheFolder:
             return None
         try:
             held = (self._folder / name).read_bytes()
-        except OSError:
-            self.drop(key)
+        except OSError as error:
+            self._miss(key, error)
             return None
         data, seal = held[:-_SEAL_BYTES], held[-_SEAL_BYTES:]
         if not self._seals.fits(seal, key, hashlib.sha256(data).hexdigest()):
@@ -85,17 +85,18 @@ class CacheFolder:
         name = _name(key)
         if name not in self._sizes:
             return None
-        try:
-            # Not buffered: what was read to prove it is read again, from the system's memory.
-            file = (self._folder / name).open("rb")
-        except OSError:
-            self.drop(key)
-            return None
-        size = self._proven(key, file)
-        if size is None:
-            file.close()
-            self._drop_damaged(key)
-            return None
+        with ExitStack() as unproven:
+            try:
+                # What was read to prove it is read again, from the system's memory.
+                file = unproven.enter_context((self._folder / name).open("rb"))
+                size = self._proven(key, file)
+            except OSError as error:
+                self._miss(key, error)
+                return None
+            if size is None:
+                self._drop_damaged(key)
+                return None
+            unproven.pop_all()
         self._touch(name)
         return KeptFile(file, size)
 
@@ -172,19 +173,23 @@ class CacheFolder:
         self._reserve(0)
 
     def _proven(self, key: str, file: BinaryIO) -> int | None:
-        """The size of the object where its seal fits; `None` elsewhere."""
-        try:
-            size = os.fstat(file.fileno()).st_size - _SEAL_BYTES
-            if size < 0:
-                return None
-            hashed = hashlib.sha256()
-            for piece in _first(file, size):
-                hashed.update(piece)
-            seal = file.read(_SEAL_BYTES)
-            file.seek(0)
-        except OSError:
+        """The size of the object where its seal fits; `None` elsewhere. Raises `OSError`."""
+        size = os.fstat(file.fileno()).st_size - _SEAL_BYTES
+        if size < 0:
             return None
+        hashed = hashlib.sha256()
+        for piece in _first(file, size):
+            hashed.update(piece)
+        seal = file.read(_SEAL_BYTES)
+        file.seek(0)
         return size if self._seals.fits(seal, key, hashed.hexdigest()) else None
+
+    def _miss(self, key: str, error: OSError) -> None:
+        """A file that cannot be read now, as where too many are open, may be as good as before."""
+        if isinstance(error, FileNotFoundError):
+            self.drop(key)
+        else:
+            log.warning("a file of the cache cannot be read; the object is fetched", key=key, error=str(error))
 
     def _drop_damaged(self, key: str) -> None:
         log.warning("a damaged file of the cache was deleted", key=key)

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -333,6 +334,45 @@ async def test_somebody_deletes_the_files_while_the_service_runs(kept: Kept, way
     assert await kept.read(bundle_key(1), way) == PACKAGE
     assert await kept.read(bundle_key(1), way) == PACKAGE
     assert kept.folder.held_bytes == kept.on_disk()
+
+
+@WAYS
+async def test_a_process_that_may_open_no_more_files_deletes_none(
+    kept: Kept, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await kept.behind.put(bundle_key(1), PACKAGE)
+    await kept.read(bundle_key(1), way)
+
+    def refused(*args: Any, **named: Any) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", refused)
+        patched.setattr(Path, "read_bytes", refused)
+        patched.setattr(cachefolder.tempfile, "mkstemp", refused)
+        assert await kept.read(bundle_key(1), way) == PACKAGE
+    assert len(kept.files()) == 1
+    kept.behind.reads.clear()
+    assert await kept.read(bundle_key(1), way) == PACKAGE
+    assert kept.behind.reads == []
+
+
+async def test_a_disk_that_cannot_be_read_to_prove_a_file_deletes_nothing(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await kept.behind.put(bundle_key(1), PACKAGE)
+    await kept.read(bundle_key(1), "in pieces")
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cachefolder.os, "fstat", broken)
+        assert kept.folder.opened(bundle_key(1)) is None
+    again = kept.folder.opened(bundle_key(1))
+    assert again is not None
+    with again:
+        assert PACKAGE.startswith(again.next())
 
 
 @WAYS
