@@ -46,12 +46,13 @@ class CacheFolder:
         self._lock = threading.Lock()
         self._sizes: OrderedDict[str, int] = OrderedDict()  # the least recently used first
         self._bytes = 0
+        self._half_bytes = 0
         self._refused_until = 0.0
         self._take_up()
 
     @property
     def held_bytes(self) -> int:
-        """What the files take, halves included; never more than the cap."""
+        """What the files take, and what halves take or will; never more than the cap."""
         return self._bytes
 
     @property
@@ -102,11 +103,14 @@ class CacheFolder:
 
     def keep(self, key: str, data: bytes) -> bool:
         """Keep an object; whether that worked."""
-        half = self.half(key)
+        half = self.half(key, len(data))
         return half is not None and half.write(data) and half.finish()
 
-    def half(self, key: str) -> HalfFile | None:
-        """The beginning of a new file, or `None` where the disk refuses."""
+    def half(self, key: str, size: int = 0) -> HalfFile | None:
+        """The beginning of a new file, or `None` where the disk or the cap refuses.
+
+        There is room for `size` bytes then, which is as much as is known to come; more makes room as it comes.
+        """
         if not self.usable:
             return None
         try:
@@ -114,7 +118,9 @@ class CacheFolder:
         except OSError as error:
             self._refuse(error)
             return None
-        return HalfFile(self, key, os.fdopen(descriptor, "wb", buffering=0), Path(path))
+        # Only then, because making room deletes files.
+        half = HalfFile(self, key, os.fdopen(descriptor, "wb", buffering=0), Path(path))
+        return half if half.expect(size) else None
 
     def drop(self, key: str) -> None:
         """Forget a key."""
@@ -123,20 +129,25 @@ class CacheFolder:
     # --- for the half-written files ----------------------------------------------------------------------------------
 
     def _reserve(self, count: int) -> bool:
-        """Make room for so many bytes more; False where they are more than fits beside what is being written."""
+        """Make room for so many bytes more; False where they are more than fits beside what is being written.
+
+        Nothing goes for what cannot fit.
+        """
         while True:
             with self._lock:
+                if self._half_bytes + count > self._max_bytes:
+                    return False
                 if self._bytes + count <= self._max_bytes:
                     self._bytes += count
+                    self._half_bytes += count
                     return True
-                oldest = next(iter(self._sizes), None)
-            if oldest is None:
-                return False
+                oldest = next(iter(self._sizes))
             self._remove(oldest)
 
     def _release(self, count: int) -> None:
         with self._lock:
             self._bytes -= count
+            self._half_bytes -= count
 
     def _place(self, key: str, half: Path, size: int) -> None:
         """Raises `OSError`."""
@@ -145,6 +156,7 @@ class CacheFolder:
             half.replace(self._folder / name)
             self._bytes -= self._sizes.pop(name, 0)
             self._sizes[name] = size
+            self._half_bytes -= size
 
     def _refuse(self, error: OSError) -> None:
         if self.usable:
@@ -250,15 +262,26 @@ class HalfFile:
         self._path = path
         self._hashed = hashlib.sha256()
         self._size = 0
+        self._reserved = 0
 
     @property
     def digest(self) -> str:
         """The SHA-256 in hex of what was written so far."""
         return self._hashed.hexdigest()
 
+    def expect(self, count: int) -> bool:
+        """Have room for so many bytes more; False where the cap refuses."""
+        missing = self._size + count + _SEAL_BYTES - self._reserved
+        if missing > 0:
+            if not self._folder._reserve(missing):
+                self.abandon()
+                return False
+            self._reserved += missing
+        return True
+
     def write(self, piece: bytes) -> bool:
         """Write some more; False where the disk or the cap refuses."""
-        if self._append(piece):
+        if self.expect(len(piece)) and self._append(piece):
             self._hashed.update(piece)
             return True
         return False
@@ -270,6 +293,8 @@ class HalfFile:
             return False
         if not self._append(self._folder._seal(self._key, self.digest)):
             return False
+        self._folder._release(self._reserved - self._size)
+        self._reserved = self._size
         try:
             self._file.close()
             self._folder._place(self._key, self._path, self._size)
@@ -285,13 +310,10 @@ class HalfFile:
             self._file.close()
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
-        self._folder._release(self._size)
-        self._size = 0
+        self._folder._release(self._reserved)
+        self._reserved = 0
 
     def _append(self, data: bytes) -> bool:
-        if not self._folder._reserve(len(data)):
-            self.abandon()
-            return False
         self._size += len(data)
         try:
             left = memoryview(data)

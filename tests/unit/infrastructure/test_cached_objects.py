@@ -197,6 +197,29 @@ async def test_what_is_larger_than_the_cap_is_read_and_not_kept(tmp_path: Path, 
     assert (kept.files(), kept.folder.held_bytes) == ([], 0)
 
 
+async def test_what_can_never_fit_makes_nothing_else_go(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "cache", cap=100_000)
+    for number in range(4):
+        await kept.objects.put(bundle_key(number), b"y" * 20_000)
+    await kept.behind.put(package_key(PACKAGE), PACKAGE)
+    assert await kept.objects.get(package_key(PACKAGE)) == PACKAGE
+    assert not kept.folder.keep(bundle_key(9), b"z" * (100_000 - SEAL_BYTES + 1))
+    assert [number for number in range(4) if kept.folder.has(bundle_key(number))] == [0, 1, 2, 3]
+
+
+def test_what_does_not_fit_beside_what_is_being_written_makes_nothing_else_go(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "cache", cap=100_000)
+    assert kept.folder.keep(bundle_key(0), b"x" * 20_000)
+    half = kept.folder.half(bundle_key(1), 60_000)
+    assert half is not None
+    assert half.write(b"y" * 20_000)
+    assert not kept.folder.keep(bundle_key(2), b"z" * 50_000)
+    assert kept.folder.has(bundle_key(0))
+    assert half.write(b"y" * 20_000)
+    assert half.finish()
+    assert kept.folder.held_bytes == kept.on_disk() == 60_000 + 2 * SEAL_BYTES, "what was not needed is given back"
+
+
 DAMAGE = {
     "a byte": lambda data: bytes([data[0] ^ 1]) + data[1:],
     "the seal": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
