@@ -4,18 +4,18 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
+from plugyard.bootstrap.stack.plan import free_ports
 from plugyard.infrastructure.s3.settings import Credentials, S3Settings
 
 ACCESS_KEY, SECRET_KEY = "plugyard-tests", "a-secret-that-must-never-be-logged"
@@ -103,15 +103,6 @@ def seaweed() -> Iterator[Seaweed]:
         keeper.stdout.close()
         log.close()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on just now."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
 
 
 def _await_bucket(running: Seaweed, keeper: subprocess.Popen[bytes], log: Path) -> None:

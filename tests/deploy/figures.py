@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from plugyard.bootstrap.figures import show_figures
 from plugyard.bootstrap.identity import token_verifier
+from plugyard.bootstrap.objects import ObjectStore
 from plugyard.bootstrap.sharing import _show
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.infrastructure.postgres.outbox import Lag
@@ -29,6 +30,8 @@ def shown() -> dict[str, Labels]:
     show_figures(telemetry, Settings(data=Path("/")), once, once)
     token_verifier(Settings(oidc_issuer="https://login.example.com", oidc_audience="plugyard"), telemetry)
     _show(SimpleNamespace(up=1, away_s=0, counts=SimpleNamespace(lost=0, skipped=0, failed=0)), telemetry)
+    cached: Any = SimpleNamespace(hits=0, misses=0)
+    ObjectStore(cached, None, cached).show(telemetry)
     relay = Relay.__new__(Relay)
     relay.lag, relay.published, relay._led = Lag(0, 0.0), 0, {}
     for name, (meaning, read) in relay.figures().items():

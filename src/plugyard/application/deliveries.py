@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
 from plugyard.application.endpoints import Answered, EndpointRequest, execute_endpoint
-from plugyard.application.execute import executable_of
+from plugyard.application.execute import executable_of, now_or_later
 from plugyard.application.platform import Platform
 from plugyard.application.webhooks import METHOD, token_hash
 from plugyard.domain.endpoints import (
@@ -19,7 +18,7 @@ from plugyard.domain.endpoints import (
     Match,
     find,
 )
-from plugyard.domain.errors import PlugyardError, StoreUnavailable
+from plugyard.domain.errors import PlugyardError, Unrecorded
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.plugin import Transition
 from plugyard.domain.webhooks import DeliveryRepeated, Webhook, delivery_of
@@ -74,17 +73,24 @@ async def deliver(
         raise DeliveryRepeated()
     try:
         return await _answer(platform, caller, webhook, found, request)
-    except (EndpointFailed, AnswerInvalid, StoreUnavailable):
-        # It was executed, or may have been and only its record be missing.
+    except (EndpointFailed, AnswerInvalid, Unrecorded):
+        # It was executed.
         raise
     except PlugyardError:
-        async with platform.store.for_tenant(webhook.tenant_id) as tx:
-            await tx.release_delivery(webhook.id, delivery)
+        await now_or_later(platform, partial(_release, platform, webhook, delivery))
         raise
     finally:
-        with suppress(StoreUnavailable):
-            async with platform.store.for_tenant(webhook.tenant_id) as tx:
-                await tx.settle_delivery(webhook.id, delivery)
+        await now_or_later(platform, partial(_settle, platform, webhook, delivery))
+
+
+async def _release(platform: Platform, webhook: Webhook, delivery: bytes) -> None:
+    async with platform.store.for_tenant(webhook.tenant_id) as tx:
+        await tx.release_delivery(webhook.id, delivery)
+
+
+async def _settle(platform: Platform, webhook: Webhook, delivery: bytes) -> None:
+    async with platform.store.for_tenant(webhook.tenant_id) as tx:
+        await tx.settle_delivery(webhook.id, delivery)
 
 
 async def _taken_over(platform: Platform, webhook: Webhook, delivery: bytes) -> bool:

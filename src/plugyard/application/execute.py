@@ -7,6 +7,7 @@ the input is decoded once, and the record's commit is shared with others.
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -31,6 +32,7 @@ from plugyard.domain.errors import (
     InvalidInput,
     StoreUnavailable,
     TenantSuspended,
+    Unrecorded,
 )
 from plugyard.domain.events import Event, EventType
 from plugyard.domain.execution import Execution, ExecutionFailure, ExecutionStatus
@@ -47,7 +49,7 @@ from plugyard.domain.tallies import Full
 from plugyard.domain.tenants import Quotas, TenantBounds, TenantState
 
 NO_LIMITS = RequestedLimits()
-RECORD_TRIES, RECORD_PAUSE_S = 1_200, 0.5
+RECORD_TRIES, GIVE_BACK_TRIES, RECORD_PAUSE_S = 1_200, 120, 0.5
 Ending = Callable[[Execution, bytes | None], tuple[Execution, QueueEnd]]
 _encode = msgspec.json.Encoder().encode
 
@@ -204,7 +206,8 @@ async def run(
     """Run what was looked at before, and record it, its answer under the idempotency key that it holds. ``ending`` says
     what becomes of one that waited its turn.
 
-    Raises ``Overloaded``, ``QuotaExceeded``, ``TenantSuspended``, ``SandboxUnavailable``, ``StoreUnavailable``.
+    Raises ``Overloaded``, ``QuotaExceeded``, ``TenantSuspended``, ``SandboxUnavailable``, ``StoreUnavailable``, and
+    ``Unrecorded`` where it was executed; after all others nothing was.
     """
     plugin, version = executable.plugin, executable.version
     limits = _limits(platform, executable, call)
@@ -295,7 +298,7 @@ async def _settle(
     ending: Ending | None,
     key: str | None,
 ) -> Executed:
-    """Make the record durable, then tell whoever listens."""
+    """Make the record durable, then tell whoever listens. Raises ``Unrecorded``."""
     if plugin.secrets:
         outcome = _without_secrets(outcome, plugin.secrets)
     ended = _ended(execution, outcome, platform.clock())
@@ -318,13 +321,16 @@ async def _settle(
         events.append(event(platform, EventType.SECURITY_VIOLATED, plugin, what))
         trail.append(entry(platform, caller, EventType.SECURITY_VIOLATED.value, plugin.id, what))
     logs = [StoredLogLine(platform.ids(), ended.id, line) for line in outcome.logs]
-    if end is None:
-        reply = None
-        if key is not None:
-            reply = Reply(key, {"output": None if outcome.output is None else outcome.output.decode()})
-        await platform.recorder.record(ended, logs, events, trail, reply=reply)
-    else:
-        await record_end(platform, end, ended, logs, events, trail)
+    reply = None
+    if key is not None:
+        reply = Reply(key, {"output": None if outcome.output is None else outcome.output.decode()})
+    try:
+        if end is None:
+            await platform.recorder.record(ended, logs, events, trail, reply=reply)
+        else:
+            await record_end(platform, end, ended, logs, events, trail)
+    except StoreUnavailable as error:
+        raise Unrecorded() from error
     platform.on_execution(ended)
     if outcome.used:
         platform.uses.note(plugin, outcome.used, ended.started_at)
@@ -435,26 +441,29 @@ async def _run_once(platform: Platform, caller: Caller, executable: Executable, 
     try:
         return await run(platform, caller, executable, call, claim.execution_id, key=key)
     except BaseException:
-        # Nothing was recorded, so a repeat may try again.
-        if not await _freed(platform, tenant_id, plugin_id, key, claim.execution_id):
-            platform.in_background(_free(platform, tenant_id, plugin_id, key, claim.execution_id))
+        # Nothing was recorded, so a repeat may try again; where a record is there all the same, its answer stays.
+        await now_or_later(platform, partial(_free, platform, tenant_id, plugin_id, key, claim.execution_id))
         raise
 
 
-async def _freed(platform: Platform, tenant_id: str, plugin_id: str, key: str, execution_id: str) -> bool:
-    try:
-        async with platform.store.for_tenant(tenant_id) as tx:
-            await tx.settle_key(plugin_id, key, execution_id, None)
-    except StoreUnavailable:
-        return False
-    return True
-
-
 async def _free(platform: Platform, tenant_id: str, plugin_id: str, key: str, execution_id: str) -> None:
-    """Give the key free as soon as the store is back; until then its repeats would be told to wait for nobody."""
-    for _ in range(RECORD_TRIES):
+    async with platform.store.for_tenant(tenant_id) as tx:
+        await tx.settle_key(plugin_id, key, execution_id, None)
+
+
+async def now_or_later(platform: Platform, work: Callable[[], Awaitable[None]]) -> None:
+    """Give back what was claimed; where the store is away, as soon as it is back. Until then nobody else has it."""
+    try:
+        await work()
+    except StoreUnavailable:
+        platform.in_background(_later(work))
+
+
+async def _later(work: Callable[[], Awaitable[None]]) -> None:
+    for _ in range(GIVE_BACK_TRIES):
         await asyncio.sleep(RECORD_PAUSE_S)
-        if await _freed(platform, tenant_id, plugin_id, key, execution_id):
+        with suppress(StoreUnavailable):
+            await work()
             return
 
 

@@ -136,6 +136,7 @@ async def assemble(
     await store.ensure_partitions()
     telemetry = Telemetry(processes.sandbox.environments)
     show_figures(telemetry, settings, processes.sandbox, processes.inspector)
+    objects.show(telemetry)
     databases = PostgresPluginDatabases(processes.urls.keeper_url, pepper)
     shared = await shared_parts(settings, telemetry, parts)
     egress = Later(frozenset({"request"}), partial(_make_egress, settings))

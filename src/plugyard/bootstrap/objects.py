@@ -11,6 +11,7 @@ from plugyard.application.ports import Objects
 from plugyard.bootstrap.keys import CannotStart
 from plugyard.domain.errors import PlugyardError
 from plugyard.infrastructure.objects import FolderObjects
+from plugyard.infrastructure.telemetry import Telemetry
 from plugyard.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,6 +39,17 @@ class ObjectStore:
         self._state = "ok"
         self._asked_at = float("-inf")
         self._asking: asyncio.Task[None] | None = None
+
+    def show(self, telemetry: Telemetry) -> None:
+        """Have it shown what the cache saves, where there is one."""
+        cached = self._cached
+        if cached is None:
+            return
+        for name, description, read in (
+            ("plugyard_objects_cache_hits", "Objects that were read from the cache's disk.", lambda: cached.hits),
+            ("plugyard_objects_cache_misses", "Objects that the bucket was asked for.", lambda: cached.misses),
+        ):
+            telemetry.counter(name, description, read)
 
     async def start(self) -> None:
         """Look at the bucket once. Raises ``CannotStart`` where waiting will not help; what is away may come back."""

@@ -18,6 +18,7 @@
  ├── ``NotOffered``              a later version brings it
  └── ``Unavailable``             a part that is needed is away; trying again later may help
       ├── ``StoreUnavailable``
+      │    └── ``Unrecorded``    it was executed; whether its record was written, nobody knows
       ├── ``SandboxUnavailable``
       ├── ``GateUnavailable``
       ├── ``IdentityUnavailable``
@@ -231,6 +232,10 @@ class StoreUnavailable(Unavailable):
     """The database or the object store is away; nothing was changed."""
 
     code = "store_unavailable"
+
+
+class Unrecorded(StoreUnavailable):
+    """The database is away: it was executed, and whether its record was written is not known."""
 
 
 class SandboxUnavailable(Unavailable):

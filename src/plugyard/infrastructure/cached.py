@@ -12,17 +12,22 @@ from contextlib import aclosing
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import structlog
+
 from plugyard.application.housekeeping import PREFIXES
 from plugyard.application.ports import Objects, SignedUrl, UrlMethod
-from plugyard.domain.errors import StoreUnavailable
-from plugyard.infrastructure.cachefolder import CacheFolder
-from plugyard.infrastructure.proofs import digest_named, is_sealed, sha256_of
+from plugyard.infrastructure.cachefolder import CacheFolder, KeptFile
+from plugyard.infrastructure.proofs import is_sealed
 
 _PIECE_BYTES = 256 * 1024
+log = structlog.get_logger("plugyard")
 
 
 class CachedObjects:
-    """Reads of one key at the same time ask the store behind once. `hits` and `misses` count what readers met."""
+    """Reads of one key at the same time ask the store behind once. `hits` and `misses` count what readers met.
+
+    The store behind proves what it answers (`s3.forms.proves`); a package that is not the one of its key is not kept.
+    """
 
     def __init__(self, behind: Objects, folder: CacheFolder) -> None:
         self._behind = behind
@@ -50,14 +55,20 @@ class CachedObjects:
                 for start in range(0, len(data), _PIECE_BYTES):
                     yield data[start : start + _PIECE_BYTES]
                 return
-            kept = await asyncio.to_thread(self._folder.opened, key)
-            if kept is not None:
-                with kept:
-                    while piece := await asyncio.to_thread(kept.next):
-                        yield piece
+        given = 0
+        kept = await asyncio.to_thread(self._folder.opened, key) if _is_kept(key) else None
+        if kept is not None:
+            with kept:
+                while piece := await _next_of(kept):
+                    yield piece
+                    given += len(piece)
+            if not kept.left:
                 return
+        # Where the disk broke in the middle, the store goes on from there.
         async for piece in self._behind.pieces(key):
-            yield piece
+            if given < len(piece):
+                yield piece[given:]
+            given = max(given - len(piece), 0)
 
     async def put_file(self, key: str, path: Path) -> bool:
         """Stores a file; answers whether it was new. It is kept here when somebody reads it."""
@@ -132,7 +143,6 @@ class CachedObjects:
             return data
         self.misses += 1
         data = await self._behind.get(key)
-        _refuse_others(key, await sha256_of(data))
         if await asyncio.to_thread(self._folder.keep, key, data):
             await self._unless_forgotten(key)
         return data
@@ -153,7 +163,6 @@ class CachedObjects:
                     if not await asyncio.to_thread(half.write, piece):
                         finished = True  # and gone already
                         return None
-            _refuse_others(key, half.digest)
             finished = True
             if await asyncio.to_thread(half.finish):
                 await self._unless_forgotten(key)
@@ -177,9 +186,13 @@ def _is_kept(key: str) -> bool:
     return key.startswith(PREFIXES)
 
 
-def _refuse_others(key: str, digest: str) -> None:
-    if digest_named(key) not in (None, digest):
-        raise StoreUnavailable("What the object store answered is not what was stored; nothing of it was used.")
+async def _next_of(kept: KeptFile) -> bytes:
+    """The next piece; empty at the end, and where the disk breaks."""
+    try:
+        return await asyncio.to_thread(kept.next)
+    except OSError as error:
+        log.warning("a file of the cache broke while it was read; the rest is fetched", error=str(error))
+        return b""
 
 
 async def _of(make: Callable[[str], Awaitable[bytes | None]], key: str) -> bytes | None:

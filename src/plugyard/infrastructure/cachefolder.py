@@ -16,7 +16,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,7 +36,7 @@ log = structlog.get_logger("plugyard")
 class CacheFolder:
     """Objects by key; what was used least recently makes room. A folder belongs to one process at a time.
 
-    What goes wrong with the disk costs the keeping, and is never raised.
+    What goes wrong with the disk costs the keeping, and is never raised; only a `KeptFile` that breaks says so.
     """
 
     def __init__(self, folder: Path, max_bytes: int, secret: bytes) -> None:
@@ -46,12 +46,13 @@ class CacheFolder:
         self._lock = threading.Lock()
         self._sizes: OrderedDict[str, int] = OrderedDict()  # the least recently used first
         self._bytes = 0
+        self._half_bytes = 0
         self._refused_until = 0.0
         self._take_up()
 
     @property
     def held_bytes(self) -> int:
-        """What the files take, halves included; never more than the cap."""
+        """What the files take, and what halves take or will; never more than the cap."""
         return self._bytes
 
     @property
@@ -65,39 +66,51 @@ class CacheFolder:
 
     def read(self, key: str) -> bytes | None:
         """What is kept under a key, or `None`."""
-        file = self.opened(key)
-        if file is None:
+        name = _name(key)
+        if name not in self._sizes:
             return None
-        with file:
-            return b"".join(file.pieces())
+        try:
+            held = (self._folder / name).read_bytes()
+        except OSError as error:
+            self._miss(key, error)
+            return None
+        data, seal = held[:-_SEAL_BYTES], held[-_SEAL_BYTES:]
+        if not self._seals.fits(seal, key, hashlib.sha256(data).hexdigest()):
+            self._drop_damaged(key)
+            return None
+        self._touch(name)
+        return data
 
     def opened(self, key: str) -> KeptFile | None:
         """A proven object to read some at a time, or `None`. It stays readable while it makes room for others."""
         name = _name(key)
         if name not in self._sizes:
             return None
-        try:
-            # Not buffered: what was read to prove it is read again, from the system's memory.
-            file = (self._folder / name).open("rb")
-        except OSError:
-            self.drop(key)
-            return None
-        size = self._proven(key, file)
-        if size is None:
-            file.close()
-            log.warning("a damaged file of the cache was deleted", key=key)
-            self.drop(key)
-            return None
+        with ExitStack() as unproven:
+            try:
+                # What was read to prove it is read again, from the system's memory.
+                file = unproven.enter_context((self._folder / name).open("rb"))
+                size = self._proven(key, file)
+            except OSError as error:
+                self._miss(key, error)
+                return None
+            if size is None:
+                self._drop_damaged(key)
+                return None
+            unproven.pop_all()
         self._touch(name)
         return KeptFile(file, size)
 
     def keep(self, key: str, data: bytes) -> bool:
         """Keep an object; whether that worked."""
-        half = self.half(key)
+        half = self.half(key, len(data))
         return half is not None and half.write(data) and half.finish()
 
-    def half(self, key: str) -> HalfFile | None:
-        """The beginning of a new file, or `None` where the disk refuses."""
+    def half(self, key: str, size: int = 0) -> HalfFile | None:
+        """The beginning of a new file, or `None` where the disk or the cap refuses.
+
+        There is room for `size` bytes then, which is as much as is known to come; more makes room as it comes.
+        """
         if not self.usable:
             return None
         try:
@@ -105,7 +118,9 @@ class CacheFolder:
         except OSError as error:
             self._refuse(error)
             return None
-        return HalfFile(self, key, os.fdopen(descriptor, "wb", buffering=0), Path(path))
+        # Only then, because making room deletes files.
+        half = HalfFile(self, key, os.fdopen(descriptor, "wb", buffering=0), Path(path))
+        return half if half.expect(size) else None
 
     def drop(self, key: str) -> None:
         """Forget a key."""
@@ -114,20 +129,25 @@ class CacheFolder:
     # --- for the half-written files ----------------------------------------------------------------------------------
 
     def _reserve(self, count: int) -> bool:
-        """Make room for so many bytes more; False where they are more than fits beside what is being written."""
+        """Make room for so many bytes more; False where they are more than fits beside what is being written.
+
+        Nothing goes for what cannot fit.
+        """
         while True:
             with self._lock:
+                if self._half_bytes + count > self._max_bytes:
+                    return False
                 if self._bytes + count <= self._max_bytes:
                     self._bytes += count
+                    self._half_bytes += count
                     return True
-                oldest = next(iter(self._sizes), None)
-            if oldest is None:
-                return False
+                oldest = next(iter(self._sizes))
             self._remove(oldest)
 
     def _release(self, count: int) -> None:
         with self._lock:
             self._bytes -= count
+            self._half_bytes -= count
 
     def _place(self, key: str, half: Path, size: int) -> None:
         """Raises `OSError`."""
@@ -136,6 +156,7 @@ class CacheFolder:
             half.replace(self._folder / name)
             self._bytes -= self._sizes.pop(name, 0)
             self._sizes[name] = size
+            self._half_bytes -= size
 
     def _refuse(self, error: OSError) -> None:
         if self.usable:
@@ -164,19 +185,27 @@ class CacheFolder:
         self._reserve(0)
 
     def _proven(self, key: str, file: BinaryIO) -> int | None:
-        """The size of the object where its seal fits; `None` elsewhere."""
-        try:
-            size = os.fstat(file.fileno()).st_size - _SEAL_BYTES
-            if size < 0:
-                return None
-            hashed = hashlib.sha256()
-            for piece in _first(file, size):
-                hashed.update(piece)
-            seal = file.read(_SEAL_BYTES)
-            file.seek(0)
-        except OSError:
+        """The size of the object where its seal fits; `None` elsewhere. Raises `OSError`."""
+        size = os.fstat(file.fileno()).st_size - _SEAL_BYTES
+        if size < 0:
             return None
+        hashed = hashlib.sha256()
+        for piece in _first(file, size):
+            hashed.update(piece)
+        seal = file.read(_SEAL_BYTES)
+        file.seek(0)
         return size if self._seals.fits(seal, key, hashed.hexdigest()) else None
+
+    def _miss(self, key: str, error: OSError) -> None:
+        """A file that cannot be read now, as where too many are open, may be as good as before."""
+        if isinstance(error, FileNotFoundError):
+            self.drop(key)
+        else:
+            log.warning("a file of the cache cannot be read; the object is fetched", key=key, error=str(error))
+
+    def _drop_damaged(self, key: str) -> None:
+        log.warning("a damaged file of the cache was deleted", key=key)
+        self.drop(key)
 
     def _touch(self, name: str) -> None:
         with self._lock:
@@ -209,16 +238,18 @@ class KeptFile:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
+    @property
+    def left(self) -> int:
+        """How many bytes were not read yet."""
+        return self._left
+
     def next(self) -> bytes:
-        """The next piece, empty at the end. Raises `OSError`."""
+        """The next piece, empty at the end. Raises `OSError`, also where the file has become shorter meanwhile."""
         piece = self._file.read(min(self._left, _PIECE_BYTES))
+        if self._left and not piece:
+            raise OSError(f"{self._left} bytes are missing")
         self._left -= len(piece)
         return piece
-
-    def pieces(self) -> Iterator[bytes]:
-        """All of it. Raises `OSError`."""
-        while piece := self.next():
-            yield piece
 
 
 class HalfFile:
@@ -231,15 +262,26 @@ class HalfFile:
         self._path = path
         self._hashed = hashlib.sha256()
         self._size = 0
+        self._reserved = 0
 
     @property
     def digest(self) -> str:
         """The SHA-256 in hex of what was written so far."""
         return self._hashed.hexdigest()
 
+    def expect(self, count: int) -> bool:
+        """Have room for so many bytes more; False where the cap refuses."""
+        missing = self._size + count + _SEAL_BYTES - self._reserved
+        if missing > 0:
+            if not self._folder._reserve(missing):
+                self.abandon()
+                return False
+            self._reserved += missing
+        return True
+
     def write(self, piece: bytes) -> bool:
         """Write some more; False where the disk or the cap refuses."""
-        if self._append(piece):
+        if self.expect(len(piece)) and self._append(piece):
             self._hashed.update(piece)
             return True
         return False
@@ -251,6 +293,8 @@ class HalfFile:
             return False
         if not self._append(self._folder._seal(self._key, self.digest)):
             return False
+        self._folder._release(self._reserved - self._size)
+        self._reserved = self._size
         try:
             self._file.close()
             self._folder._place(self._key, self._path, self._size)
@@ -266,13 +310,10 @@ class HalfFile:
             self._file.close()
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
-        self._folder._release(self._size)
-        self._size = 0
+        self._folder._release(self._reserved)
+        self._reserved = 0
 
     def _append(self, data: bytes) -> bool:
-        if not self._folder._reserve(len(data)):
-            self.abandon()
-            return False
         self._size += len(data)
         try:
             left = memoryview(data)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from plugyard.application.ports import Invocation, Outcome
-from plugyard.domain.errors import SandboxUnavailable
+from plugyard.domain.errors import SandboxUnavailable, StoreUnavailable
 from plugyard.domain.identity import Role
 from plugyard.domain.webhooks import sign
 from plugyard.http.rates import RateClass, RateLimits
@@ -128,6 +128,30 @@ async def test_a_delivery_for_which_nothing_was_executed_may_come_again(
     problem(await sender.post(made["address"], content=BODY, headers=headers), 503, "sandbox_unavailable")
     http.world.executor.failing = None
     assert (await sender.post(made["address"], content=BODY, headers=headers)).status_code == 202
+
+
+async def test_a_delivery_whose_code_could_not_be_fetched_may_come_again(
+    http: Http, admin: Any, plugin: str, sender: Any
+) -> None:
+    made = await _made(admin, plugin)
+    headers = _signed(http, made["secret"])
+    http.world.executor.failing = StoreUnavailable()
+    problem(await sender.post(made["address"], content=BODY, headers=headers), 503, "store_unavailable")
+    http.world.executor.failing = None
+    assert (await sender.post(made["address"], content=BODY, headers=headers)).status_code == 202
+
+
+async def test_a_delivery_that_was_executed_and_not_recorded_is_not_taken_again(
+    http: Http, admin: Any, plugin: str, sender: Any
+) -> None:
+    made = await _made(admin, plugin)
+    headers = _signed(http, made["secret"])
+    http.world.recorder.failing = StoreUnavailable()
+    told = problem(await sender.post(made["address"], content=BODY, headers=headers), 503, "store_unavailable")
+    assert "nothing was changed" not in told["detail"]
+    http.world.recorder.failing = None
+    problem(await sender.post(made["address"], content=BODY, headers=headers), 409, "delivery_repeated")
+    assert len(http.world.executor.invocations) == 1
 
 
 async def test_what_the_plugin_says_of_its_failure_stays_with_the_tenant(

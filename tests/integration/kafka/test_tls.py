@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from plugyard.bootstrap.stack.plan import free_ports
 from plugyard.infrastructure.relay.relay import Relay
 from plugyard.infrastructure.relay.settings import KafkaSettings
 from tests.integration.kafka.conftest import OutboxDatabase
 from tests.integration.kafka.test_relay import until
-from tests.seaweed import free_ports
 from tests.tansu import Tansu, tansu
 
 PASSWORD = "a-password-of-a-key"

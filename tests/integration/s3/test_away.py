@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from plugyard.bootstrap.stack.plan import free_ports
 from plugyard.domain.errors import NotFound, StoreUnavailable
 from plugyard.infrastructure.s3.failures import Misconfigured
 from plugyard.infrastructure.s3.objects import S3Objects
 from plugyard.infrastructure.s3.settings import Patience
 from tests.integration.s3.conftest import SECRET, Bucket, Watched
 from tests.integration.s3.recorder import Asked
-from tests.seaweed import SECRET_KEY, Seaweed, free_ports
+from tests.seaweed import SECRET_KEY, Seaweed
 
 KEY = "files/t/p/one"
 IMPATIENT = Patience(connect_s=0.5, answer_s=0.5, request_s=2, retries=2, retry_s=1)

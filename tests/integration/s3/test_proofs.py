@@ -12,6 +12,8 @@ import pytest
 from obstore.store import S3Store
 
 from plugyard.domain.errors import ChecksumMismatch, NotFound, StoreUnavailable
+from plugyard.infrastructure.cached import CachedObjects
+from plugyard.infrastructure.cachefolder import CacheFolder
 from plugyard.infrastructure.s3.objects import S3Objects
 from plugyard.infrastructure.s3.settings import S3Settings
 from tests.integration.s3.conftest import SECRET, Bucket, Watched, asked, package_key
@@ -37,14 +39,14 @@ def direct(settings: S3Settings) -> S3Store:
     )
 
 
-async def in_pieces(objects: S3Objects, key: str, had: list[bytes]) -> None:
+async def in_pieces(objects: S3Objects | CachedObjects, key: str, had: list[bytes]) -> None:
     """Read to the end; ``had`` is what the reader was given."""
     async for piece in objects.pieces(key):
         had.append(piece)
 
 
 @pytest.mark.parametrize("change", ["one byte", "shorter", "longer", "empty"])
-async def test_a_package_that_was_changed_is_not_served(bucket: Bucket, change: str) -> None:
+async def test_a_package_that_was_changed_is_not_served(bucket: Bucket, tmp_path: Path, change: str) -> None:
     await bucket.objects.put(KEY, PACKAGE)
     other = {
         "one byte": PACKAGE[:-1] + b"?",
@@ -61,6 +63,12 @@ async def test_a_package_that_was_changed_is_not_served(bucket: Bucket, change: 
     with pytest.raises(StoreUnavailable, match="not what was stored"):
         await in_pieces(bucket.objects, KEY, had)
     assert len(b"".join(had)) < max(len(other), 1), "a reader of pieces never gets all of it"
+    cached = CachedObjects(bucket.objects, CacheFolder(tmp_path / "cache", 1 << 30, SECRET))
+    with pytest.raises(StoreUnavailable, match="not what was stored"):
+        await cached.get(KEY)
+    with pytest.raises(StoreUnavailable, match="not what was stored"):
+        await in_pieces(cached, KEY, [])
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 @pytest.mark.parametrize("change", ["other code", "another's bundle", "no seal", "a seal of nonsense", "not packed"])

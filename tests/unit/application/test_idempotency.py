@@ -108,6 +108,28 @@ async def test_a_request_that_left_no_record_may_be_tried_again(world: World, ad
     assert not (await repeat(world, admin, view)).replayed
 
 
+async def test_a_request_whose_record_was_written_although_nobody_heard_of_it_is_not_run_again(
+    world: World, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await world.active(admin)
+    world.executor.answer("greet", succeeded(b'{"total":3}'))
+    record = world.recorder.record
+
+    async def lost(*args: Any, **more: Any) -> None:
+        await record(*args, **more)
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.recorder, "record", lost)
+        with pytest.raises(StoreUnavailable):
+            await repeat(world, admin, view)
+    again = await repeat(world, admin, view)
+    # Its answer lies with its record.
+    assert (again.output, again.replayed) == (b'{"total":3}', True)
+    assert list(world.store.tables.executions) == [again.execution.id]
+    assert len(world.executor.invocations) == 1
+
+
 async def test_an_abandoned_request_that_left_a_record_is_answered_with_it(world: World, admin: Caller) -> None:
     view = await world.active(admin)
     dead = await abandoned(world, admin, view)

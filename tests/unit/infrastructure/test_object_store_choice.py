@@ -13,8 +13,10 @@ from plugyard.bootstrap.keys import CannotStart
 from plugyard.bootstrap.objects import ObjectStore, object_store
 from plugyard.domain.errors import StoreUnavailable
 from plugyard.infrastructure.cached import CachedObjects
+from plugyard.infrastructure.cachefolder import CacheFolder
 from plugyard.infrastructure.objects import FolderObjects
 from plugyard.infrastructure.s3.objects import S3Objects
+from plugyard.infrastructure.telemetry import Telemetry
 from plugyard.settings import Settings
 from tests.memory.objects import MemoryObjects
 
@@ -44,6 +46,21 @@ def test_a_folder_a_bucket_or_a_bucket_with_a_cache(tmp_path: Path) -> None:
     assert isinstance(object_store(Settings(data=tmp_path), b"k").objects, FolderObjects)
     assert isinstance(object_store(Settings(**cast("Any", named)), b"k").objects, CachedObjects)
     assert isinstance(object_store(Settings(**cast("Any", named), objects_cache_bytes=0), b"k").objects, S3Objects)
+
+
+async def test_what_the_cache_saves_is_shown_where_there_is_one(tmp_path: Path) -> None:
+    telemetry = Telemetry()
+    ObjectStore(FolderObjects(tmp_path)).show(telemetry)
+    assert "objects_cache" not in telemetry.exposition()[0].decode()
+    behind = MemoryObjects(lambda: datetime.now(UTC))
+    cached = CachedObjects(behind, CacheFolder(tmp_path, 1_000, b"k"))
+    ObjectStore(cached, None, cached).show(telemetry)
+    await behind.put("bundles/one", b"{}")
+    for _ in range(3):
+        await cached.get("bundles/one")
+    text = telemetry.exposition()[0].decode()
+    assert "plugyard_objects_cache_hits_total 2.0" in text
+    assert "plugyard_objects_cache_misses_total 1.0" in text
 
 
 @pytest.mark.parametrize("half", ["objects_access_key_id", "objects_secret_access_key"])
