@@ -13,8 +13,7 @@ from plugyard.application.platform import Platform, require, tenant_of
 from plugyard.domain.errors import FieldError, InvalidInput, NotOffered, PlugyardError
 from plugyard.domain.identity import Action, Caller
 from plugyard.domain.queue import WEBHOOK_RETRIES, Delivery
-
-PREFIX = "whsec_"
+from plugyard.domain.webhooks import PREFIX, sign
 
 
 def check_webhook(platform: Platform, executable: Executable, url: str) -> None:
@@ -34,13 +33,6 @@ def secret(platform: Platform, caller: Caller) -> str:
 
 def _secret(platform: Platform, tenant_id: str) -> str:
     return PREFIX + hmac.new(platform.pepper, b"webhook " + tenant_id.encode(), hashlib.sha256).hexdigest()
-
-
-def signature(secret_: str, at: int, body: str) -> str:
-    """What the header ``Plugyard-Signature`` says: the time in Unix seconds, and HMAC-SHA256 over the time, a full stop
-    and the body, in hexadecimal. Whoever is told refuses what is older than five minutes."""
-    signed = hmac.new(secret_.encode(), f"{at}.{body}".encode(), hashlib.sha256).hexdigest()
-    return f"t={at},v1={signed}"
 
 
 async def deliver(platform: Platform, delivery: Delivery) -> str | None:
@@ -81,6 +73,6 @@ async def _told(platform: Platform, delivery: Delivery) -> str | None:
     headers = {
         "content-type": "application/json",
         "plugyard-delivery": delivery.execution_id,
-        "plugyard-signature": signature(_secret(platform, delivery.tenant_id), int(platform.clock().timestamp()), body),
+        "plugyard-signature": sign(_secret(platform, delivery.tenant_id), platform.clock(), body.encode()),
     }
     return await platform.webhooks.send(delivery, executable.grants, headers, body)

@@ -150,7 +150,8 @@ async def result(platform: Platform, caller: Caller, execution_id: str) -> Execu
 async def cancel(platform: Platform, caller: Caller, execution_id: str) -> Execution:
     """End an execution that runs or waits; whoever waits for it is answered ``cancelled``.
 
-    One that runs elsewhere is told to end, and does within seconds. Raises ``Conflict`` where it has ended.
+    A queued one that another process runs is told to end, and does within seconds. Raises ``Conflict`` where it has
+    ended, and ``NotFound`` for one that is not queued and that another process runs: it is on record when it ends.
     """
     require(caller, Action.EXECUTE)
     found = await execution(platform, caller, execution_id)

@@ -1,4 +1,4 @@
-"""Queues what schedules have due. Each process with a worker calls ``run_due`` every second; one of them does the work.
+"""Queues what schedules have due. Each process with a worker calls ``run_due`` twice a second; one does the work.
 
 The run is queued and the next time is written in one transaction that holds the schedule, so each due time has exactly
 one run, however many look. Which schedules there are, the store keeps with the plugins: a plugin that is deactivated,

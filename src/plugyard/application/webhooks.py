@@ -11,10 +11,9 @@ from plugyard.domain.endpoints import EndpointNotFound, MethodNotTaken, PathUnre
 from plugyard.domain.errors import Conflict, FieldError, InvalidInput, NotFound
 from plugyard.domain.identity import Action, Caller
 from plugyard.domain.plugin import Transition
-from plugyard.domain.webhooks import Scheme, Webhook, check_secret
+from plugyard.domain.webhooks import PREFIX, Scheme, Webhook, check_secret
 
 METHOD = "POST"
-PREFIX = "whsec_"
 MOST_PER_PLUGIN = 100
 _BYTES = 32
 

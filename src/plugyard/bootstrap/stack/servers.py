@@ -13,6 +13,7 @@ import httpx
 from plugyard.bootstrap.stack.parts import CannotRun, Part
 from plugyard.bootstrap.stack.plan import BUCKET, Plan
 
+EXTRA = "it comes with the extra `stack`: uv run --extra stack plugyard stack"
 NGINX = """\
 worker_processes 1;
 daemon off;
@@ -163,7 +164,7 @@ def plugyard(name: str, words: list[str], folder: Path, environment: dict[str, s
 def _package(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise CannotRun(f"the package {name} is not installed: pip install 'plugyard[stack]'")
+        raise CannotRun(f"the package {name} is not installed; {EXTRA}")
     return Path(spec.origin).parent
 
 
@@ -171,7 +172,7 @@ def _program(name: str, package: str) -> str:
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
-        raise CannotRun(f"{name} of the package {package} is not installed: pip install 'plugyard[stack]'")
+        raise CannotRun(f"{name} of the package {package} is not installed; {EXTRA}")
     return found
 
 
