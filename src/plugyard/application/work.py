@@ -34,6 +34,9 @@ async def work_on(platform: Platform, entry: QueuedExecution) -> None:
         note("plugyard.execution.id", entry.id)
         note("plugyard.queue.origin", entry.call.origin)
         note("plugyard.queue.attempt", len(entry.attempts) + 1)
+        if entry.call.origin == "event":
+            # The outbox keeps no trace; the execution that published names its own.
+            note("plugyard.published_by", entry.call.request_id)
         await _work_on(platform, entry)
 
 

@@ -7,6 +7,7 @@ import pytest
 from plugyard.application.enqueue import enqueue
 from plugyard.application.execute import Call
 from plugyard.application.tracing import within
+from plugyard.application.work import work_on
 from plugyard.domain.errors import SandboxUnavailable
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.identity import Caller
@@ -85,6 +86,21 @@ async def test_a_queued_execution_runs_in_the_trace_that_queued_it(
     }
     execute = next(span for span in tracing.spans if span.name == "execute")
     assert execute.parent == work.traceparent
+
+
+async def test_what_an_event_started_names_the_execution_that_published_it(
+    world: World, admin: Caller, tracing: MemoryTracing
+) -> None:
+    view = await world.active(admin)
+    world.executor.answer("greet", succeeded(b"1"))
+    await enqueue(world.platform, replace(admin, request_id="chosen"), view.plugin.id, Call("greet"))
+    (called,) = await world.store.take(world.clock(), 1, 1)
+    by_event = replace(called, call=replace(called.call, origin="event", request_id="execution-1"))
+    await work_on(world.platform, called)
+    await work_on(world.platform, by_event)
+    # Of a call, the id is whatever its caller sent.
+    found = [span.attributes.get("plugyard.published_by") for span in tracing.spans if span.name == "queue.run"]
+    assert found == [None, "execution-1"]
 
 
 async def test_without_tracing_a_callers_parent_is_passed_on(world: World, admin: Caller) -> None:

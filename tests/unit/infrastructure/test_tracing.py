@@ -1,15 +1,24 @@
 """Which traces are recorded, and what becomes of spans that nobody takes."""
 
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from plugyard.application.tracing import current, note, span, traceparent, well_formed, within
+from plugyard.bootstrap.keys import CannotStart
+from plugyard.bootstrap.tracing import show_tracing, tracing_of
 from plugyard.infrastructure import tracing
+from plugyard.infrastructure.telemetry import Telemetry
 from plugyard.infrastructure.tracing import OtlpTracing
+from plugyard.settings import Settings
 
 TRACE, ABOVE = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -164,3 +173,26 @@ def test_without_a_trace_nothing_is_begun_and_the_callers_word_is_passed_on() ->
         assert not one.recording
     assert current.get() is None
     assert traceparent("given") == "given"
+
+
+def test_nothing_of_the_libraries_is_loaded_where_no_collector_is_named() -> None:
+    look = "import sys, plugyard.cli, plugyard.bootstrap.assembly; sys.exit('opentelemetry.sdk' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look], check=False, timeout=60).returncode == 0
+
+
+async def test_without_a_collector_there_is_no_tracing_and_a_wrong_address_is_refused() -> None:
+    async with AsyncExitStack() as parts:
+        assert await tracing_of(Settings(), Telemetry(), parts) is None
+        for wrong in (Settings(otlp_url="collector:4318"), Settings(otlp_url="http://a", otlp_headers=("swordfish",))):
+            with pytest.raises(CannotStart) as refused:
+                await tracing_of(wrong, Telemetry(), parts)
+            assert "swordfish" not in str(refused.value)
+
+
+def test_the_metrics_of_spans_are_those_of_the_document(taking: Taking) -> None:
+    telemetry, tracer = Telemetry(), made(taking)
+    show_tracing(telemetry, tracer)
+    tracer.close()
+    shown = set(re.findall(r"^plugyard_spans\w+", telemetry.exposition()[0].decode(), re.M))
+    page = Path(__file__).resolve().parents[3] / "docs" / "tracing.md"
+    assert shown == set(re.findall(r"`(plugyard_spans\w+)`", page.read_text()))
