@@ -39,6 +39,7 @@ CountOrNone = Annotated[int, Parameter(validator=Number(gte=0))]
 Seconds = Annotated[float, Parameter(validator=Number(gt=0))]
 Network = Annotated[str, Parameter(validator=_is_network)]
 Partitions = Annotated[int, Parameter(validator=Number(gte=1, lte=64))]
+Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
 Ratio = Annotated[float, Parameter(validator=Number(gt=0, lte=1))]
 
 
@@ -141,6 +142,15 @@ class Settings:
     """Form of the log on standard error."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged."""
+
+    otlp_url: str | None = None
+    """Collector (http or https URL, without /v1/traces) that traces are sent to by OTLP; by default there are none."""
+    otlp_headers: tuple[str, ...] = field(default=(), repr=False)
+    """Headers that the collector wants, as NAME=VALUE."""
+    trace_share: Share = 1.0
+    """How much of the requests is traced, by chance."""
+    trace_callers: bool = False
+    """Whether the sampled flag of a caller's traceparent decides instead, as behind a gateway of the operator's own."""
 
     max_package_mb: Count = 50
     """Largest package, packed (MB)."""

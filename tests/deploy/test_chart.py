@@ -223,6 +223,11 @@ def test_every_pod_has_a_policy_and_reaches_what_it_needs() -> None:
     assert _ports(_policy("minimal", "worker")) == {53, 5432, 8333, 6379, 443, 80}
     assert _ports(_policy("minimal", "relay")) == {53, 5432, 9092}
     assert _ports(_policy("minimal", "migrate-before")) == _ports(_policy("minimal", "migrate-after")) == {53, 5432}
+    # Traces are sent by those that take requests and work, where there is somebody who takes them.
+    assert {part for part in ("replica", "worker", "relay") if 4318 in _ports(_policy("full", part))} == {
+        "replica",
+        "worker",
+    }
     assert _policy("minimal", "migrate-before")["spec"]["ingress"] == []
     # The policy of a hook is there before the hook.
     weights = [

@@ -10,6 +10,7 @@ from plugyard.application.completions import check_webhook
 from plugyard.application.execute import NO_LIMITS, Call, Executable, admitted, request_hash
 from plugyard.application.platform import Platform
 from plugyard.application.ports import StoredReply, Transaction
+from plugyard.application.tracing import traceparent
 from plugyard.domain.errors import FieldError, IdempotencyConflict, IdempotencyMismatch, Overloaded, TooLarge
 from plugyard.domain.execution import Execution
 from plugyard.domain.identity import Caller
@@ -81,8 +82,9 @@ def entry_for(
     """The entry of a call; due now, unless it is said when."""
     now = platform.clock()
     limits = RequestedLimits() if call.limits is NO_LIMITS else call.limits
+    trace = traceparent(call.trace)
     asked = QueuedCall(
-        call.function, caller.actor, caller.request_id, call.timeout_ms, limits, call.trace, call.hops, origin
+        call.function, caller.actor, caller.request_id, call.timeout_ms, limits, trace, call.hops, origin
     )
     plugin = executable.plugin
     return QueuedExecution(

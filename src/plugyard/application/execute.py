@@ -21,6 +21,7 @@ from plugyard.application.platform import Platform, entry, event, plugin_of, req
 from plugyard.application.ports import AuditEntry, Invocation, Outcome, Reply, StoredLogLine, StoredReply
 from plugyard.application.quotas import know_the_day, quotas_of, refusal
 from plugyard.application.schemas import deeper_than, violations
+from plugyard.application.tracing import Working, span, traceparent
 from plugyard.application.upload import bundle_key
 from plugyard.domain.configuration import with_defaults
 from plugyard.domain.errors import (
@@ -209,7 +210,26 @@ async def run(
     Raises ``Overloaded``, ``QuotaExceeded``, ``TenantSuspended``, ``SandboxUnavailable``, ``StoreUnavailable``, and
     ``Unrecorded`` where it was executed; after all others nothing was.
     """
+    with span("execute") as traced:
+        return await _run(platform, caller, executable, call, (execution_id, ending, key), traced)
+
+
+async def _run(
+    platform: Platform,
+    caller: Caller,
+    executable: Executable,
+    call: Call,
+    known: tuple[str, Ending | None, str | None],
+    traced: Working,
+) -> Executed:
+    execution_id, ending, key = known
     plugin, version = executable.plugin, executable.version
+    if traced.recording:
+        traced.set("plugyard.tenant.id", plugin.tenant_id)
+        traced.set("plugyard.plugin.id", plugin.id)
+        traced.set("plugyard.plugin.version", str(version.number))
+        traced.set("plugyard.function", call.function)
+        traced.set("plugyard.execution.id", execution_id)
     limits = _limits(platform, executable, call)
     began = platform.clock()
     execution = Execution(
@@ -227,13 +247,14 @@ async def run(
         caller.request_id,
         len(call.input),
     )
+    trace = traceparent(call.trace)
     context = {
         "tenantId": plugin.tenant_id,
         "userId": caller.actor,
         "executionId": execution_id,
         "configuration": executable.configuration,
         "deadline": (began + timedelta(milliseconds=limits.timeout_ms)).astimezone(UTC).isoformat(),
-        "trace": call.trace,
+        "trace": {"traceparent": trace} if trace is not None else {},
     }
     invocation = Invocation(
         execution_id,
@@ -269,6 +290,9 @@ async def run(
         platform.running[execution_id] = execution
         outcome = await platform.executor.execute(invocation)
         happened = True
+        traced.set("plugyard.status", outcome.status.value)
+        if outcome.error is not None:
+            traced.fail(outcome.status.value)
         if outcome.error is not None and executable.ceilings is not NO_CEILINGS:
             outcome = _with_ceiling(executable.ceilings, outcome, outcome.error)
         return await _settle(platform, caller, plugin, execution, outcome, ending, key)
@@ -325,10 +349,11 @@ async def _settle(
     if key is not None:
         reply = Reply(key, {"output": None if outcome.output is None else outcome.output.decode()})
     try:
-        if end is None:
-            await platform.recorder.record(ended, logs, events, trail, reply=reply)
-        else:
-            await record_end(platform, end, ended, logs, events, trail)
+        with span("record"):
+            if end is None:
+                await platform.recorder.record(ended, logs, events, trail, reply=reply)
+            else:
+                await record_end(platform, end, ended, logs, events, trail)
     except StoreUnavailable as error:
         raise Unrecorded() from error
     platform.on_execution(ended)

@@ -29,6 +29,7 @@ from plugyard.application.ports import (
     Transaction,
     Webhooks,
 )
+from plugyard.application.tracing import Tracing
 from plugyard.application.uses import UseBook
 from plugyard.domain.errors import Forbidden, NotFound, TenantRequired
 from plugyard.domain.events import Event, EventType
@@ -112,6 +113,7 @@ class Platform:
     uses: UseBook = field(default_factory=UseBook)
     endpoint_cache: EndpointCache = field(default_factory=lambda: EndpointCache(0))
     denials: DenialBook = field(default_factory=DenialBook)
+    tracing: Tracing | None = None
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:

@@ -236,7 +236,7 @@ def _runs(
             "executionId": execution_id,
             "configuration": configuration,
             "deadline": deadline.astimezone(UTC).isoformat(),
-            "trace": None,
+            "trace": {},
         }
         given = encode(manifest.functions[function].examples[place])
         runs.append(ExampleRun(execution_id, somebody, something, function, given, encode(context)))

@@ -11,6 +11,7 @@ from functools import partial
 from plugyard.application.enqueue import call_of
 from plugyard.application.execute import check_call, ended_unrun, executable_of, record_end, run
 from plugyard.application.platform import Platform
+from plugyard.application.tracing import note, well_formed, within
 from plugyard.domain.errors import PlugyardError, QuotaExceeded, Unavailable
 from plugyard.domain.execution import Attempt, Execution, ExecutionFailure, ExecutionStatus
 from plugyard.domain.identity import Caller, Role
@@ -23,6 +24,23 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=0.2), timedelta(seconds=60)
 
 async def work_on(platform: Platform, entry: QueuedExecution) -> None:
     """Run what was taken, and record what came of it; nothing is raised but what nobody expects."""
+    if platform.tracing is None:
+        await _work_on(platform, entry)
+        return
+    # What was queued names the span that queued it, with its word on recording; each run is a span below that one.
+    parent = entry.call.trace if entry.call.trace is not None and well_formed(entry.call.trace) else None
+    with within(platform.tracing.begin("queue.run", "consumer", parent, ours=True)):
+        note("plugyard.tenant.id", entry.tenant_id)
+        note("plugyard.execution.id", entry.id)
+        note("plugyard.queue.origin", entry.call.origin)
+        note("plugyard.queue.attempt", len(entry.attempts) + 1)
+        if entry.call.origin == "event":
+            # The outbox keeps no trace; the execution that published names its own.
+            note("plugyard.published_by", entry.call.request_id)
+        await _work_on(platform, entry)
+
+
+async def _work_on(platform: Platform, entry: QueuedExecution) -> None:
     caller = Caller(entry.call.actor, Role.DEVELOPER, entry.tenant_id, entry.call.request_id)
     try:
         if entry.cancel_requested:

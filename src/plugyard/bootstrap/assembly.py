@@ -35,6 +35,7 @@ from plugyard.bootstrap.limits import policies, rate_limits
 from plugyard.bootstrap.objects import object_store
 from plugyard.bootstrap.relaying import start_relay
 from plugyard.bootstrap.sharing import Shared, shared_parts
+from plugyard.bootstrap.tracing import tracing_of
 from plugyard.domain.errors import PlugyardError
 from plugyard.domain.identity import Role
 from plugyard.gate.jailed import JailedInspector
@@ -157,6 +158,7 @@ async def assemble(
         tokens=token_verifier(settings, telemetry),
         webhooks=EgressWebhooks(egress),
         endpoint_cache=EndpointCache(settings.endpoint_cache_mb * MEGABYTE),
+        tracing=await tracing_of(settings, telemetry, parts),
     )
     parts.push_async_callback(_write_last_uses, platform)
     parts.push_async_callback(platform.settle)

@@ -92,7 +92,7 @@ def create_app(
         redirect_slashes=False,
         default=_nothing,
     )
-    return Application(service, Around(router, telemetry, platform.ids))
+    return Application(service, Around(router, telemetry, platform.ids, platform.tracing))
 
 
 def create_probes(telemetry: Telemetry, ready: Ready, version: str, ids: Callable[[], str]) -> ASGIApp:

@@ -3,7 +3,6 @@
 ``execute_function`` is the service's hot path: the input and the output pass through it as bytes.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from plugyard.application import history
 from plugyard.application.enqueue import enqueue
 from plugyard.application.execute import Call, Executed, execute
 from plugyard.application.ports import ExecutionFilter
+from plugyard.application.tracing import well_formed
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.identity import Action
 from plugyard.domain.queue import Priority
@@ -30,7 +30,6 @@ _TAG = "Executions"
 _NULL = msgspec.Raw(b"null")
 _decode = msgspec.json.Decoder(commands.ExecuteFunction).decode
 _NAMES = (b'"function"', b'"input"', b'"mode"', b'"timeoutMs"', b'"priority"', b'"webhook"')
-_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _EXECUTIONS = "/api/v1/executions/{executionId}"
 
 
@@ -176,7 +175,7 @@ def _executed(executed: Executed) -> views.ExecutedView:
 def trace_of(headers: Mapping[str, str]) -> str | None:
     """The caller's ``traceparent`` (W3C Trace Context, level 1), or nothing where it is not well formed."""
     given = headers.get("traceparent")
-    return given if given is not None and _TRACE.fullmatch(given) else None
+    return given if given is not None and well_formed(given) else None
 
 
 def _asked(raw: bytes) -> commands.ExecuteFunction:

@@ -9,6 +9,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plugyard.application.ports import Ids
+from plugyard.application.tracing import Span, Tracing, well_formed, within
 from plugyard.http.answers import EXTENSION, WHOLE
 from plugyard.http.problems import MEDIA_TYPE, Problem, problem_of
 from plugyard.http.telemetry import Telemetry
@@ -17,6 +18,7 @@ MAX_REQUEST_ID = 64
 PLUGINS_OWN = frozenset({"/api/v1/plugins/{pluginId}/http/{path}", "/hooks/{token}"})
 """The routes at which plugins answer."""
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _log = structlog.get_logger("plugyard.http")
 _COMMON = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
@@ -46,14 +48,24 @@ def _keep_slashes(scope: Any) -> None:
 class Around:
     """Wraps the whole application."""
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry, ids: Ids) -> None:
-        self._app, self._telemetry, self._ids = app, telemetry, ids
+    def __init__(self, app: ASGIApp, telemetry: Telemetry, ids: Ids, tracing: Tracing | None = None) -> None:
+        self._app, self._telemetry, self._ids, self._tracing = app, telemetry, ids, tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever is raised becomes a problem document."""
         if scope["type"] != "http":
             # There are no WebSockets here, and what a start needs is not the application's business.
             raise ValueError(f"no answer to {scope['type']}")
+        if self._tracing is None or scope["path"] in _QUIET:
+            await self._answer(scope, receive, send)
+            return
+        with within(self._tracing.begin("request", "server", _parent_of(scope))) as traced:
+            status = await self._answer(scope, receive, send)
+            if traced.recording:
+                _describe(traced, scope, status)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """Answer, and tell of it; the status, 499 where the caller left."""
         began = time.perf_counter()
         request_id = request_id_of(scope, self._ids)
         _keep_slashes(scope)
@@ -84,6 +96,7 @@ class Around:
                 await _send_problem(observed, problem)
         finally:
             self._tell(scope, status or 499, time.perf_counter() - began)
+        return status or 499
 
     def _tell(self, scope: Any, status: int, seconds: float) -> None:
         route = scope["route"].name if "route" in scope else "none"
@@ -109,6 +122,29 @@ class Around:
         if "problem" in state:
             facts["problem"] = state["problem"]
         _log.log(level, "request", **facts)
+
+
+def _parent_of(scope: Any) -> str | None:
+    """The caller's ``traceparent``; one that is malformed, or there twice, counts as none (W3C Trace Context, 3.2)."""
+    given = [value for name, value in scope["headers"] if name == b"traceparent"]
+    text = given[0].decode("latin-1") if len(given) == 1 else ""
+    return text if well_formed(text) else None
+
+
+def _describe(traced: Span, scope: Any, status: int) -> None:
+    """Say which operation it was, for whom, and how it ended; nothing that the caller wrote."""
+    route = scope["route"].name if "route" in scope else "none"
+    method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
+    traced.rename(f"{method} {route}")
+    traced.set("http.request.method", method)
+    traced.set("http.route", route)
+    traced.set("http.response.status_code", status)
+    state = scope["state"]
+    caller = state.get("caller")
+    if caller is not None and caller.tenant_id is not None:
+        traced.set("plugyard.tenant.id", caller.tenant_id)
+    if status >= 500:
+        traced.fail(state.get("problem", str(status)))
 
 
 def _level(method: str, route: str, status: int) -> int:

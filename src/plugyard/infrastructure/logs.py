@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import structlog
 
+from plugyard.application.tracing import current
+
 # Values of these are never written, whatever logs them; keys and bodies are not logged in the first place.
 _SECRET = frozenset({"authorization", "secret", "password", "token", "pepper", "body"})
 
@@ -22,6 +24,7 @@ def configure_logging(form: str = "console", level: str = "info") -> None:
     lowest = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _with_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_secrets,
@@ -48,6 +51,14 @@ def configure_logging(form: str = "console", level: str = "info") -> None:
 
 def _only_event(logger: Any, method: str, event: Any) -> Any:
     return structlog.stdlib.ProcessorFormatter.remove_processors_meta(logger, method, event)
+
+
+def _with_trace(logger: Any, method: str, event: Any) -> Any:
+    """Name the trace that a line belongs to, where there is one."""
+    traced = current.get()
+    if traced is not None:
+        event["traceId"] = traced.trace_id
+    return event
 
 
 def _without_secrets(logger: Any, method: str, event: Any) -> Any:

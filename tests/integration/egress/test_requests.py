@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from plugyard.application.tracing import within
 from plugyard.domain.permissions import Service
 from plugyard.domain.rights import Right
 from plugyard.sandbox.services.base import Denied, ServiceFault, Uses
 from plugyard.sandbox.services.http import EgressSettings
 from tests.integration.egress.servers import GZIP, echo, egress, get, lower, raw_server, scope, server, silent
+from tests.memory.tracing import MemoryTracing
 
 
 async def test_a_request_arrives_as_it_was_judged_and_its_answer_comes_back() -> None:
@@ -413,3 +415,13 @@ async def test_after_its_end_the_service_takes_no_call() -> None:
     with pytest.raises(ServiceFault) as fault:
         await get(service, scope("a.test"), "http://a.test/")
     assert fault.value.code == "service_unavailable"
+
+
+async def test_a_stranger_is_told_of_no_trace_and_the_span_of_a_call_names_the_grant_alone() -> None:
+    tracing = MemoryTracing()
+    async with server(echo) as port, egress() as service:
+        with within(tracing.begin("http.request", "client", None)):
+            answer = await get(service, scope(f"*.api.test:{port}"), f"http://word.api.test:{port}/word?word", "POST")
+    assert {"traceparent", "tracestate"}.isdisjoint(json.loads(answer["body"])["headers"])
+    (span,) = tracing.spans
+    assert span.attributes == {"http.request.method": "POST", "server.address": f"*.api.test:{port}"}

@@ -82,7 +82,7 @@ async def test_the_sandbox_is_given_all_that_one_execution_needs(world: World, a
         "executionId": done.execution.id,
         "configuration": {},
         "deadline": (world.clock() + timedelta(seconds=30)).isoformat(),
-        "trace": "trace-1",
+        "trace": {"traceparent": "trace-1"},
     }
     assert datetime.fromisoformat(context["deadline"]).utcoffset() == timedelta(0)
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
+from plugyard.application.tracing import Span, current, span
 from plugyard.domain.execution import ExecutionFailure, Violation
 from plugyard.domain.limits import EffectiveLimits
 from plugyard.domain.permissions import Permission
@@ -67,6 +68,7 @@ class Calls:
         "_services",
         "_touched",
         "_waiting",
+        "below",
         "bytes",
         "count",
         "failure",
@@ -84,6 +86,7 @@ class Calls:
         self._open: set[asyncio.Task[None]] = set()
         self._waiting: deque[Callable[[], None]] = deque()
         self._touched: dict[int, Service] = {}
+        self.below: Span | None = None  # what runs the function: calls come in by a socket, which knows of no span
         self.count = 0
         self.bytes = 0
         self.uses: Uses | None = None
@@ -123,8 +126,10 @@ class Calls:
         )
 
         def start() -> None:
-            work = self._serve(call.ticket, partial(service.call, scope, call.method, arguments), channel)
-            task = asyncio.get_running_loop().create_task(work)
+            work = partial(service.call, scope, call.method, arguments)
+            if self.below is not None and self.below.recording:
+                work = partial(self._traced, f"{call.service}.{call.method}", work)
+            task = asyncio.get_running_loop().create_task(self._serve(call.ticket, work, channel))
             self._open.add(task)
             task.add_done_callback(self._ended)
 
@@ -181,6 +186,12 @@ class Calls:
         else:
             if self._within(len(value), channel):
                 channel.answer(wire.Answer(ticket, True, value))
+
+    async def _traced(self, name: str, work: Callable[[], Awaitable[Any]]) -> Any:
+        current.set(self.below)  # Of this call's own task.
+        with span(name, "client") as traced:
+            traced.set("plugyard.tenant.id", self._holder.tenant_id)
+            return await work()
 
     def _delay(self) -> float:
         """How long a call that begins now waits, for its execution's own pace and for its tenant's."""

@@ -13,6 +13,7 @@ from functools import partial
 import msgspec
 
 from plugyard.application.ports import Invocation, LoadProbe, Outcome, Rehearsal, Rehearsed
+from plugyard.application.tracing import current, span
 from plugyard.domain.execution import ExecutionFailure, ExecutionStatus, Usage
 from plugyard.domain.limits import DEFAULT_STACK_KB, KILOBYTE, MEGABYTE, EffectiveLimits, LimitPolicy
 from plugyard.domain.manifest import Runtime
@@ -134,7 +135,9 @@ class Sandbox:
             # Before an environment is taken, because preparing needs one too: nobody waits for one holding another.
             bundle = await self._bundle(invocation)
             thrown_away = invocation.fresh and not renewable
-            environment, start = await self._pool.acquire(key, invocation.runtime.value, thrown_away, stack_bytes)
+            with span("wait") as traced:
+                environment, start = await self._pool.acquire(key, invocation.runtime.value, thrown_away, stack_bytes)
+                traced.set("plugyard.start", start)
             running.environment = environment
             return await self._execute_in(environment, start, invocation, bundle)
         except CannotCompile as reason:
@@ -220,7 +223,10 @@ class Sandbox:
             kept = self._components.kept(digest)
         else:
             kept = self._preparation.kept(runtime.value, digest)
-        return kept or await self._prepare(runtime, digest, invocation.bundle)
+        if kept:
+            return kept
+        with span("prepare"):
+            return await self._prepare(runtime, digest, invocation.bundle)
 
     async def _prepare(self, runtime: Runtime, digest: str, fetch: Fetch) -> bytes:
         if runtime is Runtime.WASM:
@@ -257,7 +263,8 @@ class Sandbox:
         try:
             verdict = None
             if start != "warm":
-                verdict = await self._load(environment, bundle, invocation, allowance)
+                with span("load"):
+                    verdict = await self._load(environment, bundle, invocation, allowance)
                 cpu_left = allowance.cpu_s - (environment.cpu_s() - cpu_before)
                 time_left = allowance.timeout_s - (time.perf_counter() - began)
                 allowance = replace(allowance, timeout_s=max(time_left, 0.001), cpu_s=max(cpu_left, 0.001))
@@ -270,7 +277,9 @@ class Sandbox:
                     limits.log_lines,
                     limits.log_bytes,
                 )
-                done = await environment.run(request, calls, allowance)
+                with span("run"):
+                    calls.below = current.get()
+                    done = await environment.run(request, calls, allowance)
                 peak = environment.memory_used()
                 verdict = _judge(done, peak, invocation)
                 reusable = not done.trap and verdict[0] in (ExecutionStatus.SUCCEEDED, ExecutionStatus.FAILED)

@@ -20,6 +20,7 @@ import aiohttp
 import certifi
 from yarl import URL
 
+from plugyard.application.tracing import note
 from plugyard.sandbox.services.base import Denied, Scope, Service, ServiceFault
 from plugyard.sandbox.services.egress import body, fence, fields
 from plugyard.sandbox.services.egress.addresses import (
@@ -231,6 +232,9 @@ class HttpEgress(Service):
 def _judge(scope: Scope, method: str, target: Target) -> None:
     """Ask the fence, and note what it allowed. Raises Denied."""
     entry = fence.judge(scope.grant, method, target)
+    note("http.request.method", method)
+    # As the grant writes it: what a plugin puts before a wildcard's dot may be anything.
+    note("server.address", entry)
     if scope.uses is not None:
         scope.uses.note(scope.grant.service, entry, fence.named(target))
 
