@@ -100,17 +100,30 @@ def test_probes_ask_what_the_service_answers() -> None:
         assert variables(deployment["spec"]["template"])["PLUGYARD_PORT"] == str(container["ports"][0]["containerPort"])
 
 
-def test_kafka_is_named_to_relays_alone_where_they_run_apart() -> None:
+def test_kafka_is_named_to_relays_and_readers_alone_where_relays_run_apart() -> None:
     for name, template in pods("full"):
         told = {one for one in variables(template) if one.startswith("PLUGYARD_KAFKA_")}
-        expected = {f"PLUGYARD_KAFKA_{one}" for one in ("URL", "SECURITY", "USERNAME", "PASSWORD")}
-        assert told == (expected if name.endswith("-relay") else set()), name
+        expected = {f"PLUGYARD_KAFKA_{one}" for one in ("URL", "SECURITY", "INBOX_TOPIC", "USERNAME", "PASSWORD")}
+        assert told == (expected if name.endswith(("-relay", "-worker")) else set()), name
+    for document in of_kind("full", "NetworkPolicy"):
+        reaches = document["metadata"]["name"].endswith(("-relay", "-worker"))
+        assert (9093 in _ports(document)) is reaches, document["metadata"]["name"]
+    for name, template in pods("minimal"):
+        told = {one for one in variables(template) if one.startswith("PLUGYARD_KAFKA_")}
+        assert bool(told) is name.endswith("-relay"), name
     values = values_of("minimal") | {"relay": {"enabled": False}}
     for document in parsed(render(values)):
         if document["metadata"]["name"] == "prod-plugyard-replica" and document["kind"] == "Deployment":
             assert variables(document["spec"]["template"])["PLUGYARD_KAFKA_URL"] == "kafka:9092"
         if document["metadata"]["name"] == "prod-plugyard-replica" and document["kind"] == "NetworkPolicy":
             assert 9092 in _ports(document)
+
+
+def test_an_inbox_that_nobody_would_read_is_refused() -> None:
+    settings = {"objects_url": "s3://plugyard", "kafka_url": "kafka:9092", "kafka_inbox_topic": "shop.events"}
+    with pytest.raises(Exception, match=r"set workers\.enabled"):
+        render({"settings": settings, "workers": {"enabled": False}})
+    assert render({"settings": settings, "workers": {"enabled": False}, "relay": {"enabled": False}})
 
 
 def test_a_rollout_takes_nobody_away_before_another_is_ready() -> None:
