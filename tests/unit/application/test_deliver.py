@@ -11,7 +11,7 @@ from plugyard.application.activate import deactivate
 from plugyard.application.deliver import MOST_HOPS, deliver, deliver_waiting, hear
 from plugyard.application.publish import Published, publish
 from plugyard.application.tenants import suspend
-from plugyard.domain.errors import NotFound
+from plugyard.domain.errors import NotFound, StoreUnavailable
 from plugyard.domain.events import Event, EventType, PlatformEvent
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.plugin import PluginView
@@ -142,3 +142,24 @@ async def test_a_tenant_that_is_stopped_hears_nothing_and_one_that_is_none_is_an
     await suspend(world.platform, Caller("operator", Role.OPERATOR, None), str(admin.tenant_id), "abuse")
     assert not await hear(world.platform, said_to(admin))
     assert world.store.tables.queued == {}
+
+
+async def test_a_store_that_goes_away_meanwhile_loses_no_event(
+    world: World, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speaker = await world.active(admin)
+    await listener(world, admin)
+    event = await say(world, speaker)
+
+    async def away(*_: Any) -> None:
+        raise StoreUnavailable()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("plugyard.application.deliver.executable_of", away)
+        with pytest.raises(StoreUnavailable):
+            await hear(world.platform, said_to(admin))
+        with pytest.raises(StoreUnavailable):
+            await deliver(world.platform, event)
+    assert await hear(world.platform, said_to(admin))
+    assert await deliver(world.platform, event) == 1
+    assert len(world.store.tables.queued) == 2
