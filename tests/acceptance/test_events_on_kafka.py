@@ -25,10 +25,10 @@ def executed(client: httpx.Client, plugin_id: str) -> int:
     return client.post(f"/api/v1/plugins/{plugin_id}/execute", json=body).status_code
 
 
-def ready(service: RunningService) -> Any:
+def ready(service: RunningService, part: str = "relay") -> Any:
     answer = httpx.get(f"{service.url}/health/ready")
     assert answer.status_code == 200
-    return answer.json()["parts"]["relay"]
+    return answer.json()["parts"][part]
 
 
 def metric(service: RunningService, name: str) -> float:
@@ -86,10 +86,11 @@ def test_what_a_service_does_arrives_whatever_befalls_the_broker_and_the_service
 def test_no_password_is_told_when_brokers_do_not_answer(data_folder: Path) -> None:
     (data_folder / "plugyard.toml").write_text(
         f'kafka_url = "127.0.0.1:1"\nkafka_security = "sasl-plaintext"\nkafka_username = "plugyard"\n'
-        f'kafka_password = "{SECRET}"\nlog_format = "json"\n'
+        f'kafka_password = "{SECRET}"\nkafka_inbox_topic = "shop.events"\nlog_format = "json"\n'
     )
     service = start_service(data_folder, "--log-level", "debug")
     until(lambda: "Kafka does not answer" in ready(service))
+    until(lambda: "Kafka cannot be read" in ready(service, "inbox"))
     with service.client() as client:
         active(client, "sums")
     until(lambda: metric(service, "plugyard_outbox_events") > 0)
@@ -144,7 +145,7 @@ def test_what_the_platform_says_starts_plugins_once_and_what_it_cannot_say_goes_
             nobody = said("00000000-0000-0000-0000-000000000000", 0)
             send(broker, b"rubbish", nobody, said(tenant, 1, type="invoice.paid"), said(tenant, 0), said(tenant, 0))
             until(lambda: metric(service, "plugyard_inbox_events_total") == 3, 30)
-            assert httpx.get(f"{service.url}/health/ready").json()["parts"]["inbox"] == "ok"
+            assert ready(service, "inbox") == "ok"
             until(lambda: outcomes(client, plugin_id) == ["o-0"])
             assert metric(service, "plugyard_inbox_dead_letters_total") == 2
             letters = Reader(broker.url, "shop.events.dead-letters")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from plugyard.bootstrap.keys import CannotStart
-from plugyard.bootstrap.relaying import inbox_settings, kafka_settings
+from plugyard.bootstrap.relaying import inbox_settings, kafka_settings, start_inbox
 from plugyard.infrastructure.relay.settings import KafkaSettings
 from plugyard.settings import Settings
 
@@ -94,6 +94,15 @@ def test_wrong_settings_keep_the_service_from_starting() -> None:
 def test_the_inbox_is_a_topic_of_its_own_with_dead_letters_of_its_own() -> None:
     kafka = inbox_settings(Settings(kafka_url="a:9092", kafka_inbox_topic="shop.events"))
     assert (kafka.topic, kafka.dead_letters) == ("shop.events", "shop.events.dead-letters")
+
+
+def test_who_works_on_nothing_reads_nothing() -> None:
+    nobody: Any = None
+    for settings in (
+        Settings(kafka_url="a:9092"),
+        Settings(kafka_url="a:9092", kafka_inbox_topic="t", queue_workers=0),
+    ):
+        assert start_inbox(settings, nobody, nobody) is None
 
 
 @pytest.mark.parametrize(
