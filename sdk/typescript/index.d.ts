@@ -45,6 +45,20 @@ export type Handler<Input = Json, Output = Json | void, Configuration = Record<s
   context: Context<Configuration>,
 ) => Output | Promise<Output>;
 
+/** The input of `events.handler`. */
+export interface HeardEvent<Payload = Json> {
+  /** The same however often the event comes. */
+  readonly eventId: string;
+  readonly topic: string;
+  readonly payload: Payload;
+  /** The id of the plugin that said it, or `null` where the platform itself did. */
+  readonly publishedBy: string | null;
+  /** Which part of the platform said it, or `null` where a plugin did. */
+  readonly source: string | null;
+  /** When it happened, in the form of RFC 3339. */
+  readonly occurredAt: string;
+}
+
 /** The input of a handler that `api.endpoints` names. */
 export interface EndpointRequest<Body = Json> {
   /** Upper case. */

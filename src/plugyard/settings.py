@@ -75,7 +75,11 @@ class Settings:
     kafka_url: str | None = None
     """Brokers of Kafka that events are relayed to, as HOST:PORT,HOST:PORT; by default events stay in the outbox."""
     kafka_topic: str = "plugyard.events"
-    """Topic for events; what a consumer cannot take goes to the topic of this name with .dead-letters behind it."""
+    """Topic for events; what is too large for it goes to the topic of this name with .dead-letters behind it."""
+    kafka_inbox_topic: str | None = None
+    """Topic on which the platform says what starts plugins; nobody else may write to it. By default there is none."""
+    kafka_inbox_group: str = "plugyard.inbox"
+    """Group of consumers that share that topic."""
     kafka_source: str = "/plugyard"
     """Source (URI) that events name, where more than one service writes to the topic."""
     kafka_security: Literal["plaintext", "tls", "sasl-plaintext", "sasl-tls"] = "plaintext"

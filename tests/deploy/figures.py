@@ -13,11 +13,12 @@ from plugyard.bootstrap.objects import ObjectStore
 from plugyard.bootstrap.sharing import _show
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.infrastructure.postgres.outbox import Lag
+from plugyard.infrastructure.relay.consumer import Consumer
 from plugyard.infrastructure.relay.relay import Relay
 from plugyard.infrastructure.telemetry import Telemetry
 from plugyard.settings import Settings
 
-PARTS = ("database", "sandbox", "gate", "jail", "objects", "cache", "relay")
+PARTS = ("database", "sandbox", "gate", "jail", "objects", "cache", "relay", "inbox")
 STATES = ("running", "idle", "spare", "starting", "queued")
 Labels = dict[str, set[str]]
 
@@ -35,6 +36,13 @@ def shown() -> dict[str, Labels]:
     relay = Relay.__new__(Relay)
     relay.lag, relay.published, relay._led = Lag(0, 0.0), 0, {}
     for name, (meaning, read) in relay.figures().items():
+        telemetry.gauge(name, meaning, read)
+    inbox = Consumer.__new__(Consumer)
+    inbox.taken = inbox.dropped = inbox.buried = 0
+    inbox._lanes = {}
+    for name, (meaning, read) in inbox.counts().items():
+        telemetry.counter(name, meaning, read)
+    for name, (meaning, read) in inbox.figures().items():
         telemetry.gauge(name, meaning, read)
     telemetry.parts(dict.fromkeys(PARTS, True))
     for method, status in (("GET", 200), ("POST", 401), ("POST", 429), ("POST", 500), ("POST", 501), ("POST", 503)):

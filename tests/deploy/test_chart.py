@@ -100,17 +100,30 @@ def test_probes_ask_what_the_service_answers() -> None:
         assert variables(deployment["spec"]["template"])["PLUGYARD_PORT"] == str(container["ports"][0]["containerPort"])
 
 
-def test_kafka_is_named_to_relays_alone_where_they_run_apart() -> None:
+def test_kafka_is_named_to_relays_and_readers_alone_where_relays_run_apart() -> None:
     for name, template in pods("full"):
         told = {one for one in variables(template) if one.startswith("PLUGYARD_KAFKA_")}
-        expected = {f"PLUGYARD_KAFKA_{one}" for one in ("URL", "SECURITY", "USERNAME", "PASSWORD")}
-        assert told == (expected if name.endswith("-relay") else set()), name
+        expected = {f"PLUGYARD_KAFKA_{one}" for one in ("URL", "SECURITY", "INBOX_TOPIC", "USERNAME", "PASSWORD")}
+        assert told == (expected if name.endswith(("-relay", "-worker")) else set()), name
+    for document in of_kind("full", "NetworkPolicy"):
+        reaches = document["metadata"]["name"].endswith(("-relay", "-worker"))
+        assert (9093 in _ports(document)) is reaches, document["metadata"]["name"]
+    for name, template in pods("minimal"):
+        told = {one for one in variables(template) if one.startswith("PLUGYARD_KAFKA_")}
+        assert bool(told) is name.endswith("-relay"), name
     values = values_of("minimal") | {"relay": {"enabled": False}}
     for document in parsed(render(values)):
         if document["metadata"]["name"] == "prod-plugyard-replica" and document["kind"] == "Deployment":
             assert variables(document["spec"]["template"])["PLUGYARD_KAFKA_URL"] == "kafka:9092"
         if document["metadata"]["name"] == "prod-plugyard-replica" and document["kind"] == "NetworkPolicy":
             assert 9092 in _ports(document)
+
+
+def test_an_inbox_that_nobody_would_read_is_refused() -> None:
+    settings = {"objects_url": "s3://plugyard", "kafka_url": "kafka:9092", "kafka_inbox_topic": "shop.events"}
+    with pytest.raises(Exception, match=r"set workers\.enabled"):
+        render({"settings": settings, "workers": {"enabled": False}})
+    assert render({"settings": settings, "workers": {"enabled": False}, "relay": {"enabled": False}})
 
 
 def test_a_rollout_takes_nobody_away_before_another_is_ready() -> None:
@@ -284,7 +297,8 @@ def test_the_outside_of_the_cluster_sees_neither_metrics_nor_probes() -> None:
 def test_no_replica_forgets_events_that_relays_apart_are_to_carry(values: str) -> None:
     for deployment in of_kind(values, "Deployment"):
         told = variables(deployment["spec"]["template"])
-        assert ("PLUGYARD_KAFKA_URL" in told) != (told.get("PLUGYARD_RELAY_ELSEWHERE") == "true")
+        # A worker may read what the platform says, so that it has both.
+        assert "PLUGYARD_KAFKA_URL" in told or told.get("PLUGYARD_RELAY_ELSEWHERE") == "true"
 
 
 def test_what_scales_and_what_may_be_away_names_what_is_there() -> None:

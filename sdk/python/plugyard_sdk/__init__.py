@@ -263,6 +263,18 @@ class EndpointResponse(TypedDict, total=False):
     bodyBase64: str
 
 
+class HeardEvent(TypedDict):
+    """The input of ``events.handler``. A plugin said it, and ``publishedBy`` is its id, or the platform itself, and
+    ``source`` says which part of it; the other one is ``None``."""
+
+    eventId: str
+    topic: str
+    payload: Any
+    publishedBy: str | None
+    source: str | None
+    occurredAt: str
+
+
 __all__ = [
     "Cache",
     "Context",
@@ -271,6 +283,7 @@ __all__ = [
     "EndpointResponse",
     "Events",
     "Files",
+    "HeardEvent",
     "Http",
     "HttpOptions",
     "HttpResponse",

@@ -1,27 +1,44 @@
-"""Events of plugins start the plugins of the same tenant that subscribe to their topic.
+"""Events start the plugins of their tenant that subscribe to their topic.
 
-``deliver`` queues one execution for each of them, however often the same event comes. ``deliver_waiting`` takes events
-from the outbox, in their order, whether a relay carries them to a broker as well or not: what a broker hands back may
-be said by anybody who can write to its topic, and the outbox is the service's own.
+``deliver`` queues one execution for each of them, however often the same event comes. ``deliver_waiting`` takes those
+of plugins from the outbox, in their order, whether a relay carries them to a broker as well or not: what a broker hands
+back may be said by anybody who can write to its topic, and the outbox is the service's own. ``hear`` takes what the
+platform says that this service extends; ``infrastructure/relay/consumer.py`` reads it from a topic of the platform's.
 """
 
+import hashlib
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 from plugyard.application.enqueue import entry_for
 from plugyard.application.execute import Call, executable_of
 from plugyard.application.platform import Platform
 from plugyard.domain.covering import topic_allows
-from plugyard.domain.errors import PlugyardError
-from plugyard.domain.events import Event, EventType
+from plugyard.domain.errors import NotFound, PlugyardError, StoreUnavailable
+from plugyard.domain.events import Event, EventType, PlatformEvent
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.manifest import Runtime
 from plugyard.domain.plugin import PluginState, PluginView
+from plugyard.domain.tenants import TenantState
 
 MOST_HOPS = 8
 """How many events may follow from one another. Whoever is at the end of a chain may not publish."""
 _AT_ONCE = 100
 _SUBSCRIBER = Caller("event", Role.DEVELOPER, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What subscribers are told, and by which name (``once``) it is known when it comes again."""
+
+    tenant_id: str
+    topic: str
+    told: dict[str, Any]
+    once: str
+    hops: int
+    request_id: str
 
 
 async def deliver(platform: Platform, event: Event) -> int:
@@ -32,11 +49,50 @@ async def deliver(platform: Platform, event: Event) -> int:
     topic, hops = event.data.get("topic"), event.data.get("hops", 1)
     if event.type is not EventType.PLUGIN_EVENT_PUBLISHED or not isinstance(topic, str) or hops > MOST_HOPS:
         return 0
-    async with platform.store.for_tenant(event.tenant_id) as tx:
-        listening = [view for view in await tx.installed_plugins() if _listens(view, topic)]
+    told = _told(event.id, topic, event.data.get("payload"), event.occurred_at, published_by=event.plugin_id)
+    asked_by = str(event.data.get("executionId", ""))
+    return await _spread(platform, _News(event.tenant_id, topic, told, f"event {event.id}", hops, asked_by))
+
+
+async def hear(platform: Platform, said: PlatformEvent) -> bool:
+    """Queue an execution for each active plugin that subscribes to what the platform said; it is durable when this
+    returns. Whether its tenant may execute at all: what is said to one that is stopped starts nothing, then or later.
+
+    Raises ``NotFound`` where there is no such tenant, and ``StoreUnavailable``.
+    """
+    async with platform.store.for_tenant(said.tenant_id) as tx:
+        tenant = await tx.tenant(said.tenant_id)
+    if tenant is None:
+        raise NotFound(f"There is no tenant {said.tenant_id}.")
+    if tenant.state is not TenantState.ACTIVE:
+        return False
+    # Both parts are the platform's own words, of any length, so their hash is kept.
+    name = hashlib.sha256(json.dumps([said.source, said.id]).encode()).hexdigest()
+    told = _told(said.id, said.topic, said.payload, said.occurred_at, source=said.source)
+    await _spread(platform, _News(said.tenant_id, said.topic, told, f"inbox {name}", 1, said.id))
+    return True
+
+
+def _told(
+    id_: str, topic: str, payload: Any, at: datetime, *, published_by: str | None = None, source: str | None = None
+) -> dict[str, Any]:
+    """What a handler is given. A plugin of the tenant said it, or the platform: one of the last two is null."""
+    return {
+        "eventId": id_,
+        "topic": topic,
+        "payload": payload,
+        "publishedBy": published_by,
+        "source": source,
+        "occurredAt": at.isoformat(),
+    }
+
+
+async def _spread(platform: Platform, news: _News) -> int:
+    async with platform.store.for_tenant(news.tenant_id) as tx:
+        listening = [view for view in await tx.installed_plugins() if _listens(view, news.topic)]
     queued = 0
     for view in listening:
-        queued += await _start(platform, event, view, topic, hops)
+        queued += await _start(platform, news, view)
     return queued
 
 
@@ -55,23 +111,18 @@ def handler_of(view: PluginView) -> str | None:
     return named if named in view.version.functions else None
 
 
-async def _start(platform: Platform, event: Event, view: PluginView, topic: str, hops: int) -> bool:
-    told = {
-        "eventId": event.id,
-        "topic": topic,
-        "payload": event.data.get("payload"),
-        "publishedBy": event.plugin_id,
-        "occurredAt": event.occurred_at.isoformat(),
-    }
+async def _start(platform: Platform, news: _News, view: PluginView) -> bool:
     try:
-        executable = await executable_of(platform, event.tenant_id, view.plugin.id)
+        executable = await executable_of(platform, news.tenant_id, view.plugin.id)
+    except StoreUnavailable:
+        raise
     except PlugyardError:
         # It went, or its tenant was suspended, between the look and now.
         return False
-    call = Call(handler_of(view) or "", json.dumps(told).encode(), hops=hops)
-    entry = entry_for(platform, executable, call, _SUBSCRIBER, origin="event", once=f"event {event.id}")
-    entry = replace(entry, call=replace(entry.call, request_id=str(event.data.get("executionId", ""))))
-    async with platform.store.for_tenant(event.tenant_id) as tx:
+    call = Call(handler_of(view) or "", json.dumps(news.told).encode(), hops=news.hops)
+    entry = entry_for(platform, executable, call, _SUBSCRIBER, origin="event", once=news.once)
+    entry = replace(entry, call=replace(entry.call, request_id=news.request_id))
+    async with platform.store.for_tenant(news.tenant_id) as tx:
         return await tx.enqueue(entry) is not None
 
 

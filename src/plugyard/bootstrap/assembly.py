@@ -33,7 +33,7 @@ from plugyard.bootstrap.identity import token_verifier
 from plugyard.bootstrap.keys import CannotStart, Keys
 from plugyard.bootstrap.limits import policies, rate_limits
 from plugyard.bootstrap.objects import object_store
-from plugyard.bootstrap.relaying import start_relay
+from plugyard.bootstrap.relaying import start_inbox, start_relay
 from plugyard.bootstrap.sharing import Shared, shared_parts
 from plugyard.bootstrap.tracing import tracing_of
 from plugyard.domain.errors import PlugyardError
@@ -115,7 +115,7 @@ async def assemble(
 ) -> Assembled:
     """Open the store and build everything on it; ``parts`` learns how to close what was opened.
 
-    A ``worker`` answers probes alone, and relays nothing.
+    A ``worker`` answers probes alone, and relays nothing; what the platform says is read where there are workers.
     """
     pepper = bytes.fromhex(keys.pepper)
     objects = object_store(settings, pepper)
@@ -166,10 +166,13 @@ async def assemble(
     relay = None if worker else start_relay(settings, processes.urls.service_url, telemetry)
     if relay is not None:
         parts.push_async_callback(relay.close)
+    inbox = start_inbox(settings, platform, telemetry)
+    if inbox is not None:
+        parts.push_async_callback(inbox.close)
 
     async def all_ready() -> dict[str, Any]:
-        relayed = {} if relay is None else {"relay": relay.state}
-        return {**await ready(store), **await objects.parts(), **shared.parts(), **relayed}
+        kafka = {name: one.state for name, one in (("relay", relay), ("inbox", inbox)) if one is not None}
+        return {**await ready(store), **await objects.parts(), **shared.parts(), **kafka}
 
     offer_services(processes.services, platform, databases, (egress, shared.cache), settings)
     await _make_keys_known(platform, keys, settings.tenant)

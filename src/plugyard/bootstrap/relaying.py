@@ -1,19 +1,27 @@
-"""Makes the relay that carries events to Kafka: in the serving process, or alone for ``plugyard relay``."""
+"""Makes the relay that carries events to Kafka: in the serving process, or alone for ``plugyard relay``.
+
+It makes the inbox as well, which reads what the platform says, where a process works on what is queued.
+"""
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 import uuid_utils
 
 from plugyard import __version__
+from plugyard.application.deliver import hear
+from plugyard.application.platform import Platform
 from plugyard.bootstrap.keys import CannotStart
 from plugyard.infrastructure.logs import configure_logging
 from plugyard.infrastructure.telemetry import Telemetry
 from plugyard.settings import Settings
 
 if TYPE_CHECKING:
+    from plugyard.infrastructure.relay.consumer import Consumer
     from plugyard.infrastructure.relay.relay import Relay
     from plugyard.infrastructure.relay.settings import KafkaSettings
 
@@ -58,6 +66,43 @@ def start_relay(settings: Settings, service_url: str, telemetry: Telemetry) -> "
         telemetry.gauge(name, meaning, read)
     relay.start()
     return relay
+
+
+def start_inbox(settings: Settings, platform: Platform, telemetry: Telemetry) -> "Consumer | None":
+    """An inbox that has begun and shows its figures; none where no topic is named, or where this process works on
+    nothing that is queued. Raises ``CannotStart``."""
+    if settings.kafka_inbox_topic is None:
+        return None
+    kafka = inbox_settings(settings)
+    if settings.queue_workers == 0:
+        return None
+    from plugyard.infrastructure.relay.consumer import Consumer
+
+    inbox = Consumer(kafka, settings.kafka_inbox_group, partial(hear, platform))
+    for name, (meaning, read) in inbox.counts().items():
+        telemetry.counter(name, meaning, read)
+    for name, (meaning, read) in inbox.figures().items():
+        telemetry.gauge(name, meaning, read)
+    inbox.start()
+    return inbox
+
+
+def inbox_settings(settings: Settings) -> "KafkaSettings":
+    """The way to the topic that the platform writes to. Raises ``CannotStart``."""
+    if settings.kafka_url is None:
+        raise CannotStart("--kafka-inbox-topic needs brokers: name them with --kafka-url")
+    events = kafka_settings(settings)
+    topic = settings.kafka_inbox_topic or ""
+    if not {topic, topic + events.dead_letters.removeprefix(events.topic)}.isdisjoint(
+        {events.topic, events.dead_letters}
+    ):
+        raise CannotStart("--kafka-inbox-topic is the platform's own; it must not be one that this service writes to")
+    if not settings.kafka_inbox_group:
+        raise CannotStart("--kafka-inbox-group must not be empty")
+    try:
+        return replace(events, topic=topic)
+    except ValueError as error:
+        raise CannotStart(f"--kafka-inbox-topic: {error}") from error
 
 
 class RelayService:

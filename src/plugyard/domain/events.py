@@ -1,9 +1,16 @@
 """The events of the service. Each is written to the outbox with the row that it tells of, in one transaction."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+MAX_PAYLOAD_BYTES = 64 * 1024
+"""Most that plugins are told by one event, as JSON (bytes), whoever says it."""
+MAX_TOPIC = 120
+TOPIC = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+"""The topic of `sdk/manifest.schema.json`, without the star that stands for many."""
 
 
 class EventType(StrEnum):
@@ -49,3 +56,18 @@ class Event:
     plugin_id: str
     occurred_at: datetime
     data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformEvent:
+    """Something that happened in the platform which this service extends, to one of its tenants.
+
+    ``source`` and ``id`` together are its name: what comes with both again is the same event (CloudEvents 1.0).
+    """
+
+    id: str
+    source: str
+    topic: str
+    tenant_id: str
+    occurred_at: datetime
+    payload: dict[str, Any]

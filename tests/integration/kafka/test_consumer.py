@@ -1,4 +1,4 @@
-"""Consumers: everything is acted on, each plugin's in order, and what cannot be goes aside with its reason."""
+"""Consumers: everything is acted on, each key's in order, and what cannot be goes aside with its reason."""
 
 from __future__ import annotations
 
@@ -7,40 +7,43 @@ import json
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
 
 import pytest
 import pytest_asyncio
 
-from plugyard.domain.errors import StoreUnavailable
+from plugyard.domain.errors import NotFound, StoreUnavailable
+from plugyard.domain.events import PlatformEvent
 from plugyard.infrastructure.relay.consumer import Consumer, OnEvent, Patience
-from plugyard.infrastructure.relay.envelope import Envelope, Poison, written
+from plugyard.infrastructure.relay.envelope import CONTENT_TYPE
 from plugyard.infrastructure.relay.publisher import Publisher
 from plugyard.infrastructure.relay.settings import KafkaSettings
 from tests.integration.kafka.test_relay import until
 from tests.tansu import Arrived, Reader, Tansu
 
 QUICK = Patience(attempts=3, session_s=6)
+DROPPED = 7
+TENANT = str(uuid.uuid4())
 
 
 class Heard:
     """What a listener was told, and what it answers."""
 
     def __init__(self) -> None:
-        self.events: list[Envelope] = []
+        self.events: list[PlatformEvent] = []
         self.fails: dict[int, Exception] = {}
         self.tries: dict[int, int] = defaultdict(int)
 
-    async def __call__(self, event: Envelope) -> None:
-        number = event.data["n"]
+    async def __call__(self, event: PlatformEvent) -> bool:
+        number = event.payload["n"]
         self.tries[number] += 1
         if number in self.fails:
             raise self.fails[number]
         self.events.append(event)
+        return number != DROPPED
 
     def numbers(self, plugin: str) -> list[int]:
-        """The numbers of a plugin's events, in the order in which they were acted on."""
-        return [event.data["n"] for event in self.events if event.plugin_id == plugin]
+        """The numbers of the events with a key, in the order in which they were acted on."""
+        return [event.payload["n"] for event in self.events if event.payload["of"] == plugin]
 
 
 class Sender:
@@ -52,16 +55,22 @@ class Sender:
 
     async def event(self, number: int, plugin: str, *, times: int = 1) -> None:
         """An event, as often as it is wanted."""
-        row = {
+        event = {
+            "specversion": "1.0",
             "id": str(uuid.uuid4()),
-            "type": "plugin.rated",
-            "plugin_id": plugin,
-            "tenant_id": "tenant",
-            "occurred_at": datetime.now(UTC),
-            "data": json.dumps({"n": number}),
+            "source": "/test",
+            "type": "order.created",
+            "tenantid": TENANT,
+            "data": {"n": number, "of": plugin},
         }
         for _ in range(times):
-            await self.raw(written(row, "/test"), plugin)
+            await self.raw(json.dumps(event).encode(), plugin, **{"content-type": CONTENT_TYPE})
+
+    async def binary(self, number: int, plugin: str) -> None:
+        """An event whose attributes are headers."""
+        of = {"specversion": "1.0", "id": str(uuid.uuid4()), "source": "/test", "type": "a", "tenantid": TENANT}
+        headers = {"content-type": "application/json", **{f"ce_{name}": text for name, text in of.items()}}
+        await self.raw(json.dumps({"n": number, "of": plugin}).encode(), plugin, **headers)
 
     async def raw(self, value: bytes, plugin: str, **headers: str) -> None:
         """Whatever bytes."""
@@ -106,11 +115,11 @@ def dead_letters(kafka: KafkaSettings) -> list[Arrived]:
     return reader.arrived
 
 
-async def test_everything_since_the_beginning_is_heard_once_and_each_plugins_in_order(
+async def test_everything_since_the_beginning_is_heard_and_each_keys_in_order(
     sender: Sender, listen: Callable[..., Consumer], plugins: list[str]
 ) -> None:
     for number in range(300):
-        await sender.event(number, plugins[number % 20], times=1 + (number % 50 == 0))
+        await (sender.binary if number % 3 else sender.event)(number, plugins[number % 20])
     heard = Heard()
     consumer = listen(heard)
     await until(lambda: len(heard.events) == 300, 30)
@@ -120,6 +129,8 @@ async def test_everything_since_the_beginning_is_heard_once_and_each_plugins_in_
         assert heard.numbers(plugin) == list(range(place, 300, 20))
     await sender.event(300, plugins[0])
     assert await until(lambda: len(heard.events) == 301) < 1
+    await until(lambda: (consumer.taken, consumer.dropped, consumer.buried) == (300, 1, 0))
+    assert consumer.oldest_s == 0
 
 
 async def test_poison_goes_aside_with_its_reason_and_what_is_behind_it_is_heard(
@@ -127,19 +138,19 @@ async def test_poison_goes_aside_with_its_reason_and_what_is_behind_it_is_heard(
 ) -> None:
     plugin = plugins[0]
     heard = Heard()
-    heard.fails = {1: ValueError("never"), 2: Poison("this plugin is gone")}
+    heard.fails = {1: ValueError("never"), 2: NotFound("There is no such tenant.")}
     await sender.raw(b"\xff\x00rubbish", plugin, trace="abc", reason="the sender's own")
     await sender.raw(b'{"specversion": "0.3"}', plugin)
     await sender.raw(b"[" * 100_000, plugin)
     await sender.raw(b"", plugin)
     for number in range(4):
-        await sender.event(number, plugin, times=2)
-    listen(heard)
+        await sender.event(number, plugin)
+    consumer = listen(heard)
     await until(lambda: heard.numbers(plugin) == [0, 3], 30)
     assert (heard.tries[1], heard.tries[2]) == (3, 1)
     found = dead_letters(kafka)
     reasons = [one.headers["reason"].decode() for one in found]
-    assert len(reasons) == 6, "a repeated event is buried once"
+    assert len(reasons) == consumer.buried == 6
     assert found[0].value == b"\xff\x00rubbish"
     assert found[0].key == plugin
     assert found[0].headers["trace"] == b"abc"
@@ -148,23 +159,24 @@ async def test_poison_goes_aside_with_its_reason_and_what_is_behind_it_is_heard(
     assert found[0].headers["offset"] == b"0"
     assert reasons[3] == "the message is empty"
     assert reasons[4] == "it failed 3 times, at last with ValueError('never')"
-    assert reasons[5] == "this plugin is gone"
+    assert reasons[5] == "There is no such tenant."
 
 
-async def test_a_plugin_whose_events_fail_holds_up_no_other_partition(
+async def test_a_partition_that_waits_for_the_store_loses_nothing_and_holds_up_no_other_partition(
     sender: Sender, listen: Callable[..., Consumer], plugins: list[str]
 ) -> None:
     for number, plugin in enumerate(plugins):
         await sender.event(number, plugin)
     heard = Heard()
     heard.fails = {0: StoreUnavailable()}
-    listen(heard)
+    consumer = listen(heard)
     # Those of its partition wait, for a store that is away is away for them too.
-    await until(lambda: len(heard.events) >= 3, 30)
-    assert heard.tries[0] >= 1
+    await until(lambda: len(heard.events) >= 3 and heard.tries[0] > 0, 30)
+    assert consumer.oldest_s > 0
     heard.fails = {}
     await until(lambda: len(heard.events) == 20, 20)
     assert heard.tries[0] > 1
+    assert consumer.buried == 0
 
 
 async def test_what_was_not_done_when_a_consumer_ended_comes_to_the_next_one(
@@ -176,11 +188,11 @@ async def test_what_was_not_done_when_a_consumer_ended_comes_to_the_next_one(
     heard = Heard()
     held = asyncio.Event()
 
-    async def stuck(event: Envelope) -> None:
-        if event.data["n"] == 5:
+    async def stuck(event: PlatformEvent) -> bool:
+        if event.payload["n"] == 5:
             held.set()
             await asyncio.sleep(3600)
-        await heard(event)
+        return await heard(event)
 
     first = listen(stuck)
     async with asyncio.timeout(30):
@@ -200,9 +212,9 @@ async def test_more_than_memory_should_hold_waits_in_kafka(
     heard = Heard()
     gate = asyncio.Event()
 
-    async def slow(event: Envelope) -> None:
+    async def slow(event: PlatformEvent) -> bool:
         await gate.wait()
-        await heard(event)
+        return await heard(event)
 
     consumer = listen(slow)
     await until(lambda: bool(consumer.partitions), 30)

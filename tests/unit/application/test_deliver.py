@@ -1,15 +1,19 @@
 """Events start whom they concern: of the tenant, active, subscribed, once for each event."""
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from plugyard.application.activate import deactivate
-from plugyard.application.deliver import MOST_HOPS, deliver, deliver_waiting
+from plugyard.application.deliver import MOST_HOPS, deliver, deliver_waiting, hear
 from plugyard.application.publish import Published, publish
-from plugyard.domain.events import Event, EventType
-from plugyard.domain.identity import Caller
+from plugyard.application.tenants import suspend
+from plugyard.domain.errors import NotFound, StoreUnavailable
+from plugyard.domain.events import Event, EventType, PlatformEvent
+from plugyard.domain.identity import Caller, Role
 from plugyard.domain.plugin import PluginView
 from tests.memory.world import World, manifest
 
@@ -41,6 +45,7 @@ async def test_an_event_starts_every_plugin_that_subscribes_with_what_was_said(w
         "topic": "invoice.created",
         "payload": {"n": 1},
         "publishedBy": speaker.plugin.id,
+        "source": None,
         "occurredAt": event.occurred_at.isoformat(),
     }
 
@@ -86,3 +91,75 @@ async def test_events_of_the_service_start_nothing_and_a_plugins_is_taken_once(w
     assert await deliver_waiting(world.platform) == 1
     assert await deliver_waiting(world.platform) == 0
     assert len(world.store.tables.queued) == 1
+
+
+def said_to(admin: Caller, **more: Any) -> PlatformEvent:
+    at = datetime(2026, 11, 28, 9, tzinfo=UTC)
+    event = PlatformEvent("o-1", "/shop", "invoice.created", str(admin.tenant_id), at, {"n": 1})
+    return replace(event, **more)
+
+
+async def test_what_the_platform_says_starts_subscribers_who_see_that_it_was_the_platform(
+    world: World, admin: Caller
+) -> None:
+    await listener(world, admin)
+    await listener(world, await world.caller("other"))
+    assert await hear(world.platform, said_to(admin))
+    assert await world.work() == 1
+    (called,) = world.executor.invocations
+    assert called.hops == 1
+    assert json.loads(called.input) == {
+        "eventId": "o-1",
+        "topic": "invoice.created",
+        "payload": {"n": 1},
+        "publishedBy": None,
+        "source": "/shop",
+        "occurredAt": "2026-11-28T09:00:00+00:00",
+    }
+
+
+async def test_what_the_platform_says_is_one_by_its_source_and_id(world: World, admin: Caller) -> None:
+    speaker = await world.active(admin)
+    await listener(world, admin)
+    ours = await say(world, speaker)
+    await deliver(world.platform, ours)
+    told = [said_to(admin)] * 3 + [
+        said_to(admin, source="/other"),
+        said_to(admin, id="o-2"),
+        said_to(admin, id=ours.id),
+    ]
+    for one in told:
+        await hear(world.platform, one)
+    assert len(world.store.tables.queued) == 5, "one of the plugin, and four names of the platform's"
+
+
+async def test_a_tenant_that_is_stopped_hears_nothing_and_one_that_is_none_is_an_error(
+    world: World, admin: Caller
+) -> None:
+    await listener(world, admin)
+    with pytest.raises(NotFound, match="There is no tenant 0"):
+        await hear(world.platform, said_to(admin, tenant_id="00000000-0000-0000-0000-000000000000"))
+    await suspend(world.platform, Caller("operator", Role.OPERATOR, None), str(admin.tenant_id), "abuse")
+    assert not await hear(world.platform, said_to(admin))
+    assert world.store.tables.queued == {}
+
+
+async def test_a_store_that_goes_away_meanwhile_loses_no_event(
+    world: World, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speaker = await world.active(admin)
+    await listener(world, admin)
+    event = await say(world, speaker)
+
+    async def away(*_: Any) -> None:
+        raise StoreUnavailable()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("plugyard.application.deliver.executable_of", away)
+        with pytest.raises(StoreUnavailable):
+            await hear(world.platform, said_to(admin))
+        with pytest.raises(StoreUnavailable):
+            await deliver(world.platform, event)
+    assert await hear(world.platform, said_to(admin))
+    assert await deliver(world.platform, event) == 1
+    assert len(world.store.tables.queued) == 2

@@ -6,9 +6,12 @@ import importlib
 import inspect
 import re
 import sys
+from datetime import UTC, datetime
 from types import ModuleType
 
 import pytest
+
+from plugyard.application.deliver import _told
 
 from .conftest import ROOT
 
@@ -66,3 +69,11 @@ def test_the_services_of_the_context_are_all_described(python_sdk: ModuleType, t
     names = {name.lower() for name in SERVICES}
     assert interface(typescript_sdk, "Services", r"^  readonly (\w+):") == names
     assert members(python_sdk.Services) == names
+
+
+def test_what_a_handler_of_events_is_given_has_the_same_fields_in_both_languages(
+    python_sdk: ModuleType, typescript_sdk: str
+) -> None:
+    told = _told("1", "order.created", {}, datetime.now(UTC)).keys()
+    assert interface(typescript_sdk, "HeardEvent", r"^  readonly (\w+):") == told
+    assert python_sdk.HeardEvent.__annotations__.keys() == told

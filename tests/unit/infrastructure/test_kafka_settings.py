@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from plugyard.bootstrap.keys import CannotStart
-from plugyard.bootstrap.relaying import kafka_settings
-from plugyard.infrastructure.relay.envelope import Poison, read
+from plugyard.bootstrap.relaying import inbox_settings, kafka_settings, start_inbox
 from plugyard.infrastructure.relay.settings import KafkaSettings
 from plugyard.settings import Settings
 
@@ -92,39 +91,31 @@ def test_wrong_settings_keep_the_service_from_starting() -> None:
         kafka_settings(Settings(kafka_url="nonsense"))
 
 
+def test_the_inbox_is_a_topic_of_its_own_with_dead_letters_of_its_own() -> None:
+    kafka = inbox_settings(Settings(kafka_url="a:9092", kafka_inbox_topic="shop.events"))
+    assert (kafka.topic, kafka.dead_letters) == ("shop.events", "shop.events.dead-letters")
+
+
+def test_who_works_on_nothing_reads_nothing() -> None:
+    nobody: Any = None
+    for settings in (
+        Settings(kafka_url="a:9092"),
+        Settings(kafka_url="a:9092", kafka_inbox_topic="t", queue_workers=0),
+    ):
+        assert start_inbox(settings, nobody, nobody) is None
+
+
 @pytest.mark.parametrize(
-    ("message", "because"),
+    ("settings", "reason"),
     [
-        (None, "empty"),
-        (b"{}", "no CloudEvent"),
-        (b"\xff", "no CloudEvent"),
-        (b"[" * 200_000, "no CloudEvent"),
-        (b'{"specversion":"1.0","id":1}', "no CloudEvent"),
+        ({"kafka_url": None}, "needs brokers"),
+        ({"kafka_inbox_topic": "plugyard.events"}, "platform's own"),
+        ({"kafka_inbox_topic": "plugyard.events.dead-letters"}, "platform's own"),
+        ({"kafka_topic": "shop.events.dead-letters"}, "platform's own"),
+        ({"kafka_inbox_topic": "shop events"}, "--kafka-inbox-topic: a topic's name"),
+        ({"kafka_inbox_group": ""}, "must not be empty"),
     ],
 )
-def test_what_is_no_event_is_poison(message: bytes | None, because: str) -> None:
-    with pytest.raises(Poison, match=because):
-        read(message)
-
-
-@pytest.mark.parametrize(("field", "value"), [("specversion", "0.3"), ("id", ""), ("tenant", ""), ("subject", "")])
-def test_an_envelope_that_lacks_what_matters_is_poison(field: str, value: str) -> None:
-    import json
-
-    whole = {
-        "specversion": "1.0",
-        "id": "1",
-        "source": "/s",
-        "type": "plugin.rated",
-        "subject": "p",
-        "time": "2026-11-28T09:00:00Z",
-        "datacontenttype": "application/json",
-        "dataschema": "urn:plugyard:events:plugin.rated:1",
-        "partitionkey": "p",
-        "tenant": "t",
-        "data": {},
-        "added": "later",
-    }
-    assert read(json.dumps(whole).encode()).plugin_id == "p"
-    with pytest.raises(Poison):
-        read(json.dumps({**whole, field: value}).encode())
+def test_an_inbox_that_cannot_be_is_refused_at_the_start(settings: dict[str, Any], reason: str) -> None:
+    with pytest.raises(CannotStart, match=reason):
+        inbox_settings(Settings(**{"kafka_url": "a:9092", "kafka_inbox_topic": "shop.events", **settings}))

@@ -54,7 +54,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 
 {{/* The variables of a container. Takes a dict of `root`, `part`, and `secrets`, the names of groups under
-     .Values.secrets. Where relays run apart, Kafka is theirs: whoever is named a Kafka relays as well. */}}
+     .Values.secrets. Where relays run apart, Kafka is theirs, for whoever serves and is named a Kafka relays as well; and
+     the workers', where they read what the platform says. */}}
 {{- define "plugyard.variables" -}}
 {{- $objects := .root.Values.settings.objects_url -}}
 {{- $reason := "settings.objects_url must name a bucket (s3://...): a pod's own folder goes with the pod" -}}
@@ -69,7 +70,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
   value: /tmp
 {{- range $name, $value := .root.Values.settings }}
 {{- $shown := include "plugyard.setting" $value }}
-{{- $theirs := and (hasPrefix "kafka_" $name) $.root.Values.relay.enabled (ne $.part "relay") }}
+{{- $reads := and (eq $.part "worker") $.root.Values.settings.kafka_inbox_topic }}
+{{- $theirs := and (hasPrefix "kafka_" $name) $.root.Values.relay.enabled (ne $.part "relay") (not $reads) }}
 {{- if and (ne $shown "") (not $theirs) }}
 - name: PLUGYARD_{{ upper $name }}
   value: {{ $shown | quote }}

@@ -1,11 +1,12 @@
-"""Reads events from Kafka for whoever wants to act on them: each plugin's in order, each at least once.
+"""Reads from Kafka what the platform says, for the use case `hear`: each partition's in order, each at least once.
 
 A group of consumers shares the partitions of the topic. An offset is committed after `on_event` has returned, so what a
-consumer was at when it died comes again, to another one. Ids that came a while ago are dropped here; whoever must not
-act twice keeps the id with what it does, in the same transaction, because no window here outlives its process.
+consumer was at when it died comes again, to another one. Nothing is remembered here: whoever must not act twice keeps
+the event's name with what it does, in the same transaction.
 
-A message that is no event, or that `on_event` refuses again and again, goes to the topic of dead letters with the
-reason, and what is behind it goes on. `plugyard.bootstrap` makes a `Consumer`.
+A message that is no event, or that `on_event` refuses, goes to the topic of dead letters with the reason, and what is
+behind it goes on. While the store is away the partition waits. `bootstrap/relaying.py` makes a `Consumer` where the
+process works on what is queued.
 """
 
 from __future__ import annotations
@@ -14,24 +15,27 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import confluent_kafka
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from plugyard.domain.errors import StoreUnavailable
+from plugyard.domain.errors import NotFound, StoreUnavailable
+from plugyard.domain.events import PlatformEvent
 from plugyard.infrastructure.relay.deadletters import DeadLetters
-from plugyard.infrastructure.relay.envelope import Envelope, Poison, read
+from plugyard.infrastructure.relay.incoming import Poison, read
 from plugyard.infrastructure.relay.publisher import BrokerAway
 from plugyard.infrastructure.relay.settings import KafkaSettings
 
-OnEvent = Callable[[Envelope], Awaitable[None]]
-"""Acts on an event. `Poison` gives it up at once, `StoreUnavailable` waits for as long as it takes."""
+OnEvent = Callable[[PlatformEvent], Awaitable[bool]]
+"""Acts on an event; false where it was dropped. `NotFound` gives it up at once, `StoreUnavailable` waits for as long as
+it takes."""
 
 AT_A_TIME, FULL_AT = 200, 400
 COMMITTED_EVERY_S = 0.2
@@ -43,11 +47,10 @@ log = structlog.get_logger("plugyard")
 
 @dataclass(frozen=True)
 class Patience:
-    """How often an event is tried before it is a dead letter, how many ids are known here, and after which silence (s)
-    the group counts a consumer as dead."""
+    """How often an event is tried before it is a dead letter, and after which silence (s) the group counts a consumer
+    as dead."""
 
     attempts: int = 5
-    known_ids: int = 100_000
     session_s: float = 10.0
 
 
@@ -56,6 +59,7 @@ class _Lane:
     """One partition: what came of it, the task that works it off, and where the group may go on."""
 
     waiting: deque[Message] = field(default_factory=deque)
+    at_work_on: Message | None = None
     more: asyncio.Event = field(default_factory=asyncio.Event)
     work: asyncio.Task[None] | None = None
     next_offset: int | None = None
@@ -74,7 +78,7 @@ class Consumer:
         self._group = group
         self._on_event = on_event
         self._patience = patience or Patience()
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self.taken = self.dropped = self.buried = 0
         self._lanes: dict[int, _Lane] = {}
         self._letters = DeadLetters(settings)
         # librdkafka calls back from within its calls, so all of them are made in one thread.
@@ -107,6 +111,30 @@ class Consumer:
         """The partitions of the topic that this consumer reads now."""
         return frozenset(self._lanes)
 
+    @property
+    def oldest_s(self) -> float:
+        """For how long the oldest message that was fetched and not dealt with has been on the topic (s)."""
+        first = [lane.at_work_on or (lane.waiting[0] if lane.waiting else None) for lane in self._lanes.values()]
+        return max([time.time() - _written_at(one).timestamp() for one in first if one is not None], default=0.0)
+
+    def counts(self) -> Mapping[str, tuple[str, Callable[[], float]]]:
+        """What only grows, for Prometheus: each metric's name with its meaning and what reads it."""
+        return {
+            "plugyard_inbox_events": ("Events of the platform that this process took.", lambda: self.taken),
+            "plugyard_inbox_dropped": ("Events for tenants that are stopped.", lambda: self.dropped),
+            "plugyard_inbox_dead_letters": ("Messages that could not be taken.", lambda: self.buried),
+        }
+
+    def figures(self) -> Mapping[str, tuple[str, Callable[[], float]]]:
+        """What goes up and down, in the same form."""
+        return {
+            "plugyard_inbox_oldest_seconds": (
+                "Age of the oldest message that was fetched and not dealt with.",
+                lambda: self.oldest_s,
+            ),
+            "plugyard_inbox_partitions": ("Partitions that this process reads.", lambda: len(self._lanes)),
+        }
+
     async def _run(self) -> None:
         while not self._stopping.is_set():
             try:
@@ -122,7 +150,7 @@ class Consumer:
 
     def _note(self, trouble: str) -> None:
         if trouble and trouble != self._trouble:
-            log.warning("events are not read", group=self._group, reason=trouble)
+            log.warning("the inbox is not read", group=self._group, reason=trouble)
         self._trouble = trouble
 
     async def _consume(self) -> None:
@@ -244,39 +272,36 @@ class Consumer:
                 lane.more.clear()
                 await lane.more.wait()
                 continue
-            message = lane.waiting.popleft()
+            message = lane.at_work_on = lane.waiting.popleft()
             await self._handle(message)
+            lane.at_work_on = None
             lane.next_offset = (message.offset() or 0) + 1
 
     async def _handle(self, message: Message) -> None:
         try:
-            envelope = read(message.value())
+            event = read(_bytes(message.value()), dict(_headers(message)), _written_at(message))
+            if await self._act(event):
+                self.taken += 1
+            else:
+                self.dropped += 1
+                log.info("an event was dropped: its tenant is stopped", tenant_id=event.tenant_id, event_id=event.id)
         except Poison as error:
             await self._bury(message, str(error))
-            return
-        if envelope.id not in self._known:
-            try:
-                await self._act(envelope)
-            except Poison as error:
-                await self._bury(message, str(error))
-        self._known[envelope.id] = None
-        self._known.move_to_end(envelope.id)
-        while len(self._known) > self._patience.known_ids:
-            self._known.popitem(last=False)
+            self.buried += 1
 
-    async def _act(self, envelope: Envelope) -> None:
+    async def _act(self, event: PlatformEvent) -> bool:
         """Let it be acted on, again where that fails. Raises `Poison` where it is to be given up."""
         failures, pause = 0, SHORTEST_PAUSE_S
         while True:
             try:
-                return await self._on_event(envelope)
-            except Poison:
-                raise
+                return await self._on_event(event)
+            except NotFound as error:
+                raise Poison(error.message) from error
             except StoreUnavailable:
-                log.warning("an event waits for the store", group=self._group, event_id=envelope.id)
+                log.warning("an event waits for the store", group=self._group, event_id=event.id)
             except Exception as error:
                 failures += 1
-                log.warning("an event was not taken", group=self._group, event_id=envelope.id, error=repr(error)[:500])
+                log.warning("an event was not taken", group=self._group, event_id=event.id, error=repr(error)[:500])
                 if failures >= self._patience.attempts:
                     raise Poison(f"it failed {failures} times, at last with {error!r}") from error
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - nobody gains by guessing it
@@ -310,3 +335,9 @@ def _headers(message: Message) -> list[tuple[str, bytes]]:
 
 def _bytes(value: str | bytes | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
+
+
+def _written_at(message: Message) -> datetime:
+    kind, at_ms = message.timestamp()
+    known = kind != confluent_kafka.TIMESTAMP_NOT_AVAILABLE
+    return datetime.fromtimestamp(at_ms / 1_000, UTC) if known else datetime.now(UTC)

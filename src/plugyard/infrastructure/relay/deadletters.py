@@ -1,4 +1,4 @@
-"""Puts aside what no consumer can take: the message as it came, on a topic of its own, with the reason.
+"""Puts aside what the inbox cannot take: the message as it came, on a topic of its own, with the reason.
 
 `consumer.py` uses it.
 """

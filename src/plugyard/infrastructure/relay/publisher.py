@@ -1,4 +1,4 @@
-"""Sends to Kafka and tells what arrived. The relay and the consumer, for dead letters, use it.
+"""Sends to Kafka and tells what arrived. The relay uses it, and the consumer for dead letters.
 
 A producer of librdkafka works in threads of its own; one more, here, hands its reports over to the event loop.
 """

@@ -60,7 +60,7 @@ class KafkaSettings:
 
     @property
     def dead_letters(self) -> str:
-        """The topic for what no consumer could take."""
+        """The topic for what could not be sent to the topic itself, or not be taken from it."""
         return self.topic + DEAD_LETTERS
 
     @property

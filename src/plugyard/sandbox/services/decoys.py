@@ -14,13 +14,14 @@ from typing import Any
 
 from plugyard.domain.behaviour import HostTried, ServiceUse
 from plugyard.domain.errors import NotFound
+from plugyard.domain.events import MAX_TOPIC, TOPIC
 from plugyard.sandbox.services.base import Denied, Scope, Service, ServiceFault
 from plugyard.sandbox.services.cache import CacheService
 from plugyard.sandbox.services.database_statements import ALLOWED, refused
 from plugyard.sandbox.services.egress import request
 from plugyard.sandbox.services.egress.addresses import is_public
 from plugyard.sandbox.services.egress.target import Target
-from plugyard.sandbox.services.events import MAX_TOPIC, TOPIC, EventsService
+from plugyard.sandbox.services.events import EventsService
 from plugyard.sandbox.services.files import FilesService
 from plugyard.sandbox.services.registry import Services
 

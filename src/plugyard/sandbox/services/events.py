@@ -4,7 +4,6 @@ Publishing is a row in the outbox: an event that was published is delivered, if 
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 from weakref import WeakValueDictionary
@@ -13,15 +12,12 @@ import msgspec
 
 from plugyard.domain.covering import topic_allows
 from plugyard.domain.errors import PlugyardError
+from plugyard.domain.events import MAX_PAYLOAD_BYTES, MAX_TOPIC, TOPIC
 from plugyard.sandbox.services.base import Denied, Scope, ServiceFault
 
 MAX_HOPS = 8
-MAX_PAYLOAD_BYTES = 64 * 1024
-MAX_TOPIC = 120
 MAX_AT_ONCE = 6
 MAX_AT_ONCE_PER_TENANT = 2
-# The topic of `sdk/manifest.schema.json`, without the star that stands for many.
-TOPIC = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 
 Publish = Callable[[Scope, str, Any, int], Awaitable[None]]
 """Writes an event: whose, on which topic, what, after how many hops."""
