@@ -16,6 +16,7 @@ from tests.faults.load import package
 from tests.tansu import Reader
 
 CALL = {"function": "add", "input": {"a": 1, "b": 2}}
+SLOW = {"function": "add_slowly", "input": {"a": 1, "b": 2, "seconds": 5}}
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +99,22 @@ async def test_a_replica_that_is_killed_costs_clear_answers_and_nothing_that_was
                 refused.add(answer.json()["code"])
                 await asyncio.sleep(0.1)
 
+        async def under_way() -> httpx.Response:
+            at = f"{stack.parts['replica 1'].at}{path}/execute"
+            return await client.post(at, json=SLOW, headers={"Idempotency-Key": "under way"})
+
         await asyncio.gather(*(call() for _ in range(10)))
+        cut = asyncio.create_task(under_way())
+        await asyncio.sleep(1)
         killed = asyncio.create_task(stack.parts["replica 1"].kill())
         await asyncio.gather(*(call() for _ in range(60)))
         await killed
+        with pytest.raises(httpx.HTTPError):
+            await cut
+        began = time.monotonic()
+        taken_over = await client.post(path + "/execute", json=SLOW, headers={"Idempotency-Key": "under way"})
+        assert (taken_over.status_code, taken_over.json()["output"]) == (200, 3), taken_over.text
+        assert time.monotonic() - began < 20, "the function alone takes five"
         assert len(acknowledged) == 70, f"in between: {refused}"
         assert refused <= {"unavailable", "idempotency_in_progress", "store_unavailable"}
 

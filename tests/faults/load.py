@@ -14,7 +14,16 @@ from typing import Any
 
 import aiohttp
 
-CODE = "def add(input, context):\n    return input['a'] + input['b']\n"
+CODE = """
+import asyncio
+
+def add(input, context):
+    return input["a"] + input["b"]
+
+async def add_slowly(input, context):
+    await asyncio.sleep(input["seconds"])
+    return input["a"] + input["b"]
+"""
 SHARES = {"execute": 0.74, "queue": 0.10, "read": 0.15, "upload": 0.01}
 GIVES_UP_AFTER_S = 40.0
 TRIES_AGAIN_AFTER_S = 0.25

@@ -48,7 +48,7 @@ from plugyard.domain.tokens import TokenRules
 from plugyard.domain.versions import Version
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
     """What the operator sets for everyone. Times in seconds."""
 

@@ -30,9 +30,9 @@ def policies(settings: Settings) -> Policies:
     from plugyard.gate.rules import RULES
 
     return Policies(
-        limit_policy(settings),
-        SuspensionRule(settings.suspend_minimum, settings.suspend_ratio, settings.suspend_window_s),
-        settings.health_window_s,
+        limits=limit_policy(settings),
+        suspension=SuspensionRule(settings.suspend_minimum, settings.suspend_ratio, settings.suspend_window_s),
+        health_window_s=settings.health_window_s,
         modules=module_list(settings.modules_denied),
         platform_version=Version.parse(__version__),
         rules=RuleSettings.of(settings.gate_rules, RULES),
