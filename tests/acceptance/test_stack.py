@@ -101,7 +101,7 @@ async def test_a_replica_that_is_killed_costs_clear_answers_and_nothing_that_was
 
         async def under_way() -> httpx.Response:
             at = f"{stack.parts['replica 1'].at}{path}/execute"
-            return await client.post(at, json=SLOW, headers={"Idempotency-Key": "under way"})
+            return await client.post(at, json=SLOW, headers={"Idempotency-Key": "under-way"})
 
         await asyncio.gather(*(call() for _ in range(10)))
         cut = asyncio.create_task(under_way())
@@ -112,7 +112,7 @@ async def test_a_replica_that_is_killed_costs_clear_answers_and_nothing_that_was
         with pytest.raises(httpx.HTTPError):
             await cut
         began = time.monotonic()
-        taken_over = await client.post(path + "/execute", json=SLOW, headers={"Idempotency-Key": "under way"})
+        taken_over = await client.post(path + "/execute", json=SLOW, headers={"Idempotency-Key": "under-way"})
         assert (taken_over.status_code, taken_over.json()["output"]) == (200, 3), taken_over.text
         assert time.monotonic() - began < 20, "the function alone takes five"
         assert len(acknowledged) == 70, f"in between: {refused}"
