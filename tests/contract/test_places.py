@@ -309,3 +309,19 @@ async def test_what_is_remembered_of_days_ends_with_them(valkey: Valkey) -> None
             await one.take(f"t{number}", "one", quotas, NOON)
         await one.take("t0", "two", quotas, NOON + timedelta(days=1))
         assert len(one.places._known) == 1
+
+
+async def test_an_execution_is_not_refused_because_of_its_own_lease(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_RENEWED_EVERY_S", 0.05)
+    quotas, records = Quotas(concurrent_executions=1, executions_per_day=10), Records()
+    async with AsyncExitStack() as parts:
+        one = await replica(valkey, parts)
+        take = asyncio.create_task(one.places.take("t", "one", quotas, NOON, records))
+        await asyncio.sleep(0.3)  # whatever is held is renewed meanwhile, this one as well
+        records.may_answer.set()
+        await take
+        assert (await one.used("t", NOON))[0::2] == (1, 1)
+        with pytest.raises(Full):
+            await one.take("t", "two", quotas, NOON)
