@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import hiredis
 import pytest
 
 from plugyard.domain.errors import Unavailable
@@ -51,6 +52,56 @@ async def replica(url: str, **how: float) -> AsyncIterator[Replica]:
         parts.push_async_callback(made.link.close)
         await made.link.open()
         yield made
+
+
+class Puppet:
+    """A server that takes everything and says OK to it, when and where ``answers`` lets it."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.writers: dict[int, asyncio.StreamWriter] = {}
+
+    async def answers(self, number: int, command: list[bytes]) -> bool:
+        """Whether a command is answered, of the connection with that number; it may take its time."""
+        return True
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number, commands = self.seen, hiredis.Reader()
+        self.seen += 1
+        self.writers[number] = writer
+        try:
+            while data := await reader.read(65_536):
+                commands.feed(data)
+                while (command := commands.gets()) is not False:
+                    if await self.answers(number, command):
+                        writer.write(b"+OK\r\n")
+        except ConnectionError:
+            pass
+        finally:
+            del self.writers[number]
+            writer.close()
+
+    def hang_up(self) -> None:
+        """End every connection."""
+        for writer in self.writers.values():
+            writer.close()
+
+
+@asynccontextmanager
+async def puppet() -> AsyncIterator[tuple[Puppet, str]]:
+    """A puppet and the URL of it."""
+    made = Puppet()
+    async with await asyncio.start_server(made.serve, "127.0.0.1", 0) as server:
+        yield made, f"valkey://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        made.hang_up()
+
+
+async def eventually(holds: Callable[[], bool], within_s: float = 5) -> None:
+    """Wait until something holds."""
+    ends = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < ends, f"not within {within_s} s"
+        await asyncio.sleep(0.01)
 
 
 async def test_a_killed_server_fails_nobody_and_is_used_again_soon_after_it_is_back() -> None:
@@ -285,3 +336,47 @@ async def test_a_key_that_somebody_else_wrote_to_harms_that_key_alone() -> None:
             assert one.link.counts.failed == 3
             assert (await one.spend(policy, "another")).remaining == 4
             assert server.ask("HEXISTS", name, "n").startswith(b"-WRONGTYPE")
+
+
+async def test_who_closes_while_it_is_tried_again_leaves_no_connection_open() -> None:
+    greeted = asyncio.Event()
+
+    async def answers(number: int, command: list[bytes]) -> bool:
+        if number == 3:
+            greeted.set()
+        return number < 3
+
+    async with puppet() as (server, url):
+        server.answers = answers  # type: ignore[method-assign]
+        made: list[Any] = []
+        async with replica(url) as one:
+            one.link.connect_s = 30
+            connection = one.link.address.connection
+            one.link.address.connection = lambda: made.append(connection()) or made[-1]  # type: ignore[method-assign]
+            server.hang_up()
+            await asyncio.wait_for(greeted.wait(), 5)
+            assert [it.is_connected for it in made] == [True, True]
+        assert [it.is_connected for it in made] == [False, False]
+        await eventually(lambda: not server.writers)
+
+
+async def test_what_nobody_has_thought_of_does_not_end_the_trying(capsys: pytest.CaptureFixture[str]) -> None:
+    tried = 0
+
+    async def stumble(run: object) -> None:
+        nonlocal tried
+        tried += 1
+        if 1 < tried < 4:
+            raise ValueError("something new")
+
+    with Valkey() as server:
+        link = Link(Address(server.url), connect_s=0.5, command_s=COMMAND_S)
+        link.lane()
+        link.before_return(stumble)
+        await link.open()
+        server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await eventually(lambda: tried == 4 and link.up)
+        await link.close()
+    told = capsys.readouterr().out
+    assert told.count("ValueError: something new") >= 1
+    assert told.count("valkey is away") == 2

@@ -262,33 +262,40 @@ class Link:
         self._change.set()
         self._tell(why)
 
-    def _tell(self, reason: Exception | str) -> None:
+    def _tell(self, reason: Exception | str, *, unforeseen: bool = False) -> None:
         """Log why the server is away, once for each reason."""
         told = reason if isinstance(reason, str) else _told(reason)
         if told != self._told:
             self._told = told
             sentence = "valkey is away; limits are kept by this replica and caches are skipped"
-            log.warning(sentence, server=self.address.shown, reason=told)
+            log.warning(sentence, server=self.address.shown, reason=told, exc_info=unforeseen)
 
     async def _watch(self) -> None:
-        """See that the server is there while nobody asks, and try until it is there again."""
         while True:
-            if self.up:
-                # Not wait_for: a cancellation that meets the end of its waiting is lost in it.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOKED_AT_EVERY_S):
-                        await self._change.wait()
-                self._change.clear()
-                for lane in self._lanes:
-                    with contextlib.suppress(Away):
-                        await lane.send("PING")
-                continue
-            await asyncio.sleep(self._pause_s)
-            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
             try:
-                await self._connect()
+                await (self._look() if self.up else self._try())
             except (Refused, RedisError, OSError, TimeoutError) as error:
                 self._tell(error)
+            except Exception as error:
+                # Nobody else tries, so what nobody has thought of ends no watching either.
+                self._tell(error, unforeseen=True)
+
+    async def _look(self) -> None:
+        """See that the server is there while nobody asks."""
+        # Not wait_for: a cancellation that meets the end of its waiting is lost in it.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOKED_AT_EVERY_S):
+                await self._change.wait()
+        self._change.clear()
+        for lane in self._lanes:
+            with contextlib.suppress(Away):
+                await lane.send("PING")
+
+    async def _try(self) -> None:
+        """See whether the server is there again."""
+        await asyncio.sleep(self._pause_s)
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        await self._connect()
 
     async def _connect(self) -> None:
         """Connect every lane and let them be used; all or none."""
@@ -301,7 +308,8 @@ class Link:
                 async with asyncio.timeout(max(self.connect_s, 10 * self.command_s)):
                     for work in self._before_return:
                         await work(lambda *command: _answer(made[-1], command))
-        except (RedisError, OSError, TimeoutError) as error:
+        except BaseException as error:
+            # A cancellation as well: nobody else knows of these connections.
             for connection in made:
                 await _shut(connection)
             if isinstance(error.__cause__, ssl.SSLCertVerificationError) or _is(error, _REFUSALS, _REFUSAL_WORDS):
