@@ -14,7 +14,7 @@ from plugyard.domain.rates import Rate, RatePolicy
 from plugyard.infrastructure.rates import LimitedRates
 from plugyard.infrastructure.valkey.address import Address, BadAddress
 from plugyard.infrastructure.valkey.cache import ValkeyShelves
-from plugyard.infrastructure.valkey.link import Link, Refused
+from plugyard.infrastructure.valkey.link import Away, Lane, Link, Refused
 from plugyard.infrastructure.valkey.rates import SharedRates
 from tests.valkeys import Valkey
 
@@ -380,3 +380,60 @@ async def test_what_nobody_has_thought_of_does_not_end_the_trying(capsys: pytest
     told = capsys.readouterr().out
     assert told.count("ValueError: something new") >= 1
     assert told.count("valkey is away") == 2
+
+
+async def test_answers_that_come_slowly_are_done_without_and_open_nobodys_circuit() -> None:
+    command_s, pause_s, mute = 0.5, 0.3, False
+
+    async def answers(number: int, command: list[bytes]) -> bool:
+        if command[0] == b"GET":
+            await asyncio.sleep(pause_s)
+        return not mute
+
+    async with puppet() as (server, url):
+        server.answers = answers  # type: ignore[method-assign]
+        async with replica(url, command_s=command_s) as one:
+            limits, cache = one.rates._lane, one.shelves._lane
+
+            async def timed(lane: Lane) -> tuple[bool, float]:
+                began = time.monotonic()
+                try:
+                    return await lane.send("GET", "large") == b"OK", time.monotonic() - began
+                except Away:
+                    return False, time.monotonic() - began
+
+            asked = await asyncio.gather(*(timed(cache) for _ in range(5)))
+            assert [came for came, _ in asked] == [True] + [False] * 4
+            assert max(took for _, took in asked) < 2 * command_s
+            assert (one.link.up, one.link.counts.lost) == (True, 0)
+            assert not cache.up, "its answers come still"
+            came, took = await timed(cache)
+            assert not came
+            assert took < command_s / 2, "nobody waits for a lane that is behind"
+            assert await limits.send("PING") == b"OK"
+            await eventually(lambda: cache.up)
+            assert (await timed(cache))[0]
+            assert (one.link.up, one.link.counts.lost) == (True, 0)
+
+            mute = True
+            asked = await asyncio.gather(*(timed(cache) for _ in range(5)))
+            assert not any(came for came, _ in asked)
+            assert max(took for _, took in asked) < 2 * command_s
+            await eventually(lambda: not one.link.up, 2 * command_s)
+
+
+async def test_a_change_that_a_slow_lane_did_without_lets_no_older_value_come_back() -> None:
+    with Valkey() as server:
+        async with replica(server.url) as one:
+            await one.shelves.put("acme", "p", b"k", b"1", None)
+            await one.shelves.put("acme", "q", b"k", b"1", None)
+            lane = one.shelves._lane
+            asked = lane.send("PING")
+            lane._given_up = asyncio.get_running_loop().time() + COMMAND_S  # as if it had waited for too long
+            await one.shelves.put("acme", "p", b"k", b"2", None)
+            assert await asked == b"PONG"
+            assert await one.shelves.get("acme", "p", b"k") is None
+            assert await one.shelves.get("acme", "q", b"k") == b"1"
+            await one.shelves.put("acme", "p", b"k", b"3", None)
+            assert await one.shelves.get("acme", "p", b"k") == b"3"
+            assert one.link.counts.lost == 0

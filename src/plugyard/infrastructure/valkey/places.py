@@ -27,7 +27,6 @@ class SharedPlaces:
     """Counts on the server; while it is away every place is given, for the replica's own tallies hold then."""
 
     def __init__(self, link: Link) -> None:
-        self._link = link
         self._lane = link.lane(_TAKE, _LEAVE, _KEEP, _USED)
         self._held: dict[str, set[str]] = {}
         # The days whose count the server has by this replica: the tenant, the day, and how often the server returned.
@@ -61,7 +60,7 @@ class SharedPlaces:
         try:
             # Whoever was apart from the server for a while looks again how many there were, and not before it is back.
             counted = -1
-            if quotas.executions_per_day is not None and day not in self._known and self._link.up:
+            if quotas.executions_per_day is not None and day not in self._known and self._lane.up:
                 counted = await self._count(day, on_record)
             lease_ms = round(LEASE_S * 1000)
             answer = await self._lane.run(_TAKE, keys, execution_id, *numbers, counted, lease_ms)
