@@ -234,3 +234,94 @@ async def test_nobody_is_refused_by_a_server_that_is_away(valkey: Valkey) -> Non
         await one.take("t", "one", Quotas(concurrent_executions=0), NOON)
         assert await one.places.used("t", NOON) is None
         await one.leave("t", "one", NOON)
+
+
+class Records:
+    """Counts a tenant's day as the database does, when the test lets it, and says how often."""
+
+    def __init__(self, executions: int = 3) -> None:
+        self.executions, self.looks = executions, 0
+        self.may_answer = asyncio.Event()
+
+    async def __call__(self) -> int:
+        self.looks += 1
+        await self.may_answer.wait()
+        return self.executions
+
+
+async def test_nobody_counts_the_day_for_a_server_that_is_away(valkey: Valkey) -> None:
+    quotas, records = Quotas(executions_per_day=10), Records()
+    records.may_answer.set()
+    async with AsyncExitStack() as parts:
+        with Valkey() as server:
+            one = await replica(server, parts)
+            server.kill()
+            await until(one, up=False)
+            for number in range(5):
+                await one.places.take("t", str(number), quotas, NOON, records)
+            assert records.looks == 0
+            server.start()
+            await until(one, up=True)
+            for number in range(5, 8):
+                await one.places.take("t", str(number), quotas, NOON, records)
+            assert records.looks == 1
+            assert (await one.used("t", NOON))[1:] == (6, 8), "what was begun meanwhile runs, and the day goes on"
+
+
+async def test_executions_that_come_together_share_one_count_of_the_day(valkey: Valkey) -> None:
+    quotas, records = Quotas(executions_per_day=10), Records()
+    async with AsyncExitStack() as parts:
+        one = await replica(valkey, parts)
+        takes = [asyncio.create_task(one.places.take("t", str(n), quotas, NOON, records)) for n in range(9)]
+        await asyncio.sleep(0.05)
+        takes[0].cancel()  # it began the count, and the others wait for it still
+        await asyncio.sleep(0.05)
+        records.may_answer.set()
+        ended = await asyncio.gather(*takes, return_exceptions=True)
+        assert records.looks == 1
+        assert [type(end) for end in ended] == [asyncio.CancelledError] + 7 * [type(None)] + [Full]
+
+
+async def test_a_count_from_before_the_server_was_away_is_not_that_of_afterwards(valkey: Valkey) -> None:
+    quotas, before, after = Quotas(executions_per_day=10), Records(3), Records(8)
+    after.may_answer.set()
+    async with AsyncExitStack() as parts:
+        with Valkey() as server:
+            one = await replica(server, parts)
+            early = asyncio.create_task(one.places.take("t", "early", quotas, NOON, before))
+            await asyncio.sleep(0.05)
+            server.kill()
+            await until(one, up=False)
+            server.start()
+            await until(one, up=True)
+            await one.places.take("t", "late", quotas, NOON, after)
+            before.may_answer.set()
+            await early
+            assert (before.looks, after.looks) == (1, 1)
+            assert (await one.used("t", NOON))[1] == 10
+
+
+async def test_what_is_remembered_of_days_ends_with_them(valkey: Valkey) -> None:
+    quotas = Quotas(executions_per_day=10)
+    async with AsyncExitStack() as parts:
+        one = await replica(valkey, parts)
+        for number in range(20):
+            await one.take(f"t{number}", "one", quotas, NOON)
+        await one.take("t0", "two", quotas, NOON + timedelta(days=1))
+        assert len(one.places._known) == 1
+
+
+async def test_an_execution_is_not_refused_because_of_its_own_lease(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_RENEWED_EVERY_S", 0.05)
+    quotas, records = Quotas(concurrent_executions=1, executions_per_day=10), Records()
+    async with AsyncExitStack() as parts:
+        one = await replica(valkey, parts)
+        take = asyncio.create_task(one.places.take("t", "one", quotas, NOON, records))
+        await asyncio.sleep(0.3)  # whatever is held is renewed meanwhile, this one as well
+        records.may_answer.set()
+        await take
+        assert (await one.used("t", NOON))[0::2] == (1, 1)
+        with pytest.raises(Full):
+            await one.take("t", "two", quotas, NOON)

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import hiredis
 import pytest
 
 from plugyard.domain.errors import Unavailable
@@ -13,7 +14,7 @@ from plugyard.domain.rates import Rate, RatePolicy
 from plugyard.infrastructure.rates import LimitedRates
 from plugyard.infrastructure.valkey.address import Address, BadAddress
 from plugyard.infrastructure.valkey.cache import ValkeyShelves
-from plugyard.infrastructure.valkey.link import Link, Refused
+from plugyard.infrastructure.valkey.link import Away, Lane, Link, Refused
 from plugyard.infrastructure.valkey.rates import SharedRates
 from tests.valkeys import Valkey
 
@@ -51,6 +52,56 @@ async def replica(url: str, **how: float) -> AsyncIterator[Replica]:
         parts.push_async_callback(made.link.close)
         await made.link.open()
         yield made
+
+
+class Puppet:
+    """A server that takes everything and says OK to it, when and where ``answers`` lets it."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.writers: dict[int, asyncio.StreamWriter] = {}
+
+    async def answers(self, number: int, command: list[bytes]) -> bool:
+        """Whether a command is answered, of the connection with that number; it may take its time."""
+        return True
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number, commands = self.seen, hiredis.Reader()
+        self.seen += 1
+        self.writers[number] = writer
+        try:
+            while data := await reader.read(65_536):
+                commands.feed(data)
+                while (command := commands.gets()) is not False:
+                    if await self.answers(number, command):
+                        writer.write(b"+OK\r\n")
+        except ConnectionError:
+            pass
+        finally:
+            del self.writers[number]
+            writer.close()
+
+    def hang_up(self) -> None:
+        """End every connection."""
+        for writer in self.writers.values():
+            writer.close()
+
+
+@asynccontextmanager
+async def puppet() -> AsyncIterator[tuple[Puppet, str]]:
+    """A puppet and the URL of it."""
+    made = Puppet()
+    async with await asyncio.start_server(made.serve, "127.0.0.1", 0) as server:
+        yield made, f"valkey://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        made.hang_up()
+
+
+async def eventually(holds: Callable[[], bool], within_s: float = 5) -> None:
+    """Wait until something holds."""
+    ends = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < ends, f"not within {within_s} s"
+        await asyncio.sleep(0.01)
 
 
 async def test_a_killed_server_fails_nobody_and_is_used_again_soon_after_it_is_back() -> None:
@@ -285,3 +336,104 @@ async def test_a_key_that_somebody_else_wrote_to_harms_that_key_alone() -> None:
             assert one.link.counts.failed == 3
             assert (await one.spend(policy, "another")).remaining == 4
             assert server.ask("HEXISTS", name, "n").startswith(b"-WRONGTYPE")
+
+
+async def test_who_closes_while_it_is_tried_again_leaves_no_connection_open() -> None:
+    greeted = asyncio.Event()
+
+    async def answers(number: int, command: list[bytes]) -> bool:
+        if number == 3:
+            greeted.set()
+        return number < 3
+
+    async with puppet() as (server, url):
+        server.answers = answers  # type: ignore[method-assign]
+        made: list[Any] = []
+        async with replica(url) as one:
+            one.link.connect_s = 30
+            connection = one.link.address.connection
+            one.link.address.connection = lambda: made.append(connection()) or made[-1]  # type: ignore[method-assign]
+            server.hang_up()
+            await asyncio.wait_for(greeted.wait(), 5)
+            assert [it.is_connected for it in made] == [True, True]
+        assert [it.is_connected for it in made] == [False, False]
+        await eventually(lambda: not server.writers)
+
+
+async def test_what_nobody_has_thought_of_does_not_end_the_trying(capsys: pytest.CaptureFixture[str]) -> None:
+    tried = 0
+
+    async def stumble(run: object) -> None:
+        nonlocal tried
+        tried += 1
+        if 1 < tried < 4:
+            raise ValueError("something new")
+
+    with Valkey() as server:
+        link = Link(Address(server.url), connect_s=0.5, command_s=COMMAND_S)
+        link.lane()
+        link.before_return(stumble)
+        await link.open()
+        server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await eventually(lambda: tried == 4 and link.up)
+        await link.close()
+    told = capsys.readouterr().out
+    assert told.count("ValueError: something new") >= 1
+    assert told.count("valkey is away") == 2
+
+
+async def test_answers_that_come_slowly_are_done_without_and_open_nobodys_circuit() -> None:
+    command_s, pause_s, mute = 0.5, 0.3, False
+
+    async def answers(number: int, command: list[bytes]) -> bool:
+        if command[0] == b"GET":
+            await asyncio.sleep(pause_s)
+        return not mute
+
+    async with puppet() as (server, url):
+        server.answers = answers  # type: ignore[method-assign]
+        async with replica(url, command_s=command_s) as one:
+            limits, cache = one.rates._lane, one.shelves._lane
+
+            async def timed(lane: Lane) -> tuple[bool, float]:
+                began = time.monotonic()
+                try:
+                    return await lane.send("GET", "large") == b"OK", time.monotonic() - began
+                except Away:
+                    return False, time.monotonic() - began
+
+            asked = await asyncio.gather(*(timed(cache) for _ in range(5)))
+            assert [came for came, _ in asked] == [True] + [False] * 4
+            assert max(took for _, took in asked) < 2 * command_s
+            assert (one.link.up, one.link.counts.lost) == (True, 0)
+            assert not cache.up, "its answers come still"
+            came, took = await timed(cache)
+            assert not came
+            assert took < command_s / 2, "nobody waits for a lane that is behind"
+            assert await limits.send("PING") == b"OK"
+            await eventually(lambda: cache.up)
+            assert (await timed(cache))[0]
+            assert (one.link.up, one.link.counts.lost) == (True, 0)
+
+            mute = True
+            asked = await asyncio.gather(*(timed(cache) for _ in range(5)))
+            assert not any(came for came, _ in asked)
+            assert max(took for _, took in asked) < 2 * command_s
+            await eventually(lambda: not one.link.up, 2 * command_s)
+
+
+async def test_a_change_that_a_slow_lane_did_without_lets_no_older_value_come_back() -> None:
+    with Valkey() as server:
+        async with replica(server.url) as one:
+            await one.shelves.put("acme", "p", b"k", b"1", None)
+            await one.shelves.put("acme", "q", b"k", b"1", None)
+            lane = one.shelves._lane
+            asked = lane.send("PING")
+            lane._given_up = asyncio.get_running_loop().time() + COMMAND_S  # as if it had waited for too long
+            await one.shelves.put("acme", "p", b"k", b"2", None)
+            assert await asked == b"PONG"
+            assert await one.shelves.get("acme", "p", b"k") is None
+            assert await one.shelves.get("acme", "q", b"k") == b"1"
+            await one.shelves.put("acme", "p", b"k", b"3", None)
+            assert await one.shelves.get("acme", "p", b"k") == b"3"
+            assert one.link.counts.lost == 0

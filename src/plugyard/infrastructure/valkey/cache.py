@@ -1,11 +1,14 @@
 """`sandbox.services.shared_cache.Shelves` on the server: what plugins keep, the same from every replica.
 
 While the server is away nothing is found and nothing is kept. A plugin that wrote meanwhile finds none of its values
-afterwards: one that it had overwritten or deleted would come back otherwise.
+afterwards: one that it had overwritten or deleted would come back otherwise. The same holds for a change that failed or
+came too late while the server was there.
 """
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import Any
 
 from plugyard.domain.errors import Unavailable
@@ -74,7 +77,16 @@ class ValkeyShelves:
             raise
 
     def _step(self, place: str, done: str, key: bytes, *arguments: Any) -> Any:
+        if place in self._missed:
+            # Answers come in order, so what follows finds it dropped.
+            dropped = self._lane.run(_CACHE, _keys(place), _NAMES, place, "drop", b"")
+            self._missed.discard(place)
+            dropped.add_done_callback(partial(self._dropped, place))
         return self._lane.run(_CACHE, _keys(place), _NAMES, place, done, key, *arguments)
+
+    def _dropped(self, place: str, answer: asyncio.Future[Any]) -> None:
+        if answer.cancelled() or answer.exception() is not None:
+            self._missed.add(place)
 
     async def _returned(self, run: Run) -> None:
         while self._missed:

@@ -1,12 +1,14 @@
 """The connections to the server, and the one place that knows whether it is there.
 
 A ``Lane`` is one connection on which many ask at once: what is asked within one turn of the event loop leaves in one
-write, answers come in order, and nobody waits for anybody else's round trip. Limits and the cache have a lane each, so
-that large values stand in no limit's way.
+write, answers come in order, and nobody waits for anybody else's round trip. Rate limits, quotas and the cache have a
+lane each, so that large values stand in no limit's way: a lane on which answers come too slowly is behind by itself,
+and is asked nothing until it has caught up.
 
-Whatever goes wrong opens the circuit (``Link.lose``): from then on nobody asks, and ``Link`` alone tries in the
-background, soon at first and then every half second, until the server takes a write again. So a server that is gone
-costs those who were waiting at that moment, each at most ``command_ms``, and nobody after them.
+A connection that breaks or is silent for ``command_ms``, and an error that says the server serves nobody, opens the
+circuit of all (``Link.lose``): from then on nobody asks, and ``Link`` alone tries in the background, soon at first and
+then every half second, until the server takes a write again. So a server that is gone costs those who were waiting at
+that moment, each at most ``command_ms``, and nobody after them.
 """
 
 from __future__ import annotations
@@ -90,10 +92,17 @@ class Lane:
         self._something = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._heard = self._given_up = 0.0
+
+    @property
+    def up(self) -> bool:
+        """Whether there is somebody to ask who keeps up: where some were given up and their answers have not come yet,
+        what is asked now would come later still."""
+        return self._connection is not None and not (self._asked and self._asked[0][1] <= self._given_up)
 
     def send(self, *command: Any) -> asyncio.Future[Any]:
-        """Ask for one command; the future is its answer, or ``Away``. Raises ``Away`` where there is nobody to ask."""
-        if self._connection is None:
+        """Ask for one command; the future is its answer, or ``Away``. Raises ``Away`` where the lane is not ``up``."""
+        if not self.up:
             self._link.counts.skipped += 1
             raise Away
         loop = asyncio.get_running_loop()
@@ -131,10 +140,7 @@ class Lane:
             self._timer = None
         waiting, self._asked, self._out = self._asked, deque(), []
         for future, _ in waiting:
-            if not future.done():
-                self._link.counts.skipped += 1
-                future.set_exception(Away())
-                future.exception()  # one who was cancelled meanwhile asks for it no more
+            self._give_up(future)
         return connection
 
     async def _write(self, connection: Any) -> None:
@@ -151,6 +157,7 @@ class Lane:
                 try:
                     answer = await connection.read_response()
                 except ResponseError as error:
+                    self._heard = asyncio.get_running_loop().time()
                     self._link.counts.failed += 1
                     future = self._asked.popleft()[0]
                     if not future.done():
@@ -161,6 +168,7 @@ class Lane:
                     # One command was wrong, as where somebody else wrote to its key; the others are served.
                     log.warning("valkey refused a command", error=str(error)[:200])
                     continue
+                self._heard = asyncio.get_running_loop().time()
                 future = self._asked.popleft()[0]
                 if not future.done():
                     future.set_result(answer)
@@ -173,19 +181,37 @@ class Lane:
             self._link.lose(_told(error))
 
     def _overdue(self) -> None:
-        """Look whether the oldest question has waited for too long."""
+        """Look whether the oldest question has waited for too long.
+
+        Where nothing was heard for as long the server is lost. Where answers come, only too many or too large for the
+        time, whoever waited for too long goes without; the question stays in its place, for its answer comes in turn.
+        """
         loop, timer = asyncio.get_running_loop(), self._timer
         self._timer = None
         if not self._asked or timer is None:
             return
-        due, now = self._asked[0][1], loop.time()
+        due, now, silent = self._asked[0][1], loop.time(), self._heard + self._link.command_s
         if due > now:
             self._timer = loop.call_at(due, self._overdue)
         elif now - timer.when() > _LATE_S:
             # It is this process that was late. What has arrived meanwhile is read first.
             self._timer = loop.call_later(_LATE_S, self._overdue)
-        else:
+        elif silent <= now:
             self._link.lose(f"no answer within {self._link.command_s * 1000:g} ms")
+        else:
+            self._given_up = now
+            for future, its_due in self._asked:
+                if its_due > now:
+                    silent = min(silent, its_due)
+                    break
+                self._give_up(future)
+            self._timer = loop.call_at(silent, self._overdue)
+
+    def _give_up(self, future: asyncio.Future[Any]) -> None:
+        if not future.done():
+            self._link.counts.skipped += 1
+            future.set_exception(Away())
+            future.exception()  # one who was cancelled meanwhile asks for it no more
 
 
 class Link:
@@ -262,33 +288,40 @@ class Link:
         self._change.set()
         self._tell(why)
 
-    def _tell(self, reason: Exception | str) -> None:
+    def _tell(self, reason: Exception | str, *, unforeseen: bool = False) -> None:
         """Log why the server is away, once for each reason."""
         told = reason if isinstance(reason, str) else _told(reason)
         if told != self._told:
             self._told = told
             sentence = "valkey is away; limits are kept by this replica and caches are skipped"
-            log.warning(sentence, server=self.address.shown, reason=told)
+            log.warning(sentence, server=self.address.shown, reason=told, exc_info=unforeseen)
 
     async def _watch(self) -> None:
-        """See that the server is there while nobody asks, and try until it is there again."""
         while True:
-            if self.up:
-                # Not wait_for: a cancellation that meets the end of its waiting is lost in it.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOKED_AT_EVERY_S):
-                        await self._change.wait()
-                self._change.clear()
-                for lane in self._lanes:
-                    with contextlib.suppress(Away):
-                        await lane.send("PING")
-                continue
-            await asyncio.sleep(self._pause_s)
-            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
             try:
-                await self._connect()
+                await (self._look() if self.up else self._try())
             except (Refused, RedisError, OSError, TimeoutError) as error:
                 self._tell(error)
+            except Exception as error:
+                # Nobody else tries, so what nobody has thought of ends no watching either.
+                self._tell(error, unforeseen=True)
+
+    async def _look(self) -> None:
+        """See that the server is there while nobody asks."""
+        # Not wait_for: a cancellation that meets the end of its waiting is lost in it.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOKED_AT_EVERY_S):
+                await self._change.wait()
+        self._change.clear()
+        for lane in self._lanes:
+            with contextlib.suppress(Away):
+                await lane.send("PING")
+
+    async def _try(self) -> None:
+        """See whether the server is there again."""
+        await asyncio.sleep(self._pause_s)
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        await self._connect()
 
     async def _connect(self) -> None:
         """Connect every lane and let them be used; all or none."""
@@ -301,7 +334,8 @@ class Link:
                 async with asyncio.timeout(max(self.connect_s, 10 * self.command_s)):
                     for work in self._before_return:
                         await work(lambda *command: _answer(made[-1], command))
-        except (RedisError, OSError, TimeoutError) as error:
+        except BaseException as error:
+            # A cancellation as well: nobody else knows of these connections.
             for connection in made:
                 await _shut(connection)
             if isinstance(error.__cause__, ssl.SSLCertVerificationError) or _is(error, _REFUSALS, _REFUSAL_WORDS):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import Any
 
 from plugyard.application.places import SharedUse
 from plugyard.domain.tallies import Full
@@ -19,6 +20,7 @@ _TAKE, _LEAVE, _KEEP, _USED = map(Script, ("take_place", "leave_place", "keep_pl
 LEASE_S = 15.0
 _RENEWED_EVERY_S = LEASE_S / 3
 _MINUTES_A_DAY = 1_440
+_Day = tuple[str, int, int]
 
 
 class SharedPlaces:
@@ -27,7 +29,10 @@ class SharedPlaces:
     def __init__(self, link: Link) -> None:
         self._lane = link.lane(_TAKE, _LEAVE, _KEEP, _USED)
         self._held: dict[str, set[str]] = {}
-        self._days: dict[str, int] = {}
+        # The days whose count the server has by this replica: the tenant, the day, and how often the server returned.
+        self._known: set[_Day] = set()
+        self._counts: dict[_Day, asyncio.Task[int]] = {}
+        self._latest_day = self._returns = 0
         self._renewing: asyncio.Task[None] | None = None
         link.before_return(self._returned)
 
@@ -36,33 +41,36 @@ class SharedPlaces:
         self._renewing = asyncio.create_task(self._renew())
 
     async def close(self) -> None:
-        """End the renewing."""
+        """End the renewing, and the counts that are under way."""
+        tasks: list[asyncio.Task[Any]] = list(self._counts.values())
         if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.gather(self._renewing, return_exceptions=True)
+            tasks.append(self._renewing)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def take(
         self, tenant_id: str, execution_id: str, quotas: Quotas, now: datetime, on_record: Callable[[], Awaitable[int]]
     ) -> None:
         """Take a place for an execution; ``on_record`` counts what ran today. Raises ``Full``."""
-        keys, day = _keys(tenant_id, now), int(now.timestamp()) // 60 // _MINUTES_A_DAY
+        keys, day = _keys(tenant_id, now), self._day(tenant_id, now)
         most = quotas.concurrent_executions, quotas.executions_per_minute, quotas.executions_per_day
         numbers = [-1 if one is None else one for one in most]
         self._held.setdefault(tenant_id, set()).add(execution_id)
         try:
-            # Whoever was apart from the server for a while looks again how many there were.
+            # Whoever was apart from the server for a while looks again how many there were, and not before it is back.
             counted = -1
-            if quotas.executions_per_day is not None and self._days.get(tenant_id) != day:
-                counted = await on_record()
+            if quotas.executions_per_day is not None and day not in self._known and self._lane.up:
+                counted = await self._count(day, on_record)
             lease_ms = round(LEASE_S * 1000)
             answer = await self._lane.run(_TAKE, keys, execution_id, *numbers, counted, lease_ms)
             if answer[0] == b"unknown":
-                counted = await on_record()
+                counted = await self._count(day, on_record)
                 answer = await self._lane.run(_TAKE, keys, execution_id, *numbers, counted, lease_ms)
         except Away:
             return
         if quotas.executions_per_day is not None:
-            self._days[tenant_id] = day
+            self._known.add(day)
         if answer[0] != b"taken":
             self._forget(tenant_id, execution_id)
             quota = Quota(answer[0].decode())
@@ -81,6 +89,27 @@ class SharedPlaces:
             return None
         return SharedUse(minute, None if day < 0 else day, running)
 
+    def _day(self, tenant_id: str, now: datetime) -> _Day:
+        day = int(now.timestamp()) // 60 // _MINUTES_A_DAY
+        if day > self._latest_day:
+            self._latest_day = day
+            self._known.clear()
+        return tenant_id, day, self._returns
+
+    async def _count(self, day: _Day, on_record: Callable[[], Awaitable[int]]) -> int:
+        """What ran on the day; who asks while it is counted shares the count."""
+        task = self._counts.get(day)
+        if task is None:
+            task = self._counts[day] = asyncio.create_task(_of(on_record))
+            task.add_done_callback(lambda done: self._counted(day, done))
+        # One execution that is given up must not take the others' count with it.
+        return await asyncio.shield(task)
+
+    def _counted(self, day: _Day, task: asyncio.Task[int]) -> None:
+        del self._counts[day]
+        if not task.cancelled():
+            task.exception()  # everybody may have given up; then nobody else looks at it
+
     def _forget(self, tenant_id: str, execution_id: str) -> bool:
         held = self._held.get(tenant_id)
         if held is None or execution_id not in held:
@@ -97,9 +126,14 @@ class SharedPlaces:
                 self._lane.tell(_KEEP, [_running(tenant_id)], round(LEASE_S * 1000), *held)
 
     async def _returned(self, run: Run) -> None:
-        self._days.clear()
+        self._returns += 1
+        self._known.clear()
         for tenant_id, held in list(self._held.items()):
             await run("EVAL", _KEEP.source, 1, _running(tenant_id), round(LEASE_S * 1000), *held)
+
+
+async def _of(on_record: Callable[[], Awaitable[int]]) -> int:
+    return await on_record()
 
 
 def _running(tenant_id: str) -> str:

@@ -8,6 +8,8 @@ local on_record, lease = tonumber(ARGV[5]), tonumber(ARGV[6])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+-- Its replica may have renewed it while it waited to ask; it does not count against itself.
+redis.call('ZREM', KEYS[1], execution)
 if at_a_time >= 0 then
   local running = redis.call('ZCARD', KEYS[1])
   if running >= at_a_time then
