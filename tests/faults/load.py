@@ -25,6 +25,7 @@ async def add_slowly(input, context):
     return input["a"] + input["b"]
 """
 SHARES = {"execute": 0.74, "queue": 0.10, "read": 0.15, "upload": 0.01}
+CALLERS = 256  # who ask at a time; while the service is slower than the rate, the others wait for their turn
 GIVES_UP_AFTER_S = 40.0
 TRIES_AGAIN_AFTER_S = 0.25
 
@@ -62,7 +63,7 @@ class Ledger:
 
 
 class Load:
-    """Requests at a rate, from as many clients as it takes."""
+    """Requests at a rate, from up to `CALLERS` callers."""
 
     def __init__(self, url: str, key: str, plugin_id: str, rate: float, session: aiohttp.ClientSession) -> None:
         self.url, self.rate, self.ledger = url, rate, Ledger()
@@ -71,6 +72,7 @@ class Load:
         self._random = random.Random(7)
         self._number = 0
         self._running: set[asyncio.Task[None]] = set()
+        self._callers = asyncio.Semaphore(CALLERS)
 
     async def run(self, until: asyncio.Event) -> None:
         """Send until told to stop, then wait for what is on its way."""
@@ -87,17 +89,18 @@ class Load:
     async def _request(self, kind: str) -> None:
         key = str(uuid.uuid4())
         send = {"execute": self._execute, "queue": self._queue, "read": self._read, "upload": self._upload}[kind]
-        ends = time.monotonic() + GIVES_UP_AFTER_S
-        while not await self._tried(kind, key, send):
-            if time.monotonic() > ends:
-                self.ledger.abandoned.append(f"{kind} {key}")
-                return
-            await asyncio.sleep(TRIES_AGAIN_AFTER_S * (0.5 + self._random.random()))
+        async with self._callers:
+            ends = time.monotonic() + GIVES_UP_AFTER_S
+            while not await self._tried(kind, key, send):
+                if time.monotonic() > ends:
+                    self.ledger.abandoned.append(f"{kind} {key}")
+                    return
+                await asyncio.sleep(TRIES_AGAIN_AFTER_S * (0.5 + self._random.random()))
 
     async def _tried(self, kind: str, key: str, send: Callable[[str], Awaitable[tuple[int, Any, str]]]) -> bool:
         try:
             status, answer, media_type = await send(key)
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             # The balancer is never killed, so that nobody should see a connection that breaks.
             self.ledger.answers.append((time.monotonic(), kind, 599, type(error).__name__))
             self.ledger.unclear.append(f"{kind}: {error!r}")
