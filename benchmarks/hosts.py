@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -325,14 +325,14 @@ async def measure(folder: Path, show: Callable[[Figure], None], *, rounds: int, 
         await hosts.stop()
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="how often each thing is tried")
     parser.add_argument("--seconds", type=float, default=5, help="length of a turn of the throughput")
     parser.add_argument("--rate", type=float, default=50, help="requests a second while a host is cut off")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     figures: list[Figure] = []
 
     def show(figure: Figure) -> None:
@@ -348,6 +348,8 @@ def main() -> int:
     except (Missing, CannotRun) as error:
         print(f"benchmarks.hosts cannot run here: {error}", file=sys.stderr)
         return 2
+    except asyncio.CancelledError:
+        return 130
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if asked.json:
