@@ -149,8 +149,9 @@ class Hosts:
         async def ready() -> bool:
             return said.exists()
 
+        at = f"postgresql://{address('data')}"
         command = [sys.executable, "-m", "benchmarks.fourhosts", str(folder), address("data"), str(said)]
-        return Part("database", command, self.folder / "database.log", ready, "", {"PYTHONPATH": str(_ROOT)})
+        return Part("database", command, self.folder / "database.log", ready, at, {"PYTHONPATH": str(_ROOT)})
 
     def balance(self, plan: Plan, replicas: int) -> None:
         """Have nginx pass requests to so many of the replicas."""
