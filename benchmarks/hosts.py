@@ -41,6 +41,7 @@ from tests.faults.load import Load, package
 ADD = {"function": "add", "input": {"a": 1, "b": 2}}
 SLOW_S = 4.0
 SLOW = {"function": "add_slowly", "input": {"a": 1, "b": 2, "seconds": SLOW_S}}
+FOLDER = "plugyard-hosts-"
 CUT_S, BEFORE_S, AFTER_S = 20.0, 5.0, 20.0
 
 
@@ -341,9 +342,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             mark = "  MISSED" if figure.kept is False else ""
             print(f"{figure.name:72} {figure.measured:>24}   {figure.bound}{mark}", flush=True)
 
-    folder = Path(tempfile.mkdtemp(prefix="plugyard-hosts-", dir="/var/tmp"))
     try:
         look()
+    except Missing as error:
+        print(f"benchmarks.hosts cannot run here: {error}", file=sys.stderr)
+        return 2
+    for left in Path("/var/tmp").glob(f"{FOLDER}*"):
+        # Of a run that was killed; its processes ended with it.
+        shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER, dir="/var/tmp"))
+    try:
         uvloop.run(measure(folder, show, rounds=asked.rounds, seconds=asked.seconds, rate=asked.rate))
     except (Missing, CannotRun) as error:
         print(f"benchmarks.hosts cannot run here: {error}", file=sys.stderr)
