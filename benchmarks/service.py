@@ -84,16 +84,7 @@ class Service:
 
     def caller(self, plugin_id: str, function: str = "add", given: Any = None, **more: Any) -> "Caller":
         """A connection that executes one of the plugin's functions; by default ``add`` with two numbers."""
-        url = httpx.URL(self.url)
-        asked = {"function": function, "input": {"a": 1, "b": 2} if given is None else given, **more}
-        body = json.dumps(asked).encode()
-        head = (
-            f"POST /api/v1/plugins/{plugin_id}/execute HTTP/1.1\r\nHost: {url.host}\r\n"
-            f"Authorization: Bearer {self.key}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        )
-        expected = (b"HTTP/1.1 202", b'"queued"') if more.get("mode") == "async" else (b"HTTP/1.1 200", b'"succeeded"')
-        return Caller((url.host, url.port or 80), head.encode() + body, expected)
+        return caller_of(self.url, self.key, plugin_id, function, given, **more)
 
     def resident_mb(self) -> float:
         return psutil.Process(self.process.pid).memory_info().rss / (1 << 20)
@@ -148,6 +139,20 @@ class Caller(asyncio.Protocol):
 
     def close(self) -> None:
         self.transport.close()
+
+
+def caller_of(at: str, key: str, plugin_id: str, function: str = "add", given: Any = None, **more: Any) -> Caller:
+    """A connection to whatever serves there, with that key."""
+    url = httpx.URL(at)
+    asked = {"function": function, "input": {"a": 1, "b": 2} if given is None else given, **more}
+    body = json.dumps(asked).encode()
+    head = (
+        f"POST /api/v1/plugins/{plugin_id}/execute HTTP/1.1\r\nHost: {url.host}\r\n"
+        f"Authorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    expected = (b"HTTP/1.1 202", b'"queued"') if more.get("mode") == "async" else (b"HTTP/1.1 200", b'"succeeded"')
+    return Caller((url.host, url.port or 80), head.encode() + body, expected)
 
 
 Make = Callable[[], Caller]

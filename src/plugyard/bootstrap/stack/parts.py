@@ -21,7 +21,10 @@ class CannotRun(Exception):
 
 @dataclass
 class Part:
-    """One server. ``ready`` asks it whether it serves; ``at`` is where it is met, for people."""
+    """One server. ``ready`` asks it whether it serves; ``at`` is where it is met, for people.
+
+    ``prefix`` goes before its command, as for a server that runs in another network.
+    """
 
     name: str
     command: Sequence[str]
@@ -29,6 +32,7 @@ class Part:
     ready: Callable[[], Awaitable[bool]]
     at: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    prefix: Sequence[str] = ()
     started: int = 0
     wanted: bool = False  # whether it is to be started again where it ends by itself
     _process: subprocess.Popen[bytes] | None = None
@@ -62,7 +66,7 @@ class Part:
         """Start the process, and wait for nothing."""
         with self.log.open("ab") as sink:
             self._process = subprocess.Popen(  # noqa: S603 - the commands are those of servers.py
-                list(self.command),
+                [*self.prefix, *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,

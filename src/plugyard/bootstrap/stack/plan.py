@@ -6,7 +6,7 @@ import secrets
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from plugyard.application.keys import new_secret
@@ -19,7 +19,7 @@ BUCKET = "plugyard"
 
 @dataclass(frozen=True)
 class Plan:
-    """What the parts have to agree on. ``ports`` are by name, each on loopback."""
+    """What the parts have to agree on. ``ports`` and ``hosts`` are by name; a part without a host is on loopback."""
 
     ports: dict[str, int]
     pepper: str
@@ -30,6 +30,7 @@ class Plan:
     s3_access_key: str
     s3_secret_key: str
     s3_encryption_key: str
+    hosts: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return "Plan(...)"
@@ -69,6 +70,14 @@ class Plan:
             secrets.token_urlsafe(32),
             secrets.token_hex(32),
         )
+
+    def host(self, name: str) -> str:
+        """The address that a part listens on."""
+        return self.hosts.get(name, "127.0.0.1")
+
+    def at(self, name: str) -> str:
+        """Its address and its port."""
+        return f"{self.host(name)}:{self.ports[name]}"
 
     @property
     def seaweed_ports(self) -> list[str]:

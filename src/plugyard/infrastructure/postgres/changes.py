@@ -13,9 +13,10 @@ import psycopg
 import structlog
 
 from plugyard.application.changes import Change, Changed
+from plugyard.infrastructure.postgres.silence import SEEN_HERE, SEEN_THERE
 
 CHANNEL = "plugyard_changes"
-_OPTIONS = "-c search_path=plugyard -c timezone=UTC"
+_OPTIONS = "-c search_path=plugyard -c timezone=UTC" + SEEN_THERE
 _LIVES = "select pg_advisory_lock_shared(1886151526, hashtext(%s))"
 _AGAIN_S = 0.5
 # A connection whose other end has gone without a word is noticed by asking.
@@ -50,6 +51,7 @@ class ChangeFeed:
                     connect_timeout=5,
                     options=_OPTIONS,
                     application_name="plugyard changes",
+                    **SEEN_HERE,
                 ) as connection:
                     await connection.execute(f"listen {CHANNEL}")
                     # By this the others see that this replica lives, and whether what it claimed is still its own.

@@ -17,6 +17,7 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 
 from plugyard.infrastructure.postgres.errors import translated
+from plugyard.infrastructure.postgres.silence import SEEN_HERE, SEEN_THERE
 from plugyard.infrastructure.postgres.statements import statements
 
 SLOTS = 64
@@ -29,13 +30,11 @@ MOST_COUNTED = 100_000
 _SLEEPING, _LEADING, _RELAYS = 1_886_151_525, 1_886_151_526, 1_886_151_527
 _CHANNEL = "plugyard_outbox"
 _ANSWERS_WITHIN_S = 10.0
-# A connection whose other end is gone without a word is found out within 5 s, by the server too, which then gives the
-# locks to others. A mark that is lost with the server makes a duplicate, which is no reason to wait for a disk.
+# A mark that is lost with the server makes a duplicate, which is no reason to wait for a disk.
 _OPTIONS = (
     "-c search_path=plugyard -c timezone=UTC -c plugyard.operator=on -c statement_timeout=8s -c synchronous_commit=off "
     # The plan depends on how much is on its way, so one for all would be the wrong one.
-    "-c plan_cache_mode=force_custom_plan "
-    "-c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3"
+    "-c plan_cache_mode=force_custom_plan" + SEEN_THERE
 )
 _SQL = statements("outbox")
 
@@ -66,10 +65,7 @@ class Outbox:
                 connect_timeout=5,
                 options=_OPTIONS,
                 row_factory=dict_row,
-                keepalives_idle=2,
-                keepalives_interval=1,
-                keepalives_count=3,
-                tcp_user_timeout=5_000,
+                **SEEN_HERE,
             )
             try:
                 if alone:

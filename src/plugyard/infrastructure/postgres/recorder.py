@@ -24,10 +24,11 @@ from plugyard.domain.execution import Execution
 from plugyard.domain.queue import QueueEnd
 from plugyard.infrastructure.postgres.errors import translated
 from plugyard.infrastructure.postgres.repeated import RepeatedStatement
+from plugyard.infrastructure.postgres.silence import SEEN_THERE
 from plugyard.infrastructure.postgres.statements import statements
 
 _RECORD = statements("executions")["record executions"]
-_OPTIONS = "-c search_path=plugyard -c timezone=UTC -c statement_timeout=30s"
+_OPTIONS = "-c search_path=plugyard -c timezone=UTC -c statement_timeout=30s" + SEEN_THERE
 _LARGEST_BIGINT = 2**63 - 1
 _REPLACEMENT = "\ufffd"
 _ESCAPED_NUL = b"\\u0000"

@@ -18,6 +18,8 @@ from typing import Any
 import psycopg
 from psycopg import errors, pq
 
+from plugyard.infrastructure.postgres.silence import SEEN_HERE
+
 _NAME = b"repeated"
 _GOOD = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
 _LONGEST_S = 40.0
@@ -44,7 +46,9 @@ class RepeatedStatement:
     @classmethod
     async def open(cls, url: str, statement: str, options: str) -> RepeatedStatement:
         """Connect and have the server prepare the statement, whose one parameter is `$1`."""
-        connection = await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=5, options=options)
+        connection = await psycopg.AsyncConnection.connect(
+            url, autocommit=True, connect_timeout=5, options=options, **SEEN_HERE
+        )
         try:
             # As SQL and not by the protocol, because psycopg waits for that without holding the loop up.
             await connection.execute(f"prepare {_NAME.decode()} as {statement}".encode())

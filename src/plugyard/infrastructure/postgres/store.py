@@ -34,6 +34,7 @@ from plugyard.infrastructure.postgres.publishers import PublisherRows
 from plugyard.infrastructure.postgres.queued import QueuedRows
 from plugyard.infrastructure.postgres.rows import Connection, VersionCache, uuid_or_none
 from plugyard.infrastructure.postgres.seals import Seals
+from plugyard.infrastructure.postgres.silence import SEEN_HERE, SEEN_THERE
 from plugyard.infrastructure.postgres.standings import StandingRows
 from plugyard.infrastructure.postgres.statements import statements
 from plugyard.infrastructure.postgres.trail import TrailRows, key_of
@@ -41,7 +42,7 @@ from plugyard.infrastructure.postgres.webhooks import BY_HASH, WebhookRows, webh
 
 _SQL = statements("trail")
 _PLUGINS = statements("plugins")
-_OPTIONS = "-c search_path=plugyard -c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s"
+_OPTIONS = "-c search_path=plugyard -c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s" + SEEN_THERE
 _LOCK = "/* alone */ select pg_try_advisory_lock(hashtextextended('plugyard ' || %s, 0)) as mine"
 _UNLOCK = "/* alone no longer */ select pg_advisory_unlock(hashtextextended('plugyard ' || %s, 0))"
 _NOWHERE = ""
@@ -86,6 +87,7 @@ class PostgresStore:
                 "autocommit": True,
                 "row_factory": dict_row,
                 "options": _options(replica),
+                **SEEN_HERE,
             },
             configure=_configure,
             min_size=2,

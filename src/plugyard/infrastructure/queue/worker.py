@@ -26,6 +26,7 @@ from psycopg_pool import AsyncConnectionPool
 from plugyard.domain.errors import PlugyardError
 from plugyard.domain.queue import Delivery, QueuedExecution
 from plugyard.infrastructure.postgres.errors import translated
+from plugyard.infrastructure.postgres.silence import SEEN_HERE, SEEN_THERE
 from plugyard.infrastructure.queue.jobs import QUEUE, TASK, BatchedJobs, Pool, PostgresQueue
 
 BEAT_S, SILENT_S = 2.0, 10.0
@@ -33,7 +34,7 @@ _UPKEEP_S, _POLL_S = 1.0, 5.0
 _PAUSE_S = 1.0
 _TELL_S, _TOLD_AT_ONCE = 0.5, 16
 _BESIDE_S, _MUCH = 0.5, 50
-_OPTIONS = "-c search_path=plugyard_queue -c timezone=UTC -c statement_timeout=30s"
+_OPTIONS = "-c search_path=plugyard_queue -c timezone=UTC -c statement_timeout=30s" + SEEN_THERE
 log = structlog.get_logger("plugyard")
 Work = Callable[[QueuedExecution], Awaitable[None]]
 
@@ -120,7 +121,11 @@ class Worker:
 
     async def _run_once(self) -> None:
         connector = PsycopgConnector(
-            conninfo=self._url, kwargs={"options": _OPTIONS}, min_size=1, max_size=3, reconnect_timeout=60.0
+            conninfo=self._url,
+            kwargs={"options": _OPTIONS, **SEEN_HERE},
+            min_size=1,
+            max_size=3,
+            reconnect_timeout=60.0,
         )
         app = App(connector=connector)
         self._jobs = jobs = BatchedJobs(connector, self.queue, self._concurrency)
@@ -217,7 +222,7 @@ def pool_of(service_url: str) -> Pool:
     return AsyncConnectionPool(
         service_url,
         connection_class=psycopg.AsyncConnection[dict[str, Any]],
-        kwargs={"autocommit": True, "row_factory": dict_row, "options": _OPTIONS},
+        kwargs={"autocommit": True, "row_factory": dict_row, "options": _OPTIONS, **SEEN_HERE},
         configure=configure,
         check=AsyncConnectionPool.check_connection,
         min_size=1,
