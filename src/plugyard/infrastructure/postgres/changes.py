@@ -17,7 +17,7 @@ from plugyard.infrastructure.postgres.silence import SEEN_HERE, SEEN_THERE
 
 CHANNEL = "plugyard_changes"
 _OPTIONS = "-c search_path=plugyard -c timezone=UTC" + SEEN_THERE
-_LIVES = "select pg_advisory_lock_shared(1886151526, hashtext(%s))"
+_LIVES = "select pg_advisory_lock_shared(1886151528, hashtext(%s))"
 _AGAIN_S = 0.5
 # A connection whose other end has gone without a word is noticed by asking.
 _ASKED_EVERY_S = 5.0

@@ -175,7 +175,7 @@ class Relay:
     def _slots(self) -> list[int]:
         """The slots that are led, beginning behind the one that was served last, so that each has its turn."""
         staying = self._led - self._leaving
-        slots = [slot for slot in range(SLOTS) if slot % self._partitions in staying]
+        slots = [slot for slot in range(SLOTS) if self._partition_of(slot) in staying]
         behind = [slot for slot in slots if slot > self._first_slot]
         return behind + slots[: len(slots) - len(behind)]
 
@@ -223,7 +223,7 @@ class Relay:
         share = self._partitions // relays + (rank < self._partitions % relays)
         staying = sorted(self._led - self._leaving)
         self._leaving.update(staying[share:])
-        busy = {slot % self._partitions for slot in self._on_their_way.values()}
+        busy = {self._partition_of(slot) for slot in self._on_their_way.values()}
         for partition in self._leaving - busy:
             await outbox.give_back(self._slots_of(partition))
             self._led.discard(partition)
@@ -236,8 +236,12 @@ class Relay:
             if partition not in self._led and await outbox.lead(self._slots_of(partition)):
                 self._led.add(partition)
 
+    def _partition_of(self, slot: int) -> int:
+        return ((slot + 1) * self._partitions - 1) // SLOTS
+
     def _slots_of(self, partition: int) -> list[int]:
-        return list(range(partition, SLOTS, self._partitions))
+        # Neighbours, so that relays which cut the outbox differently leave whole partitions to each other.
+        return list(range(partition * SLOTS // self._partitions, (partition + 1) * SLOTS // self._partitions))
 
     async def _measure(self) -> None:
         """Keep the lag known, over a connection of its own, also while this relay leads nothing."""
