@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from plugyard.application.activate import activate
-from plugyard.application.execute import Call, Executed, execute
+from plugyard.application.executable import Call, Executed
+from plugyard.application.execute import execute
 from plugyard.application.install import install
 from plugyard.application.platform import Platform, Policies
 from plugyard.application.ports import Inspection, LoadProbe

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import json
 
-from plugyard.application.execute import Executable, executable_of
+from plugyard.application.executable import Executable, executable_of
 from plugyard.application.platform import Platform, require, tenant_of
 from plugyard.domain.errors import FieldError, InvalidInput, NotOffered, PlugyardError
 from plugyard.domain.identity import Action, Caller

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from plugyard.application.enqueue import add, call_of, entry_for
-from plugyard.application.execute import check_call, executable_of
+from plugyard.application.executable import check_call, executable_of
 from plugyard.application.platform import Platform, record_tenant_change, require, tenant_of
 from plugyard.application.ports import Page, PageRequest
 from plugyard.domain.errors import Conflict, NotFound

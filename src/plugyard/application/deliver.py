@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from plugyard.application.enqueue import entry_for
-from plugyard.application.execute import Call, executable_of
+from plugyard.application.executable import Call, executable_of
 from plugyard.application.platform import Platform
 from plugyard.domain.covering import topic_allows
 from plugyard.domain.errors import NotFound, PlugyardError, StoreUnavailable

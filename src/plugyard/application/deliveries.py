@@ -6,7 +6,8 @@ from datetime import timedelta
 from functools import partial
 
 from plugyard.application.endpoints import Answered, EndpointRequest, execute_endpoint
-from plugyard.application.execute import executable_of, now_or_later
+from plugyard.application.executable import executable_of
+from plugyard.application.once import now_or_later
 from plugyard.application.platform import Platform
 from plugyard.application.webhooks import METHOD, token_hash
 from plugyard.domain.endpoints import (

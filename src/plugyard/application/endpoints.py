@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from plugyard.application.endpointanswers import EndpointAnswer, answer_of
-from plugyard.application.execute import Call, Executable, Executed, executable_of, execute
+from plugyard.application.executable import Call, Executable, Executed, executable_of
+from plugyard.application.execute import execute
 from plugyard.application.platform import Platform, require, tenant_of
 from plugyard.application.schemas import deeper_than
 from plugyard.domain.endpoints import (

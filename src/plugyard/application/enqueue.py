@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from plugyard.application.completions import check_webhook
-from plugyard.application.execute import NO_LIMITS, Call, Executable, admitted, request_hash
+from plugyard.application.executable import NO_LIMITS, Call, Executable, admitted
+from plugyard.application.once import request_hash
 from plugyard.application.platform import Platform
 from plugyard.application.ports import StoredReply, Transaction
 from plugyard.application.tracing import traceparent

@@ -5,97 +5,44 @@ the input is decoded once, and the record's commit is shared with others.
 """
 
 import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import msgspec
 
+from plugyard.application.executable import NO_LIMITS, Call, Executable, Executed, admitted
 from plugyard.application.observe import watch
-from plugyard.application.places import Places, take_shared
-from plugyard.application.platform import Platform, entry, event, plugin_of, require, tenant_of
-from plugyard.application.ports import AuditEntry, Invocation, Outcome, Reply, StoredLogLine, StoredReply
-from plugyard.application.quotas import know_the_day, quotas_of, refusal
-from plugyard.application.schemas import deeper_than, violations
+from plugyard.application.once import request_hash, run_once
+from plugyard.application.places import take_shared
+from plugyard.application.platform import Platform, entry, event
+from plugyard.application.ports import AuditEntry, Invocation, Outcome, Reply, StoredLogLine
+from plugyard.application.quotas import refusal
 from plugyard.application.tracing import Working, span, traceparent
-from plugyard.application.upload import bundle_key
-from plugyard.domain.configuration import with_defaults
-from plugyard.domain.errors import (
-    FieldError,
-    Forbidden,
-    FunctionNotFound,
-    IdempotencyConflict,
-    IdempotencyMismatch,
-    InvalidInput,
-    StoreUnavailable,
-    TenantSuspended,
-    Unrecorded,
-)
+from plugyard.domain.errors import StoreUnavailable, TenantSuspended, Unrecorded
 from plugyard.domain.events import Event, EventType
 from plugyard.domain.execution import Execution, ExecutionFailure, ExecutionStatus
-from plugyard.domain.identity import Action, Caller
+from plugyard.domain.identity import Caller
 from plugyard.domain.limits import NO_CEILINGS, EffectiveLimits, RequestedLimits, is_ceiling
 from plugyard.domain.manifest import Isolation
-from plugyard.domain.modules import ModuleRules
-from plugyard.domain.permissions import Permission
-from plugyard.domain.plugin import Plugin, PluginVersion, Transition
+from plugyard.domain.plugin import Plugin
 from plugyard.domain.queue import QueueEnd
-from plugyard.domain.scopes import may_call
 from plugyard.domain.secrets import hidden, secret_texts
 from plugyard.domain.tallies import Full
-from plugyard.domain.tenants import Quotas, TenantBounds, TenantState
 
-NO_LIMITS = RequestedLimits()
-RECORD_TRIES, GIVE_BACK_TRIES, RECORD_PAUSE_S = 1_200, 120, 0.5
+RECORD_TRIES, RECORD_PAUSE_S = 1_200, 0.5
 Ending = Callable[[Execution, bytes | None], tuple[Execution, QueueEnd]]
 _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """What a caller asks: the function, its input as JSON text, limits of its own, and how to tell repeats.
+class Turn:
+    """One run: its execution's id, what becomes of one that waited, and the idempotency key that it holds."""
 
-    ``hops`` counts the events between the first caller and this call; 0 where somebody calls.
-    """
-
-    function: str
-    input: bytes = b"null"
-    timeout_ms: int | None = None
-    idempotency_key: str | None = None
-    trace: str | None = None
-    hops: int = 0
-    limits: RequestedLimits = NO_LIMITS
-
-
-@dataclass(frozen=True, slots=True)
-class Executed:
-    """What came of it. ``output`` is JSON text where the execution succeeded; ``replayed`` where it had run before."""
-
-    execution: Execution
-    output: bytes | None
-    replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Executable:
-    """A plugin as the hot path wants it; ``executable_of`` makes it."""
-
-    plugin: Plugin
-    version: PluginVersion
-    functions: frozenset[str]
-    configuration: dict[str, Any] = field(repr=False)
-    limits: EffectiveLimits  # of a call that asks for none
-    grants: tuple[Permission, ...]
-    bundle: Callable[[], Awaitable[bytes]]
-    modules: ModuleRules
-    ceilings: RequestedLimits
-    quotas: Quotas
-    places: Places | None  # where replicas count its quotas together
-    mark: str  # of all that its answers depend on beside the version; empty where it has no endpoints
+    execution_id: str
+    ending: Ending | None = None
+    key: str | None = None
 
 
 async def execute(platform: Platform, caller: Caller, plugin_id: str, call: Call) -> Executed:
@@ -103,88 +50,13 @@ async def execute(platform: Platform, caller: Caller, plugin_id: str, call: Call
     ``QuotaExceeded``, ``TenantSuspended``; what the plugin does is in the answer, whatever it is."""
     executable = await admitted(platform, caller, plugin_id, call)
     if call.idempotency_key is None:
-        return await run(platform, caller, executable, call, platform.ids())
-    return await _run_once(platform, caller, executable, call, call.idempotency_key)
+        return await run(platform, caller, executable, call, Turn(platform.ids()))
+    key = call.idempotency_key
 
+    async def under_the_key(execution_id: str) -> Executed:
+        return await run(platform, caller, executable, call, Turn(execution_id, key=key))
 
-async def admitted(platform: Platform, caller: Caller, plugin_id: str, call: Call) -> Executable:
-    """The plugin that the caller may execute so; raises what ``execute`` does of a request's own faults."""
-    require(caller, Action.EXECUTE)
-    if caller.scopes and not may_call(caller.scopes, plugin_id, call.function):
-        raise Forbidden("The key is narrowed to other functions.")
-    executable = await executable_of(platform, tenant_of(caller), plugin_id)
-    check_call(platform, executable, call)
-    return executable
-
-
-def check_call(platform: Platform, executable: Executable, call: Call) -> None:
-    """Raise unless the plugin, as it is now, executes this: ``WrongState``, ``FunctionNotFound``, ``InvalidInput``."""
-    executable.plugin.check(Transition.EXECUTE)
-    if call.function not in executable.functions:
-        raise FunctionNotFound(call.function, executable.version.functions)
-    check_input(platform, executable.version, call)
-
-
-async def executable_of(platform: Platform, tenant_id: str, plugin_id: str) -> Executable:
-    """A plugin as it is executed now, or was a moment ago. Raises ``NotFound``, ``TenantSuspended``."""
-    now = platform.clock()
-    until = now + timedelta(seconds=platform.policies.plugin_cache_s)
-    read = partial(_read_executable, platform, tenant_id, plugin_id)
-    found: Executable = await platform.copies.get(("plugin", tenant_id, plugin_id), now, until, read)
-    return found
-
-
-async def _read_executable(platform: Platform, tenant_id: str, plugin_id: str) -> Executable:
-    async with platform.store.for_tenant(tenant_id) as tx:
-        view = await plugin_of(tx, plugin_id)
-        tenant = await tx.tenant(tenant_id)
-        quotas = quotas_of(platform, tenant)
-        if quotas.executions_per_day is not None:
-            await know_the_day(platform, tx, tenant_id)
-    if tenant is not None and tenant.state is not TenantState.ACTIVE:
-        raise TenantSuspended(tenant.suspended_because)
-    plugin, version = view.plugin, view.version
-    bounds = tenant.bounds if tenant is not None else TenantBounds()
-    # What an operator takes away holds for grants that were given before.
-    grants = tuple(grant for grant in plugin.grants if grant.service in bounds.grantable)
-    configuration = with_defaults(version.manifest.configuration, {**plugin.configuration, **plugin.secrets})
-    return Executable(
-        plugin,
-        version,
-        frozenset(version.functions),
-        configuration,
-        platform.policies.limits.effective(version.manifest.limits, ceilings=bounds.ceilings),
-        grants,
-        partial(platform.objects.get, bundle_key(version.digest)),
-        # The tenant that executes decides, whoever published the plugin.
-        ModuleRules(version.manifest.modules, tenant.modules_denied if tenant is not None else ()),
-        bounds.ceilings,
-        quotas,
-        platform.places if quotas.of_executions else None,
-        _mark(configuration, grants) if version.manifest.endpoints else "",
-    )
-
-
-def _mark(configuration: Mapping[str, Any], grants: Sequence[Permission]) -> str:
-    """Tells one configuration and set of grants from another; health and the like change nothing of it."""
-    return hashlib.sha256(_encode([configuration, [one.to_document() for one in grants]])).hexdigest()
-
-
-def check_input(platform: Platform, version: PluginVersion, call: Call) -> None:
-    """Raise ``InvalidInput`` unless the input is JSON that the function's schema takes."""
-    limit = platform.policies.max_input_depth
-    try:
-        value = msgspec.json.decode(call.input)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidInput("The input is no valid JSON.", [FieldError("/input", str(error)[:200])]) from error
-    if deeper_than(limit, call.input, value):
-        raise InvalidInput("The input nests too deep.", [FieldError("/input", f"at most {limit} levels")])
-    spec = version.manifest.functions.get(call.function)
-    if spec is None or spec.input is None:
-        return
-    errors = violations((version.digest, "function", call.function), spec.input, value, prefix="/input")
-    if errors:
-        raise InvalidInput(f"The input does not fit the schema of {call.function}.", errors)
+    return await run_once(platform, executable.plugin, key, request_hash(call), under_the_key)
 
 
 def _limits(platform: Platform, executable: Executable, call: Call) -> EffectiveLimits:
@@ -199,19 +71,15 @@ async def run(
     caller: Caller,
     executable: Executable,
     call: Call,
-    execution_id: str,
-    ending: Ending | None = None,
-    *,
-    key: str | None = None,
+    turn: Turn,
 ) -> Executed:
-    """Run what was looked at before, and record it, its answer under the idempotency key that it holds. ``ending`` says
-    what becomes of one that waited its turn.
+    """Run what was looked at before, and record it.
 
     Raises ``Overloaded``, ``QuotaExceeded``, ``TenantSuspended``, ``SandboxUnavailable``, ``StoreUnavailable``, and
     ``Unrecorded`` where it was executed; after all others nothing was.
     """
     with span("execute") as traced:
-        return await _run(platform, caller, executable, call, (execution_id, ending, key), traced)
+        return await _run(platform, caller, executable, call, turn, traced)
 
 
 async def _run(
@@ -219,10 +87,10 @@ async def _run(
     caller: Caller,
     executable: Executable,
     call: Call,
-    known: tuple[str, Ending | None, str | None],
+    turn: Turn,
     traced: Working,
 ) -> Executed:
-    execution_id, ending, key = known
+    execution_id = turn.execution_id
     plugin, version = executable.plugin, executable.version
     if traced.recording:
         traced.set("plugyard.tenant.id", plugin.tenant_id)
@@ -295,7 +163,7 @@ async def _run(
             traced.fail(outcome.status.value)
         if outcome.error is not None and executable.ceilings is not NO_CEILINGS:
             outcome = _with_ceiling(executable.ceilings, outcome, outcome.error)
-        return await _settle(platform, caller, plugin, execution, outcome, ending, key)
+        return await _settle(platform, caller, plugin, execution, outcome, turn)
     except Full as full:
         raise refusal(full, began) from None
     finally:
@@ -319,16 +187,15 @@ async def _settle(
     plugin: Plugin,
     execution: Execution,
     outcome: Outcome,
-    ending: Ending | None,
-    key: str | None,
+    turn: Turn,
 ) -> Executed:
     """Make the record durable, then tell whoever listens. Raises ``Unrecorded``."""
     if plugin.secrets:
         outcome = _without_secrets(outcome, plugin.secrets)
     ended = _ended(execution, outcome, platform.clock())
     end = None
-    if ending is not None:
-        ended, end = ending(ended, outcome.output)
+    if turn.ending is not None:
+        ended, end = turn.ending(ended, outcome.output)
     facts = {"executionId": ended.id, "function": ended.function, "version": ended.version}
     succeeded = ended.status is ExecutionStatus.SUCCEEDED
     type_ = EventType.EXECUTION_COMPLETED if succeeded else EventType.EXECUTION_FAILED
@@ -346,8 +213,8 @@ async def _settle(
         trail.append(entry(platform, caller, EventType.SECURITY_VIOLATED.value, plugin.id, what))
     logs = [StoredLogLine(platform.ids(), ended.id, line) for line in outcome.logs]
     reply = None
-    if key is not None:
-        reply = Reply(key, {"output": None if outcome.output is None else outcome.output.decode()})
+    if turn.key is not None:
+        reply = Reply(turn.key, {"output": None if outcome.output is None else outcome.output.decode()})
     try:
         with span("record"):
             if end is None:
@@ -438,86 +305,3 @@ def _ended(running: Execution, outcome: Outcome, at: datetime) -> Execution:
         running.input_bytes,
         len(outcome.output or b""),
     )
-
-
-def request_hash(call: Call, *others: Any) -> str:
-    """What tells a request from another under the same idempotency key."""
-    request = [call.function, call.timeout_ms, *([call.limits.to_document()] if call.limits != NO_LIMITS else [])]
-    return hashlib.sha256(_encode([*request, *others]) + call.input).hexdigest()
-
-
-async def _run_once(platform: Platform, caller: Caller, executable: Executable, call: Call, key: str) -> Executed:
-    """Run under an idempotency key: a repeat within a day gets the first answer, and another request is refused."""
-    tenant_id, plugin_id = executable.plugin.tenant_id, executable.plugin.id
-    asked = request_hash(call)
-    claim = StoredReply(asked, platform.ids(), None, platform.clock())
-    before = await _claim(platform, tenant_id, plugin_id, key, claim)
-    if before is not None:
-        replayed = await _replay(platform, tenant_id, before, asked)
-        if replayed is not None:
-            return replayed
-        # The first request died with its process and left no record: this one takes its place.
-        async with platform.store.for_tenant(tenant_id) as tx:
-            await tx.settle_key(plugin_id, key, before.execution_id, None)
-            there = await tx.claim_key(plugin_id, key, claim)
-        if there is not None:
-            # Another repeat was quicker to take it.
-            raise IdempotencyConflict()
-    try:
-        return await run(platform, caller, executable, call, claim.execution_id, key=key)
-    except BaseException:
-        # Nothing was recorded, so a repeat may try again; where a record is there all the same, its answer stays.
-        await now_or_later(platform, partial(_free, platform, tenant_id, plugin_id, key, claim.execution_id))
-        raise
-
-
-async def _free(platform: Platform, tenant_id: str, plugin_id: str, key: str, execution_id: str) -> None:
-    async with platform.store.for_tenant(tenant_id) as tx:
-        await tx.settle_key(plugin_id, key, execution_id, None)
-
-
-async def now_or_later(platform: Platform, work: Callable[[], Awaitable[None]]) -> None:
-    """Give back what was claimed; where the store is away, as soon as it is back. Until then nobody else has it."""
-    try:
-        await work()
-    except StoreUnavailable:
-        platform.in_background(_later(work))
-
-
-async def _later(work: Callable[[], Awaitable[None]]) -> None:
-    for _ in range(GIVE_BACK_TRIES):
-        await asyncio.sleep(RECORD_PAUSE_S)
-        with suppress(StoreUnavailable):
-            await work()
-            return
-
-
-async def _claim(
-    platform: Platform, tenant_id: str, plugin_id: str, key: str, claim: StoredReply
-) -> StoredReply | None:
-    """Hold the key, or what is there; of a request that seems abandoned the second look is told, a while later."""
-    async with platform.store.for_tenant(tenant_id) as tx:
-        before = await tx.claim_key(plugin_id, key, claim)
-    if before is None or not before.abandoned or before.request_hash != claim.request_hash:
-        return before
-    await asyncio.sleep(platform.policies.taken_over_after_s)
-    async with platform.store.for_tenant(tenant_id) as tx:
-        return await tx.claim_key(plugin_id, key, claim)
-
-
-async def _replay(platform: Platform, tenant_id: str, before: StoredReply, asked: str) -> Executed | None:
-    """The first answer again; ``None`` where the first request can no longer end and left no record."""
-    if before.request_hash != asked:
-        raise IdempotencyMismatch(
-            "This idempotency key was used with another request within the last day.",
-            [FieldError("header/Idempotency-Key", "use a new key for a new request")],
-        )
-    longest = timedelta(milliseconds=platform.policies.limits.max_timeout_ms) + timedelta(minutes=1)
-    if before.response is None and not before.abandoned and platform.clock() - before.created_at < longest:
-        raise IdempotencyConflict("The first request with this idempotency key is still under way; ask again shortly.")
-    async with platform.store.for_tenant(tenant_id) as tx:
-        execution = await tx.execution(before.execution_id)
-    if execution is None:
-        return None
-    output = before.response.get("output") if before.response is not None else None
-    return Executed(execution, output.encode() if output is not None else None, replayed=True)

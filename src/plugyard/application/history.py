@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from plugyard.application.execute import Executed, ended_unrun
+from plugyard.application.executable import Executed
+from plugyard.application.execute import ended_unrun
 from plugyard.application.platform import Platform, plugin_of, record_tenant_change, require, tenant_of
 from plugyard.application.ports import (
     ExecutionFilter,

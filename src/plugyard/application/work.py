@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from plugyard.application.enqueue import call_of
-from plugyard.application.execute import check_call, ended_unrun, executable_of, record_end, run
+from plugyard.application.executable import check_call, executable_of
+from plugyard.application.execute import Turn, ended_unrun, record_end, run
 from plugyard.application.platform import Platform
 from plugyard.application.tracing import note, well_formed, within
 from plugyard.domain.errors import PlugyardError, QuotaExceeded, Unavailable
@@ -57,7 +58,7 @@ async def _work_on(platform: Platform, entry: QueuedExecution) -> None:
             check_call(platform, executable, call)
             spec = executable.version.manifest.functions.get(call.function)
             ending = partial(_ending, platform, entry, spec.retry if spec is not None else NO_RETRY)
-            await run(platform, caller, executable, call, entry.id, ending)
+            await run(platform, caller, executable, call, Turn(entry.id, ending))
     except (Unavailable, QuotaExceeded) as error:
         await _put_back(platform, entry, getattr(error, "retry_after_s", None))
     except PlugyardError as error:

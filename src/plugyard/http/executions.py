@@ -11,7 +11,8 @@ from starlette.types import ASGIApp
 
 from plugyard.application import history
 from plugyard.application.enqueue import enqueue
-from plugyard.application.execute import Call, Executed, execute
+from plugyard.application.executable import Call, Executed
+from plugyard.application.execute import execute
 from plugyard.application.ports import ExecutionFilter
 from plugyard.application.tracing import well_formed
 from plugyard.domain.execution import ExecutionStatus

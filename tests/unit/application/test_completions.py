@@ -8,7 +8,7 @@ import pytest
 
 from plugyard.application import completions
 from plugyard.application.enqueue import enqueue
-from plugyard.application.execute import Call
+from plugyard.application.executable import Call
 from plugyard.domain.errors import Forbidden, InvalidInput
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.plugin import PluginView

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from plugyard.application.activate import deactivate
-from plugyard.application.execute import Call, execute
+from plugyard.application.executable import Call
+from plugyard.application.execute import execute
 from plugyard.application.platform import Policies
 from plugyard.application.ports import Invocation, Outcome
 from plugyard.application.tenants import deny_modules

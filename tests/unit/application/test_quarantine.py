@@ -6,7 +6,8 @@ import pytest
 
 from plugyard.application import quarantine
 from plugyard.application.activate import activate
-from plugyard.application.execute import Call, execute
+from plugyard.application.executable import Call
+from plugyard.application.execute import execute
 from plugyard.application.history import judged
 from plugyard.application.install import install
 from plugyard.application.marketplace import install_listing, publish

@@ -9,7 +9,7 @@ import pytest
 from plugyard.application import deadletters, history
 from plugyard.application.activate import deactivate
 from plugyard.application.enqueue import enqueue
-from plugyard.application.execute import Call
+from plugyard.application.executable import Call
 from plugyard.application.ports import ExecutionFilter, Invocation, Outcome, PageRequest
 from plugyard.application.work import MOST_LOST, work_on
 from plugyard.domain.errors import (

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from plugyard.application.copies import Copies
-from plugyard.application.execute import Call, execute
+from plugyard.application.executable import Call
+from plugyard.application.execute import execute
 from plugyard.application.marketplace import install_listing, publish
 from plugyard.application.ports import Invocation, Outcome
 from plugyard.application.tenants import Changes, Used, change_tenant, usage

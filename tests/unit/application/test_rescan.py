@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from plugyard.application import quarantine, rescan
-from plugyard.application.execute import Call, execute
+from plugyard.application.executable import Call
+from plugyard.application.execute import execute
 from plugyard.application.history import judged
 from plugyard.application.marketplace import install_listing, publish
 from plugyard.application.ports import PageRequest

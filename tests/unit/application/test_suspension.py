@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from plugyard.application.execute import Call, execute
+from plugyard.application.executable import Call
+from plugyard.application.execute import execute
 from plugyard.application.marketplace import categories, featured, install_listing, listing, publish, search
 from plugyard.application.ports import Invocation, ListingFilter, Outcome, PageRequest
 from plugyard.application.tenants import (

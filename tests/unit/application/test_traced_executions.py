@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from plugyard.application.enqueue import enqueue
-from plugyard.application.execute import Call
+from plugyard.application.executable import Call
 from plugyard.application.tracing import within
 from plugyard.application.work import work_on
 from plugyard.domain.errors import SandboxUnavailable
