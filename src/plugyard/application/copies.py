@@ -4,10 +4,12 @@ Whoever asks for what is being read waits for that read. Without this, a store t
 be asked by every request at once, and become slower by it.
 """
 
-import asyncio
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from datetime import datetime
+from functools import partial
 from typing import Any
+
+from plugyard.application.together import Together
 
 MOST = 20_000
 Name = tuple[Hashable, ...]
@@ -19,7 +21,7 @@ class Copies:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._held: dict[Name, tuple[datetime, Any]] = {}  # until when, and what
-        self._reading: dict[Name, asyncio.Task[Any]] = {}
+        self._reads: Together[Name, Any] = Together()
 
     def __len__(self) -> int:
         return len(self._held)
@@ -38,39 +40,27 @@ class Copies:
             self._make_room()
         self._held[name] = (until, value)
 
-    async def get(
-        self, name: Name, now: datetime, until: datetime, read: Callable[[], Coroutine[Any, Any, Any]]
-    ) -> Any:
+    async def get(self, name: Name, now: datetime, until: datetime, read: Callable[[], Awaitable[Any]]) -> Any:
         """The copy, or what ``read`` brings: kept ``until`` then, unless it is ``None``. Its errors go to all."""
         held = self._held.get(name)
         if held is not None and now < held[0]:
             return held[1]
-        task = self._reading.get(name)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._read(name, until, read))
-            self._reading[name] = task
-        # Whoever leaves, even the first, leaves the read to the others.
-        return await asyncio.shield(task)
+        return await self._reads.share(name, partial(self._read, name, until, read))
 
-    async def _read(self, name: Name, until: datetime, read: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        this = asyncio.current_task()
-        value = None
-        try:
-            value = await read()
-        finally:
-            if self._reading.get(name) is this:
-                del self._reading[name]
-                if value is not None:
-                    self.put(name, value, until)
-                else:
-                    self._held.pop(name, None)
+    async def _read(self, name: Name, until: datetime, read: Callable[[], Awaitable[Any]]) -> Any:
+        value = await read()
+        if self._reads.stands(name):
+            if value is not None:
+                self.put(name, value, until)
+            else:
+                self._held.pop(name, None)
         return value
 
     def forget(self, of: Callable[[Name], bool] = lambda name: True) -> None:
         """Drop the copies of those names, by default all; and keep nothing of what is being read now."""
-        for names in (self._held, self._reading):
-            for name in [name for name in names if of(name)]:
-                del names[name]
+        for name in [name for name in self._held if of(name)]:
+            del self._held[name]
+        self._reads.forget(of)
 
     def _make_room(self) -> None:
         """Drop the half that was first read the longest ago."""

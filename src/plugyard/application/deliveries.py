@@ -81,7 +81,8 @@ async def deliver(
         await now_or_later(platform, partial(_release, platform, webhook, delivery))
         raise
     finally:
-        await now_or_later(platform, partial(_settle, platform, webhook, delivery))
+        # Nobody waits for the note: it matters only where this process dies.
+        platform.in_background(now_or_later(platform, partial(_settle, platform, webhook, delivery)))
 
 
 async def _release(platform: Platform, webhook: Webhook, delivery: bytes) -> None:

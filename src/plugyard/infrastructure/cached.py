@@ -7,15 +7,17 @@ other keys go straight through. While the store behind is away, what is kept is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from plugyard.application.housekeeping import PREFIXES
 from plugyard.application.ports import Objects, SignedUrl, UrlMethod
+from plugyard.application.together import Together
 from plugyard.infrastructure.cachefolder import CacheFolder, KeptFile
 from plugyard.infrastructure.proofs import is_sealed
 
@@ -33,7 +35,7 @@ class CachedObjects:
         self._behind = behind
         self._folder = folder
         # The bytes, or None where they were only written to the disk.
-        self._under_way: dict[str, asyncio.Task[bytes | None]] = {}
+        self._fetches: Together[str, bytes | None] = Together()
         self.hits = 0
         self.misses = 0
 
@@ -42,7 +44,7 @@ class CachedObjects:
         if not _is_kept(key):
             return await self._behind.get(key)
         while True:
-            data = await self._once(key, self._whole)
+            data = await self._fetches.share(key, partial(self._whole, key))
             if data is not None:
                 return data
             # Somebody read it in pieces meanwhile; it lies on the disk now, or can be asked for.
@@ -50,7 +52,7 @@ class CachedObjects:
     async def pieces(self, key: str) -> AsyncIterator[bytes]:
         """The bytes under a key, some at a time; raises `NotFound`."""
         if _is_kept(key):
-            data = await self._once(key, self._to_disk)
+            data = await self._fetches.share(key, partial(self._to_disk, key))
             if data is not None:
                 for start in range(0, len(data), _PIECE_BYTES):
                     yield data[start : start + _PIECE_BYTES]
@@ -116,25 +118,7 @@ class CachedObjects:
 
     async def close(self) -> None:
         """End what is under way."""
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _once(self, key: str, make: Callable[[str], Awaitable[bytes | None]]) -> bytes | None:
-        task = self._under_way.get(key)
-        if task is None:
-            task = asyncio.ensure_future(_of(make, key))
-            self._under_way[key] = task
-            task.add_done_callback(lambda done: self._ended(key, done))
-        # One reader that gives up must not take the others' bytes with it.
-        return await asyncio.shield(task)
-
-    def _ended(self, key: str, task: asyncio.Task[bytes | None]) -> None:
-        if self._under_way.get(key) is task:
-            del self._under_way[key]
-        if not task.cancelled():
-            task.exception()  # Every reader may have given up; then nobody else looks at it.
+        await self._fetches.close()
 
     async def _whole(self, key: str) -> bytes:
         data = await asyncio.to_thread(self._folder.read, key)
@@ -173,12 +157,12 @@ class CachedObjects:
 
     async def _forget(self, key: str) -> None:
         if _is_kept(key):
-            self._under_way.pop(key, None)
+            self._fetches.forget(lambda name: name == key)
             await asyncio.to_thread(self._folder.drop, key)
 
     async def _unless_forgotten(self, key: str) -> None:
         """A key that was deleted while it was fetched does not stay."""
-        if self._under_way.get(key) is not asyncio.current_task():
+        if not self._fetches.stands(key):
             await asyncio.to_thread(self._folder.drop, key)
 
 
@@ -193,7 +177,3 @@ async def _next_of(kept: KeptFile) -> bytes:
     except OSError as error:
         log.warning("a file of the cache broke while it was read; the rest is fetched", error=str(error))
         return b""
-
-
-async def _of(make: Callable[[str], Awaitable[bytes | None]], key: str) -> bytes | None:
-    return await make(key)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from plugyard.application.ports import Invocation, Outcome
-from plugyard.domain.errors import SandboxUnavailable, StoreUnavailable
+from plugyard.domain.errors import PlugyardError, SandboxUnavailable, StoreUnavailable
 from plugyard.domain.identity import Role
 from plugyard.domain.webhooks import sign
 from plugyard.http.rates import RateClass, RateLimits
@@ -119,24 +119,15 @@ async def test_no_delivery_is_taken_twice_not_even_at_once(http: Http, admin: An
     assert len(http.world.executor.invocations) == 1
 
 
+# The second as where the plugin's code cannot be fetched.
+@pytest.mark.parametrize("away", [SandboxUnavailable(), StoreUnavailable()], ids=lambda one: one.code)
 async def test_a_delivery_for_which_nothing_was_executed_may_come_again(
-    http: Http, admin: Any, plugin: str, sender: Any
+    http: Http, admin: Any, plugin: str, sender: Any, away: PlugyardError
 ) -> None:
     made = await _made(admin, plugin)
     headers = _signed(http, made["secret"])
-    http.world.executor.failing = SandboxUnavailable()
-    problem(await sender.post(made["address"], content=BODY, headers=headers), 503, "sandbox_unavailable")
-    http.world.executor.failing = None
-    assert (await sender.post(made["address"], content=BODY, headers=headers)).status_code == 202
-
-
-async def test_a_delivery_whose_code_could_not_be_fetched_may_come_again(
-    http: Http, admin: Any, plugin: str, sender: Any
-) -> None:
-    made = await _made(admin, plugin)
-    headers = _signed(http, made["secret"])
-    http.world.executor.failing = StoreUnavailable()
-    problem(await sender.post(made["address"], content=BODY, headers=headers), 503, "store_unavailable")
+    http.world.executor.failing = away
+    problem(await sender.post(made["address"], content=BODY, headers=headers), 503, away.code)
     http.world.executor.failing = None
     assert (await sender.post(made["address"], content=BODY, headers=headers)).status_code == 202
 

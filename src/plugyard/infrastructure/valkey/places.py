@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
 
 from plugyard.application.places import SharedUse
+from plugyard.application.together import Together
 from plugyard.domain.tallies import Full
 from plugyard.domain.tenants import Quota, Quotas
 from plugyard.infrastructure.valkey.link import PREFIX, Away, Link, Run, Script
@@ -31,7 +31,7 @@ class SharedPlaces:
         self._held: dict[str, set[str]] = {}
         # The days whose count the server has by this replica: the tenant, the day, and how often the server returned.
         self._known: set[_Day] = set()
-        self._counts: dict[_Day, asyncio.Task[int]] = {}
+        self._counts: Together[_Day, int] = Together()
         self._latest_day = self._returns = 0
         self._renewing: asyncio.Task[None] | None = None
         link.before_return(self._returned)
@@ -42,12 +42,10 @@ class SharedPlaces:
 
     async def close(self) -> None:
         """End the renewing, and the counts that are under way."""
-        tasks: list[asyncio.Task[Any]] = list(self._counts.values())
+        await self._counts.close()
         if self._renewing is not None:
-            tasks.append(self._renewing)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
 
     async def take(
         self, tenant_id: str, execution_id: str, quotas: Quotas, now: datetime, on_record: Callable[[], Awaitable[int]]
@@ -61,11 +59,11 @@ class SharedPlaces:
             # Whoever was apart from the server for a while looks again how many there were, and not before it is back.
             counted = -1
             if quotas.executions_per_day is not None and day not in self._known and self._lane.up:
-                counted = await self._count(day, on_record)
+                counted = await self._counts.share(day, on_record)
             lease_ms = round(LEASE_S * 1000)
             answer = await self._lane.run(_TAKE, keys, execution_id, *numbers, counted, lease_ms)
             if answer[0] == b"unknown":
-                counted = await self._count(day, on_record)
+                counted = await self._counts.share(day, on_record)
                 answer = await self._lane.run(_TAKE, keys, execution_id, *numbers, counted, lease_ms)
         except Away:
             return
@@ -96,20 +94,6 @@ class SharedPlaces:
             self._known.clear()
         return tenant_id, day, self._returns
 
-    async def _count(self, day: _Day, on_record: Callable[[], Awaitable[int]]) -> int:
-        """What ran on the day; who asks while it is counted shares the count."""
-        task = self._counts.get(day)
-        if task is None:
-            task = self._counts[day] = asyncio.create_task(_of(on_record))
-            task.add_done_callback(lambda done: self._counted(day, done))
-        # One execution that is given up must not take the others' count with it.
-        return await asyncio.shield(task)
-
-    def _counted(self, day: _Day, task: asyncio.Task[int]) -> None:
-        del self._counts[day]
-        if not task.cancelled():
-            task.exception()  # everybody may have given up; then nobody else looks at it
-
     def _forget(self, tenant_id: str, execution_id: str) -> bool:
         held = self._held.get(tenant_id)
         if held is None or execution_id not in held:
@@ -130,10 +114,6 @@ class SharedPlaces:
         self._known.clear()
         for tenant_id, held in list(self._held.items()):
             await run("EVAL", _KEEP.source, 1, _running(tenant_id), round(LEASE_S * 1000), *held)
-
-
-async def _of(on_record: Callable[[], Awaitable[int]]) -> int:
-    return await on_record()
 
 
 def _running(tenant_id: str) -> str:

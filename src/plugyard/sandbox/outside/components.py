@@ -10,8 +10,10 @@ import importlib.metadata
 import sys
 from collections import OrderedDict
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+from plugyard.application.together import Together
 from plugyard.sandbox.jail.native import MACHINE
 from plugyard.sandbox.outside.compiler import Compiler
 from plugyard.sandbox.outside.sealed import SealedFolder
@@ -43,7 +45,7 @@ class Components:
         self._folder = folder
         self._held: OrderedDict[str, bytes] = OrderedDict()
         self._bytes = 0
-        self._under_way: dict[str, asyncio.Task[bytes]] = {}
+        self._compilations: Together[str, bytes] = Together()
 
     def kept(self, digest: str) -> bytes | None:
         """The machine code, if it is in memory."""
@@ -54,20 +56,11 @@ class Components:
 
     async def artefact(self, digest: str, component: bytes) -> bytes:
         """The machine code, from disk or compiled now. Raises CannotCompile and SandboxUnavailable."""
-        task = self._under_way.get(digest)
-        if task is None:
-            task = asyncio.create_task(self._make(digest, component))
-            self._under_way[digest] = task
-            task.add_done_callback(lambda _: self._under_way.pop(digest, None))
-        # One caller that gives up must not take the others' compilation with it.
-        return await asyncio.shield(task)
+        return await self._compilations.share(digest, partial(self._make, digest, component))
 
     async def close(self) -> None:
         """End what is under way."""
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._compilations.close()
 
     async def _make(self, digest: str, component: bytes) -> bytes:
         folder = self._folder

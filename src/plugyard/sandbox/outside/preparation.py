@@ -8,8 +8,10 @@ runs with it; its result serves the digest that it was made from and nothing els
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
+from plugyard.application.together import Together
 from plugyard.domain.errors import Overloaded
 from plugyard.sandbox import wire
 from plugyard.sandbox.outside.broker import Allowance, Ended
@@ -56,7 +58,7 @@ class Preparation:
         self._folder = folder
         self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._bytes = 0
-        self._under_way: dict[tuple[str, str], asyncio.Task[bytes]] = {}
+        self._preparations: Together[tuple[str, str], bytes] = Together()
 
     def kept(self, runtime: str, digest: str) -> bytes | None:
         """The prepared bundle, if there is one already."""
@@ -75,21 +77,11 @@ class Preparation:
 
         `fetch` gives the bundle, and is asked for it only where no prepared one is on disk.
         """
-        name = (runtime, digest)
-        task = self._under_way.get(name)
-        if task is None:
-            task = asyncio.create_task(self._make(runtime, digest, fetch))
-            self._under_way[name] = task
-            task.add_done_callback(lambda _: self._under_way.pop(name, None))
-        # One caller that gives up must not take the others' preparation with it.
-        return await asyncio.shield(task)
+        return await self._preparations.share((runtime, digest), partial(self._make, runtime, digest, fetch))
 
     async def close(self) -> None:
         """End what is under way."""
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._preparations.close()
 
     async def _make(self, runtime: str, digest: str, fetch: Fetch) -> bytes:
         folder = self._folder
