@@ -57,6 +57,9 @@ class Settings:
     guests: Path = DEFAULT_GUESTS
     """Folder for the two guests, which are built at the first start."""
 
+    profile: Literal["embedded", "production"] = "embedded"
+    """In production a start is refused that names no database, bucket, cache and Kafka, so that none is embedded."""
+
     objects_url: str | None = None
     """Bucket of packages, bundles and plugins' files, as s3://bucket/prefix; by default they are in the data folder."""
     objects_endpoint: str | None = None

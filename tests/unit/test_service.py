@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from plugyard.bootstrap import CannotStart, Service, assembly
+from plugyard.bootstrap.service import check_profile
 from plugyard.infrastructure.embedded.server import lock_folder
 from plugyard.settings import Settings
 
@@ -18,6 +19,31 @@ async def test_a_service_on_another_ones_data_folder_is_refused_with_the_databas
     with pytest.raises(CannotStart, match="choose another folder with --data"):
         await service.start()
     await service.stop()
+
+
+NAMED = {
+    "database_url": "postgresql://127.0.0.1:1/none",
+    "objects_url": "s3://bucket",
+    "cache_url": "valkey://127.0.0.1:1",
+    "kafka_url": "kafka:9092",
+}
+
+
+@pytest.mark.parametrize("missing", NAMED)
+async def test_in_production_no_part_is_embedded_by_oversight(tmp_path: Path, missing: str) -> None:
+    named: Any = {name: value for name, value in NAMED.items() if name != missing}
+    flag = "--" + missing.replace("_", "-")
+    with pytest.raises(CannotStart, match=flag) as refused:
+        await Service(Settings(data=tmp_path / "data", profile="production", **named)).start()
+    assert not any("--" + name.replace("_", "-") in str(refused.value) for name in named)
+    assert not (tmp_path / "data").exists(), "nothing was made"
+    check_profile(Settings(profile="embedded", **named))
+
+
+def test_in_production_relays_elsewhere_stand_for_kafka() -> None:
+    named: Any = {name: value for name, value in NAMED.items() if name != "kafka_url"}
+    check_profile(Settings(profile="production", relay_elsewhere=True, **named))
+    check_profile(Settings(profile="production", **NAMED))  # type: ignore[arg-type]
 
 
 async def test_a_service_says_that_it_is_not_ready_before_any_part_of_it_ends(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ class Service:
         """Start everything; raises ``CannotStart`` with what to do about it."""
         settings = self.settings
         configure_logging(settings.log_format, settings.log_level)
+        check_profile(settings)
         try:
             settings.data.mkdir(parents=True, exist_ok=True)
             await self._start(bound(settings.host, settings.port))
@@ -343,6 +344,21 @@ class Service:
                     if mine:
                         await assembly.tidy(assembled, self.settings)
             await asyncio.sleep(3600)
+
+
+def check_profile(settings: Settings) -> None:
+    """Raise ``CannotStart`` where a service in production would embed what a part of its own is for."""
+    if settings.profile != "production":
+        return
+    named = {
+        "--database-url": settings.database_url,
+        "--objects-url": settings.objects_url,
+        "--cache-url": settings.cache_url,
+        "--kafka-url (or --relay-elsewhere)": settings.kafka_url or settings.relay_elsewhere,
+    }
+    missing = ", ".join(flag for flag, value in named.items() if not value)
+    if missing:
+        raise CannotStart(f"--profile production embeds nothing, so it needs what is not named: {missing}")
 
 
 def _load_libraries(settings: Settings) -> Any:

@@ -38,6 +38,7 @@ def serve(*, settings: Settings = DEFAULT_SETTINGS) -> None:
     plugyard serve
     plugyard serve --port 9000 --data ./data
     PLUGYARD_LOG_FORMAT=json plugyard serve --host 0.0.0.0
+    PLUGYARD_DATABASE_URL=... plugyard serve --profile production     # names what else is missing
     ```
     """
     import uvloop

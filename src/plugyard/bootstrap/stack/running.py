@@ -132,6 +132,7 @@ class Stack:
 def environment(plan: Plan, urls: Urls) -> dict[str, str]:
     """What every replica, worker and relay is told."""
     return {
+        "PLUGYARD_PROFILE": "production",
         "PLUGYARD_DATABASE_URL": urls.service_url,
         "PLUGYARD_PLUGINS_DATABASE_URL": urls.keeper_url,
         "PLUGYARD_PEPPER": plan.pepper,
