@@ -28,7 +28,7 @@ from plugyard.application.rescan import rescan_next
 from plugyard.application.secrets import seal_what_is_plain
 from plugyard.application.tenants import ensure_key, ensure_tenant
 from plugyard.application.uses import write_uses
-from plugyard.bootstrap.figures import show_figures
+from plugyard.bootstrap.figures import show_figures, show_requests
 from plugyard.bootstrap.identity import token_verifier
 from plugyard.bootstrap.keys import CannotStart, Keys
 from plugyard.bootstrap.limits import policies, rate_limits
@@ -40,6 +40,7 @@ from plugyard.domain.errors import PlugyardError
 from plugyard.domain.identity import Role
 from plugyard.gate.jailed import JailedInspector
 from plugyard.http.app import Application, create_app
+from plugyard.http.atonce import AtOnce
 from plugyard.http.server import Server
 from plugyard.infrastructure.postgres.changes import ChangeFeed
 from plugyard.infrastructure.postgres.migrations import migrate
@@ -176,6 +177,8 @@ async def assemble(
 
     offer_services(processes.services, platform, databases, (egress, shared.cache), settings)
     await _make_keys_known(platform, keys, settings.tenant)
+    at_once = AtOnce(settings.requests_at_once, settings.tenant_share)
+    show_requests(telemetry, at_once)
     app = create_app(
         platform,
         telemetry=telemetry,
@@ -184,6 +187,7 @@ async def assemble(
         max_upload_bytes=settings.max_package_mb * MEGABYTE,
         version=__version__,
         limits=rate_limits(settings, shared.rates),
+        at_once=at_once,
         api=not worker,
     )
     changes = ChangeFeed(urls.service_url, replica, partial(heard, platform), partial(missed, platform))

@@ -64,7 +64,7 @@ LAST_EVENT_ID = Parameter(
         Reply(200, "A page, or the stream.", views.PageView[views.LogView], examples.page_of(examples.LOG)),
         Reply(200, "A page, or the stream.", media_type="text/event-stream"),
     ],
-    problems=["not_found", "overloaded"],
+    problems=["not_found"],
 )
 async def read_logs(exchange: Exchange) -> ASGIApp:
     """Read what a plugin logged, newest first, or follow it.
