@@ -4,6 +4,7 @@ data of plugins that were uninstalled, once it has been kept for as long as the 
 from datetime import timedelta
 
 from plugyard.application.platform import Platform, record_tenant_change
+from plugyard.domain.errors import PlugyardError
 from plugyard.domain.identity import Caller, Role
 
 PREFIXES = ("packages/", "bundles/")
@@ -35,7 +36,10 @@ async def sweep_orphans(platform: Platform) -> int:
 
 
 async def drop_data(platform: Platform, kept: timedelta) -> int:
-    """Drop the databases and files of plugins that were uninstalled longer than ``kept`` ago; of how many plugins."""
+    """Drop the databases and files of plugins that were uninstalled longer than ``kept`` ago; of how many plugins.
+
+    One whose data cannot be dropped holds up no other; when all others are done its error is raised.
+    """
     databases = set(await platform.databases.held())
     files: dict[tuple[str, str], list[str]] = {}
     async for key, _ in platform.objects.list(FILES):
@@ -49,14 +53,20 @@ async def drop_data(platform: Platform, kept: timedelta) -> int:
         batch = [plugin_id for _, plugin_id in holders[start : start + _BATCH]]
         async with platform.store.for_operator() as tx:
             gone |= await tx.uninstalled(batch, before)
+    failed: PlugyardError | None = None
     for tenant_id, plugin_id in (holder for holder in holders if holder[1] in gone):
-        if (tenant_id, plugin_id) in databases:
-            await platform.databases.drop(tenant_id, plugin_id)
-        for key in files.get((tenant_id, plugin_id), ()):
-            await platform.objects.delete(key)
-        async with platform.store.for_tenant(tenant_id) as tx:
-            service = Caller("service:housekeeping", Role.OPERATOR, tenant_id)
-            await record_tenant_change(platform, tx, service, "plugin.data_dropped", plugin_id)
+        try:
+            if (tenant_id, plugin_id) in databases:
+                await platform.databases.drop(tenant_id, plugin_id)
+            for key in files.get((tenant_id, plugin_id), ()):
+                await platform.objects.delete(key)
+            async with platform.store.for_tenant(tenant_id) as tx:
+                service = Caller("service:housekeeping", Role.OPERATOR, tenant_id)
+                await record_tenant_change(platform, tx, service, "plugin.data_dropped", plugin_id)
+        except PlugyardError as error:
+            failed = error
+    if failed is not None:
+        raise failed
     return len(gone)
 
 

@@ -201,17 +201,20 @@ async def _write_last_uses(platform: Platform) -> None:
 
 
 async def tidy(assembled: Assembled, settings: Settings) -> None:
-    """Drop what has served its time, and make the partitions of the days to come; once."""
+    """Drop what has served its time, and make the partitions of the days to come; once.
+
+    What needs the service's own database alone comes first: nothing that a tenant left, and no bucket, holds it up.
+    """
     kept = timedelta(days=settings.retention_days)
-    gone = await finish_deletions(assembled.platform)
-    await seal_what_is_plain(assembled.platform)
-    swept = await sweep_orphans(assembled.platform)
-    dropped = await drop_data(assembled.platform, timedelta(days=settings.plugin_data_retention_days))
     await assembled.store.ensure_partitions()
     await assembled.store.clean_up(kept, kept)
     if settings.kafka_url is None and not settings.relay_elsewhere:
         # Nobody will ever carry them on; who wants to look at them has a week, as with those that were relayed.
         await assembled.store.forget_events(datetime.now(UTC) - EVENTS_KEPT)
+    gone = await finish_deletions(assembled.platform)
+    await seal_what_is_plain(assembled.platform)
+    swept = await sweep_orphans(assembled.platform)
+    dropped = await drop_data(assembled.platform, timedelta(days=settings.plugin_data_retention_days))
     log.debug("tidied", orphans=swept, uninstalled=dropped, tenants=gone)
 
 

@@ -387,6 +387,9 @@ def _logged(work: str) -> Iterator[None]:
         yield
     except PlugyardError as error:
         log.warning(f"{work} failed", error=error.message)
+    except Exception:
+        # A row or a right that nobody thought of is no reason for every replica in turn to end.
+        log.exception(f"{work} failed")
 
 
 def bound(host: str, port: int) -> socket.socket:

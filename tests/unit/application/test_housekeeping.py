@@ -8,6 +8,7 @@ from plugyard.application import housekeeping
 from plugyard.application.housekeeping import YOUNGEST, drop_data, sweep_orphans
 from plugyard.application.uninstall import uninstall
 from plugyard.application.upload import bundle_key, package_key
+from plugyard.domain.errors import StoreUnavailable
 from plugyard.domain.identity import Caller
 from tests.memory.world import World, manifest
 
@@ -67,6 +68,29 @@ async def test_data_of_a_plugin_outlives_it_for_a_while_and_not_longer(world: Wo
     left = [key async for key, _ in world.objects.list("files/")]
     assert left == [f"files/{kept.tenant_id}/{kept.id}/a"]
     assert await drop_data(world.platform, timedelta(days=7)) == 0
+
+
+async def test_one_whose_data_cannot_be_dropped_holds_up_no_other(
+    world: World, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = {"permissions": ["database"]}
+    plugins = [
+        (await world.active(admin, manifest(name, security=asks), code=name)).plugin for name in ("one", "two", "three")
+    ]
+    for one in plugins:
+        await uninstall(world.platform, admin, one.id)
+    world.clock.forward(days=8)
+    dropped, stuck = world.databases.drop, sorted(one.id for one in plugins)[1]
+
+    async def drop(tenant_id: str, plugin_id: str) -> None:
+        if plugin_id == stuck:
+            raise StoreUnavailable
+        await dropped(tenant_id, plugin_id)
+
+    monkeypatch.setattr(world.databases, "drop", drop)
+    with pytest.raises(StoreUnavailable):
+        await drop_data(world.platform, timedelta(days=7))
+    assert [plugin_id for _, plugin_id in world.databases.places] == [stuck]
 
 
 async def test_a_plugin_that_was_not_granted_the_database_has_none(world: World, admin: Caller) -> None:

@@ -23,8 +23,16 @@ _CONNECTIONS = 8
 _EXISTS = "select 1 from pg_roles where rolname = %s"
 _HELD = """/* schemas of plugins */
 select obj_description(oid, 'pg_namespace') from pg_namespace
-where nspname like 'p\\_%' and nspowner = current_user::regrole
+where nspname like 'p\\_%' and pg_has_role(nspowner, 'usage')
 """
+_RELATIONS = """/* what a plugin has made, parts of tables first */
+select c.relkind::text, c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = %s and c.relkind in ('r', 'p', 'f', 'v', 'm')
+order by c.relispartition desc, c.relname limit %s
+"""
+_KINDS = {"r": "table", "p": "table", "f": "foreign table", "v": "view", "m": "materialized view"}
+_DROPPED_AT_ONCE = 100
+"""Relations that go in one transaction: each takes locks, of which all sessions of a server share one table."""
 _SESSIONS = "select pg_terminate_backend(pid) from pg_stat_activity where usename = %s"
 
 
@@ -62,11 +70,15 @@ class PostgresPluginDatabases:
                 await connection.execute(sql.SQL("comment on schema {} is {}").format(role, f"{tenant_id} {plugin_id}"))
 
     async def drop(self, tenant_id: str, plugin_id: str) -> None:
-        """Drops everything that the plugin has; nothing there is no error. Raises `StoreUnavailable`."""
+        """Drops everything that the plugin has; nothing there is no error. Raises `StoreUnavailable`.
+
+        However much that is, it goes by and by, and a call that was interrupted is gone on with by the next.
+        """
         name = name_of(tenant_id, plugin_id)
         role = sql.Identifier(name)
         with translated():
             async with await self._connected() as connection:
+                await self._drop_relations(connection, name)
                 await connection.execute(sql.SQL("drop schema if exists {} cascade").format(role))
                 if not await (await connection.execute(_EXISTS, [name])).fetchone():
                     return
@@ -76,6 +88,18 @@ class PostgresPluginDatabases:
                 await connection.execute(_SESSIONS, [name])
                 await connection.execute(sql.SQL("drop owned by {}").format(role))
                 await connection.execute(sql.SQL("drop role {}").format(role))
+
+    async def _drop_relations(self, connection: psycopg.AsyncConnection[tuple[object, ...]], name: str) -> None:
+        """Drops what lies in a schema, in many transactions; whoever would make more of it cannot connect any more."""
+        schema = sql.Identifier(name)
+        if await (await connection.execute(_EXISTS, [name])).fetchone():
+            await connection.execute(sql.SQL("alter role {} nologin").format(schema))
+            await connection.commit()
+        while found := await (await connection.execute(_RELATIONS, [name, _DROPPED_AT_ONCE])).fetchall():
+            for kind, relation in found:
+                verb = sql.SQL(f"drop {_KINDS[str(kind)]} if exists {{}} cascade")
+                await connection.execute(verb.format(sql.Identifier(name, str(relation))))
+            await connection.commit()
 
     async def held(self) -> Sequence[tuple[str, str]]:
         """Tenant and plugin of every schema there is; raises `StoreUnavailable`."""
