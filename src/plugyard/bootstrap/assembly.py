@@ -63,6 +63,8 @@ from plugyard.settings import MEGABYTE, Settings
 
 log = structlog.get_logger("plugyard")
 EVENTS_KEPT = timedelta(days=7)
+UPLOADS_SHARE = 0.25
+"""How much of the uploads at a time one tenant may have: each holds a file, and its turn at the gate."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,7 @@ async def assemble(
         version=__version__,
         limits=rate_limits(settings, shared.rates),
         at_once=at_once,
+        uploads_at_once=AtOnce(settings.uploads_at_once, UPLOADS_SHARE, "uploads"),
         api=not worker,
     )
     changes = ChangeFeed(urls.service_url, replica, partial(heard, platform), partial(missed, platform))

@@ -77,6 +77,7 @@ def create_app(
     version: str,
     limits: RateLimits | None = None,
     at_once: AtOnce | None = None,
+    uploads_at_once: AtOnce | None = None,
     api: bool = True,
 ) -> "Application":
     """The ASGI application. Uploads wait in ``upload_folder``, which is the service's own and swept here.
@@ -84,7 +85,16 @@ def create_app(
     Without ``api`` there are the probes and metrics alone, as a worker has them.
     """
     uploads.sweep(upload_folder)
-    service = Service(platform, telemetry, upload_folder, max_upload_bytes, Draining(), limits, at_once or AtOnce())
+    service = Service(
+        platform,
+        telemetry,
+        upload_folder,
+        max_upload_bytes,
+        Draining(),
+        limits,
+        at_once or AtOnce(),
+        uploads_at_once or AtOnce(),
+    )
     router = Router(
         [
             *((*routes_of(OPERATIONS, service), *hooks.routes_of(service)) if api else ()),

@@ -1,4 +1,4 @@
-"""How many requests a replica works on at a time: one that comes when there are as many is refused at once.
+"""How many requests a replica works on at a time, and how many uploads: one too many is refused at once.
 
 A replica that takes more than it can do answers all of them late, and goes on doing so after the rush, with work whose
 callers have gone. A refusal costs microseconds, says so, and may be sent to another replica as it is: nothing was done.
@@ -22,12 +22,12 @@ class AtOnce:
 
     ``most`` is how many there may be, 0 any number; ``share`` is how much of them one tenant may hold, so that its
     requests, or bodies that never end, leave room for the others. Operators are let in at any time: they can end what
-    fills it. A request is worked on until its answer is known. Sending that is not counted: how long a stream lasts,
-    or a download, is its reader's choice and costs little.
+    fills it. ``what`` is what refusals call them. A request is worked on until its answer is known. Sending that is not
+    counted: how long a stream lasts, or a download, is its reader's choice and costs little.
     """
 
-    def __init__(self, most: int = 0, share: float = 1.0) -> None:
-        self.most, self.per_tenant = most, max(1, int(most * share))
+    def __init__(self, most: int = 0, share: float = 1.0, what: str = "requests") -> None:
+        self.most, self.per_tenant, self.what = most, max(1, int(most * share)), what
         self.under_way, self.refused = 0, 0
         self.of_tenants: Counter[str] = Counter()
 
@@ -66,15 +66,15 @@ class Place:
         if all_.under_way > all_.most:
             all_.refused += 1
             raise Busy(
-                f"This replica works on {all_.most} requests, which is as many as it takes at a time. Nothing of this "
-                "one was done; send it again."
+                f"This replica works on {all_.most} {all_.what}, which is as many as it takes at a time. Nothing of "
+                "this one was done; send it again."
             )
         tenant_id = caller.tenant_id or ""
         if all_.of_tenants[tenant_id] >= all_.per_tenant:
             all_.refused += 1
             raise Overloaded(
-                f"{all_.per_tenant} requests of the tenant are under way on this replica, which leaves the rest of its "
-                "places to others. Nothing of this one was done; send it again."
+                f"{all_.per_tenant} {all_.what} of the tenant are under way on this replica, which leaves the rest of "
+                "its places to others. Nothing of this one was done; send it again."
             )
         self._tenant_id = tenant_id
         all_.of_tenants[tenant_id] += 1

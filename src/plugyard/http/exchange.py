@@ -44,6 +44,7 @@ class Service:
     draining: "Draining"
     limits: RateLimits | None = None  # without them, requests are not counted
     at_once: AtOnce = field(default_factory=AtOnce)
+    uploads: AtOnce = field(default_factory=AtOnce)  # each waits for the gate with a file of its own
     streams: Counter[str] = field(default_factory=Counter)  # how many logs each tenant follows at this moment
 
 

@@ -35,6 +35,7 @@ class Http:
     app: Application = field(init=False)
     limits: RateLimits | None = None
     at_once: AtOnce = field(default_factory=AtOnce)
+    uploads_at_once: AtOnce = field(default_factory=AtOnce)
     parts: dict[str, str] = field(default_factory=lambda: {"database": "ok"})
 
     def __post_init__(self) -> None:
@@ -56,6 +57,7 @@ class Http:
             version="1.0.0",
             limits=self.limits,
             at_once=self.at_once,
+            uploads_at_once=self.uploads_at_once,
         )
 
     async def tenant(self, slug: str = "acme") -> Tenant:

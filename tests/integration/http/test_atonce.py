@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plugyard.application.ports import Invocation, Outcome
-from plugyard.domain.identity import Role
+from plugyard.domain.identity import Caller, Role
 from plugyard.http.atonce import AtOnce
 from tests.integration.http.service import Http, problem
 from tests.memory.sandbox import succeeded
@@ -121,3 +121,26 @@ async def test_no_bound_is_kept_where_none_is_set(tmp_path: Path) -> None:
         assert (await admin.get("/api/v1/me")).status_code == 200
         held.go.set()
         assert {(await one).status_code for one in tasks} == {200}
+
+
+async def test_uploads_have_a_bound_of_their_own_and_each_tenant_a_share_of_it(tmp_path: Path) -> None:
+    http = Http(tmp_path, uploads_at_once=AtOnce(2, 0.5, "uploads"))
+    tenant = await http.tenant()
+
+    async def upload(admin: Any, number: int) -> Any:
+        package = http.package("greeter", f"1.0.{number}")
+        return await admin.post("/api/v1/plugins/upload", files={"package": ("p.zip", package)})
+
+    async with http.client() as admin:
+        caller = Caller("user:one", Role.ADMIN, tenant.id)
+        with http.uploads_at_once.place() as mine:
+            mine.admit(caller)
+            document = problem(await upload(admin, 1), 429, "overloaded")
+            assert "1 uploads of the tenant" in document["detail"]
+        with http.uploads_at_once.place(), http.uploads_at_once.place():
+            problem(await upload(admin, 1), 503, "busy")
+            # Everything else is answered meanwhile.
+            assert (await admin.get("/api/v1/me")).status_code == 200
+        assert list(http.uploads.iterdir()) == []
+        assert (await upload(admin, 1)).status_code == 201
+    assert (http.uploads_at_once.under_way, http.uploads_at_once.refused) == (0, 2)
