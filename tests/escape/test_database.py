@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from plugyard.infrastructure.postgres import plugin_databases
 from plugyard.infrastructure.postgres.urls import Urls
@@ -346,6 +347,16 @@ async def test_a_connection_that_the_server_ended_is_replaced(mine: Home, superu
 async def test_a_role_that_spoilt_its_own_password_is_let_in_again(mine: Home) -> None:
     await mine.bare("alter role current_user password 'mine now'")
     assert await mine.query("select 1 as one") == [{"one": 1}]
+
+
+async def test_both_ends_of_a_plugins_session_notice_that_the_other_has_gone(mine: Home) -> None:
+    await mine.bare("alter role current_user set tcp_user_timeout = 0")
+    settings = await mine.query(
+        "select current_setting('tcp_user_timeout') as timeout, current_setting('tcp_keepalives_idle') as idle"
+    )
+    assert settings == [{"timeout": "5000", "idle": "2"}]
+    made = conninfo_to_dict(mine.databases.address(mine.tenant, mine.plugin, {}))
+    assert (made["tcp_user_timeout"], made["keepalives_idle"]) == ("5000", "2")
 
 
 async def test_settings_that_a_role_gives_itself_do_not_hold(mine: Home) -> None:

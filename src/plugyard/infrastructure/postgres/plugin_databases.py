@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from plugyard.infrastructure.postgres.errors import translated
+from plugyard.infrastructure.postgres.silence import SEEN_HERE, SEEN_THERE
 
 _CONNECTIONS = 8
 """What the server allows one role; the service's own cap for each tenant is below it."""
@@ -119,12 +120,13 @@ class PostgresPluginDatabases:
             password=self._password(name),
             connect_timeout="5",
             application_name="plugyard plugin",
-            options=" ".join(f"-c {key}={value}" for key, value in given.items()),
+            options=" ".join(f"-c {key}={value}" for key, value in given.items()) + SEEN_THERE,
+            **{name: str(value) for name, value in SEEN_HERE.items()},
         )
 
     def _password(self, name: str) -> str:
         return hmac.new(self._secret, f"role {name}".encode(), hashlib.sha256).hexdigest()
 
     async def _connected(self) -> psycopg.AsyncConnection[tuple[object, ...]]:
-        options = "-c statement_timeout=60s -c lock_timeout=10s"
-        return await psycopg.AsyncConnection.connect(self._url, connect_timeout=5, options=options)
+        options = "-c statement_timeout=60s -c lock_timeout=10s" + SEEN_THERE
+        return await psycopg.AsyncConnection.connect(self._url, connect_timeout=5, options=options, **SEEN_HERE)
