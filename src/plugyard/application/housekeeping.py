@@ -1,7 +1,7 @@
 """What the service tidies by itself: objects that no version names, left by an upload that died half-way; and the
 data of plugins that were uninstalled, once it has been kept for as long as the operator wants."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from plugyard.application.platform import Platform, record_tenant_change
 from plugyard.domain.errors import PlugyardError
@@ -21,12 +21,11 @@ def digest_in(key: str) -> str:
 
 async def sweep_orphans(platform: Platform) -> int:
     """Delete what has been lying unnamed for an hour; how many objects that were."""
-    oldest = platform.clock() - YOUNGEST
     swept = 0
     for prefix in PREFIXES:
         batch: list[str] = []
         async for key, changed in platform.objects.list(prefix):
-            if changed < oldest:
+            if _old(platform, changed):
                 batch.append(key)
             if len(batch) == _BATCH:
                 swept += await _sweep(platform, batch)
@@ -71,11 +70,23 @@ async def drop_data(platform: Platform, kept: timedelta) -> int:
 
 
 async def _sweep(platform: Platform, keys: list[str]) -> int:
+    """Delete what of this no version names. Each is looked at once more at the last moment: it may have come again."""
+    swept = 0
+    for key in await _unnamed(platform, keys):
+        young = [at async for found, at in platform.objects.list(key) if found == key and not _old(platform, at)]
+        if not young and await _unnamed(platform, [key]):
+            await platform.objects.delete(key)
+            swept += 1
+    return swept
+
+
+def _old(platform: Platform, changed: datetime) -> bool:
+    return changed < platform.clock() - YOUNGEST
+
+
+async def _unnamed(platform: Platform, keys: list[str]) -> list[str]:
     if not keys:
-        return 0
+        return []
     async with platform.store.for_operator() as tx:
         named = await tx.known_digests([digest_in(key) for key in keys])
-    orphans = [key for key in keys if digest_in(key) not in named]
-    for key in orphans:
-        await platform.objects.delete(key)
-    return len(orphans)
+    return [key for key in keys if digest_in(key) not in named]

@@ -39,6 +39,7 @@ def main() -> None:
         stack,
         tenants,
         trail,
+        webhooks,
     )
     from plugyard.cli.failure import Failure
 
@@ -53,6 +54,7 @@ def main() -> None:
     keys.register(app)
     signing.register(app)
     deadletters.register(app)
+    webhooks.register(app)
     stack.register(app)
     try:
         app()

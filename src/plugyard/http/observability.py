@@ -51,7 +51,7 @@ LAST_EVENT_ID = Parameter(
     "/api/v1/plugins/{pluginId}/logs",
     tag=_TAG,
     query=(
-        choice("level", "Only lines of this level or above.", ["debug", "info", "warn", "error"]),
+        choice("level", "Only lines of this level or above.", ["debug", "info", "warning", "error"]),
         Parameter("executionId", "Only lines of this execution.", {"type": "string", "format": "uuid"}, _uuid),
         text("q", "Only lines whose message has this in it.", example="invoice"),
         moment("since", "Only lines of this time or later."),

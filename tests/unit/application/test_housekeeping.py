@@ -1,6 +1,7 @@
 """Objects that no version names are swept, once they are too old to be part of an upload under way."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,33 @@ async def test_packages_of_uninstalled_plugins_are_kept_for_the_audit(world: Wor
     await uninstall(world.platform, admin, uploaded.view.plugin.id)
     world.clock.forward(days=30)
     assert await sweep_orphans(world.platform) == 0
+
+
+async def test_what_comes_again_while_it_is_swept_stays(
+    world: World, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of a bucket is seconds old when its last key is deleted."""
+    digest = (await world.upload(admin)).version.digest
+    await leave_orphan(world)
+    world.clock.forward(days=1)
+    deleted, unnamed = world.objects.delete, housekeeping._unnamed
+    looks = 0
+
+    async def seen(platform: Any, keys: list[str]) -> list[str]:
+        nonlocal looks
+        looks += 1
+        # At the first look the row of the upload is not there yet.
+        return keys if looks == 1 else await unnamed(platform, keys)
+
+    async def delete(key: str) -> None:
+        await deleted(key)
+        # The other key of the orphan is put again at this moment.
+        await world.objects.put(bundle_key(ORPHAN), b"{}")
+
+    monkeypatch.setattr(housekeeping, "_unnamed", seen)
+    monkeypatch.setattr(world.objects, "delete", delete)
+    assert await sweep_orphans(world.platform) == 1
+    assert set(world.objects.held) == {package_key(digest), bundle_key(digest), bundle_key(ORPHAN)}
 
 
 async def test_many_orphans_are_swept_in_batches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,23 +79,22 @@ class PostgresPluginDatabases:
         role = sql.Identifier(name)
         with translated():
             async with await self._connected() as connection:
+                known = await (await connection.execute(_EXISTS, [name])).fetchone()
+                if known:
+                    # Nobody makes more of it meanwhile, or holds what is to go.
+                    await connection.execute(sql.SQL("alter role {} nologin").format(role))
+                    # The role cannot be dropped while rights of others depend on it; its maker may give itself them.
+                    await connection.execute(sql.SQL("grant {} to current_user with inherit true").format(role))
+                    await connection.commit()
+                    await connection.execute(_SESSIONS, [name])
                 await self._drop_relations(connection, name)
                 await connection.execute(sql.SQL("drop schema if exists {} cascade").format(role))
-                if not await (await connection.execute(_EXISTS, [name])).fetchone():
-                    return
-                await connection.execute(sql.SQL("alter role {} nologin").format(role))
-                # The role cannot be dropped while rights of others depend on it; its maker may give itself its rights.
-                await connection.execute(sql.SQL("grant {} to current_user with inherit true").format(role))
-                await connection.execute(_SESSIONS, [name])
-                await connection.execute(sql.SQL("drop owned by {}").format(role))
-                await connection.execute(sql.SQL("drop role {}").format(role))
+                if known:
+                    await connection.execute(sql.SQL("drop owned by {}").format(role))
+                    await connection.execute(sql.SQL("drop role {}").format(role))
 
     async def _drop_relations(self, connection: psycopg.AsyncConnection[tuple[object, ...]], name: str) -> None:
-        """Drops what lies in a schema, in many transactions; whoever would make more of it cannot connect any more."""
-        schema = sql.Identifier(name)
-        if await (await connection.execute(_EXISTS, [name])).fetchone():
-            await connection.execute(sql.SQL("alter role {} nologin").format(schema))
-            await connection.commit()
+        """Drops what lies in a schema, in many transactions."""
         while found := await (await connection.execute(_RELATIONS, [name, _DROPPED_AT_ONCE])).fetchall():
             for kind, relation in found:
                 verb = sql.SQL(f"drop {_KINDS[str(kind)]} if exists {{}} cascade")
