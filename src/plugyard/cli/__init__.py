@@ -32,6 +32,7 @@ def main() -> None:
         container,
         deadletters,
         keys,
+        objects,
         operator,
         quarantine,
         secrets,
@@ -55,6 +56,7 @@ def main() -> None:
     signing.register(app)
     deadletters.register(app)
     webhooks.register(app)
+    objects.register(app)
     stack.register(app)
     try:
         app()
