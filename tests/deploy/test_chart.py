@@ -15,7 +15,8 @@ from cyclopts import App
 from cyclopts.config import Env
 
 from plugyard import __version__
-from plugyard.bootstrap.service import CUT_S, DRAIN_S, WORK_S, check_profile
+from plugyard.bootstrap.foresight import check_profile
+from plugyard.bootstrap.service import CUT_S, DRAIN_S, WORK_S
 from plugyard.cli import operator
 from plugyard.settings import ENVIRONMENT_PREFIX, Settings
 from tests.deploy.chart import (
