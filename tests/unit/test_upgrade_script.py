@@ -1,5 +1,6 @@
 """The script of the upgrade says what it needs, and its audit finds what is lost and what is there twice."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -84,6 +85,10 @@ def test_a_step_counts_what_was_answered_in_it() -> None:
     assert ledger.between(1, 3) == (2, Counter({"unavailable": 1}), 0.5, "queue")
     step = Step("a step", 2, Counter({"unavailable": 1}), 0.5, "queue", 3.0)
     assert "| a step | 2 | 1 `unavailable` | 0.5 s (queue) | 3 s |" in script.table(Report([step]))
+    code = Checkout(Path("/old"), "c", "0013", ())
+    told = json.loads(script.document(Report([step]), code, code))
+    assert told["old"] == {"commit": "c", "revision": "0013"}
+    assert (told["held"], told["steps"][0]["failed"]) == (True, {"unavailable": 1})
 
 
 def test_one_failed_request_or_one_wrong_step_is_enough() -> None:

@@ -2,13 +2,13 @@
 
 import argparse
 import asyncio
-import json
 import shutil
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
+
+import msgspec
 
 from plugyard.bootstrap.stack.parts import CannotRun
 from tests.upgrade.checkouts import Checkout, NoCheckout
@@ -42,6 +42,13 @@ def table(report: Report) -> str:
     if report.crossed:
         lines.append(", ".join(f"{count:,} {what}" for what, count in sorted(report.crossed.items())) + ".")
     return "\n".join(lines)
+
+
+def document(report: Report, old: Checkout, new: Checkout) -> str:
+    """The same for a program to read, with every failure."""
+    codes = {name: {"commit": one.commit, "revision": one.head} for name, one in (("old", old), ("new", new))}
+    encoded = msgspec.json.encode({**codes, "held": report.held, **msgspec.to_builtins(report)})
+    return msgspec.json.format(encoded, indent=2).decode()
 
 
 def both(old_path: Path, new_path: Path) -> tuple[Checkout, Checkout]:
@@ -104,8 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             shutil.rmtree(folder, ignore_errors=True)
     if asked.json:
-        of = {"old": [old.commit, old.head], "new": [new.commit, new.head], "held": report.held}
-        print(json.dumps({**of, **asdict(report)}, indent=2))
+        print(document(report, old, new))
     else:
         print(table(report), *(f"  {step.name}: {note}" for step in report.steps for note in step.notes), sep="\n")
         for wrong in _faults(report):

@@ -14,10 +14,12 @@ from alembic.script import ScriptDirectory
 from psycopg import sql
 
 from plugyard.application.ports import ListingFilter, PageRequest, PluginFilter
+from plugyard.bootstrap.databases import migrate_external
 from plugyard.domain.errors import StoreUnavailable
 from plugyard.infrastructure.postgres.migrations import HEAD, REVISIONS, migrate
 from plugyard.infrastructure.postgres.migrations.run import configuration, upgrade
 from plugyard.infrastructure.postgres.urls import Urls
+from plugyard.settings import Settings
 from tests.integration.conftest import SERVICE_ROLE, Database
 
 
@@ -172,11 +174,14 @@ async def test_an_owner_may_serve_by_itself(postgres_urls: Urls, superuser_url: 
             connection.execute("drop database alone")
 
 
-async def test_a_database_of_newer_code_is_left_alone(database: Database) -> None:
+async def test_a_database_of_newer_code_is_left_alone_and_that_is_said(database: Database) -> None:
+    settings = Settings(database_url=database.urls.service_url, database_owner_url=database.urls.owner_url)
     with database.as_owner() as owner:
         owner.execute("update alembic_version set version_num = '9999'")
         try:
             assert await migrate(database.urls.owner_url, SERVICE_ROLE) is False
+            said = await migrate_external(settings, "before")
+            assert said == f"The schema is at revision 9999, of newer code than this ({HEAD}); it is left as it is."
         finally:
             owner.execute("update alembic_version set version_num = %s", [HEAD])
 
