@@ -245,7 +245,7 @@ class Load:
         """Any that is on record, and more often one that the other code wrote, where there is such a one."""
         other = {"old": "new", "new": "old"}.get(self.serving)
         keys = self.ledger.keys
-        for _ in range(5):
+        for _ in range(20):
             call = self._random.choice(keys) if keys else None
             if call is None or call.by == other:
                 return call

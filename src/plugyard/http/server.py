@@ -195,11 +195,16 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse connections, let those that there are end with an answer, and wait for what is under way."""
+        loop = asyncio.get_running_loop()
+        made = _not_taken_yet(sockets or []) if self._lingers_s else []
         for server in self.servers:
             server.close()
         for one in sockets or []:
             one.close()
-        clock = asyncio.get_running_loop().time
+        for one in made:
+            with contextlib.suppress(OSError):
+                await loop.connect_accepted_socket(self._protocol, one)
+        clock = loop.time
         ends = clock() + self._lingers_s
         while self.server_state.connections and clock() < ends:
             # Again each time: one may have been taken at the last moment.
@@ -207,6 +212,9 @@ class Server(uvicorn.Server):
                 connection.end_with_answer()  # type: ignore[union-attr]
             await asyncio.sleep(_LOOKED_AT_EVERY_S)
         await super().shutdown(sockets)
+
+    def _protocol(self) -> BoundedProtocol:
+        return BoundedProtocol(self.config, self.server_state, self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -216,3 +224,15 @@ class Server(uvicorn.Server):
     def stop(self) -> None:
         """Take no more requests; ``serve`` returns when those under way have been answered."""
         self.should_exit = True
+
+
+def _not_taken_yet(listeners: list[socket.socket]) -> list[socket.socket]:
+    """Connections that the kernel has made already. With the listener it would reset them, whatever was sent on them."""
+    made = []
+    for listener in listeners:
+        with contextlib.suppress(OSError):
+            while True:
+                one, _ = listener.accept()
+                one.setblocking(False)
+                made.append(one)
+    return made
