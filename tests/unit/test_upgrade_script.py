@@ -79,6 +79,16 @@ def test_whatever_is_there_again_is_there_twice() -> None:
     ]
 
 
+def test_of_two_requests_under_one_key_one_is_carried_out() -> None:
+    ledger, found = _ledger(), _found()
+    ledger.second = {"r1": "r5"}
+    found.records[0] = ("e1", "r5", "succeeded")
+    assert judged(ledger, found).good
+    found.records.append(("e5", "r1", "succeeded"))
+    found.counted += 1
+    assert judged(ledger, found).twice == ["execution of request r1"]
+
+
 def test_a_step_counts_what_was_answered_in_it() -> None:
     ledger = Ledger()
     ledger.answers = [Answer(1, 0.5, "queue", ""), Answer(2, 0.1, "upload", "unavailable"), Answer(3, 9.0, "queue", "")]

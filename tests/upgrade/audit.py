@@ -61,7 +61,7 @@ def judged(ledger: Ledger, found: Found) -> Verdict:
 
     for request, execution in acknowledged.items():
         once(f"execution {execution}", recorded[execution])
-        once(f"execution of request {request}", by_request[request])
+        once(f"execution of request {request}", by_request[request] + by_request[ledger.second.get(request, "")])
         once(f"event of the end of {execution}", found.ends[execution])
     for execution in ledger.queued.values():
         if execution in found.waiting:

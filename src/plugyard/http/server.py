@@ -227,7 +227,7 @@ class Server(uvicorn.Server):
 
 
 def _not_taken_yet(listeners: list[socket.socket]) -> list[socket.socket]:
-    """Connections that the kernel has made already. With the listener it would reset them, whatever was sent on them."""
+    """Connections that the kernel has made already. With the listener it would reset them, sent on or not."""
     made = []
     for listener in listeners:
         with contextlib.suppress(OSError):
