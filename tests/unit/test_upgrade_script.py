@@ -134,4 +134,4 @@ def test_what_is_no_checkout_of_older_code_is_said(
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         script.main(["--help"])
-    assert "uv run python -m tests.upgrade --old /tmp/old" in capsys.readouterr().out
+    assert "uv run python -m tests.upgrade --old ../old" in capsys.readouterr().out

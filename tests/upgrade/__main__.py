@@ -19,9 +19,9 @@ RATE, QUIET_S = 40.0, 10.0
 EXAMPLE = """\
 for example:
 
-  git worktree add /tmp/old v1.0.0 && (cd /tmp/old && uv sync)
-  uv run python -m tests.upgrade --old /tmp/old
-  git worktree remove --force /tmp/old
+  git worktree add ../old v1.0.0 && (cd ../old && uv sync)
+  uv run python -m tests.upgrade --old ../old
+  git worktree remove --force ../old
 """
 
 

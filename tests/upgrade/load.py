@@ -179,7 +179,7 @@ class Load:
             raise Failed("executed_again", f"{request} is {first['executionId']} and {second['executionId']}")
 
     async def _in_the_end(self, request: str, key: str, after_s: float = 0.0) -> Any:
-        """The answer under a key; while another request under it is under way, this one asks again, as it is told to."""
+        """The answer under a key; while another request under it is under way, this asks again, as it is told to."""
         body = {"function": "add_slowly", "input": {"a": 1, "b": 2, "seconds": SLOWLY_S}}
         await asyncio.sleep(after_s)
         for _ in range(100):
