@@ -205,7 +205,9 @@ def test_what_a_replica_that_ends_still_executes_is_not_taken_over(
     path, body, key = f"/api/v1/plugins/{plugin}/execute", {"function": "slow"}, {"Idempotency-Key": "lasting"}
     with ThreadPoolExecutor(1) as pool, ending.client() as asked, one.client() as other:
         under_way = pool.submit(asked.post, path, json=body, headers=key)
-        time.sleep(1)
+        claimed = "select count(*) from plugyard.idempotency_keys where key = 'lasting'"
+        with psycopg.connect(cluster.superuser_url.rpartition("/")[0] + "/plugyard", autocommit=True) as connection:
+            _within(30, lambda: connection.execute(claimed).fetchone() == (1,))
         ending.process.send_signal(signal.SIGTERM)
         repeated = other.post(path, json=body, headers=key)
         while repeated.status_code == 409:
