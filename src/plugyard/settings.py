@@ -213,7 +213,7 @@ class Settings:
     max_environments: Count = 256
     """Most environments at a time, spares included."""
     tenant_share: Ratio = 0.75
-    """How much of them the calls of one tenant may hold; the rest is kept for the others."""
+    """How much of them the calls of one tenant may hold, and of `requests_at_once`; the rest is kept for the others."""
     environment_memory_mb: Count = 4_096
     """Memory budget of all environments together, by what they really use (MB)."""
     queue_per_tenant: Count = 256
@@ -266,6 +266,10 @@ class Settings:
     quota_concurrent_executions: CountOrNone = 0
     """Most executions of it at a time, those that wait for an environment included."""
 
+    requests_at_once: CountOrNone = 1_000
+    """Requests that this process works on at a time; what comes beyond is answered 503 at once. 0 is no bound."""
+    uploads_at_once: CountOrNone = 32
+    """Uploads under way at a time in this process, a quarter of them of one tenant at most; 0 is no bound."""
     rate_reads_per_key: CountOrNone = 6_000
     """Requests of one key that only read, within a minute; 0 is no limit, here and below."""
     rate_reads_per_tenant: CountOrNone = 12_000

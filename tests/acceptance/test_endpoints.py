@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from plugyard.cli import webhooks
 from plugyard.cli.author import packed
+from plugyard.cli.failure import Failure
 from plugyard.domain.webhooks import sign
 from tests.acceptance.test_path_of_a_package import package, upload
 from tests.conftest import RunningService
@@ -177,6 +180,33 @@ def test_a_sender_without_a_key_signs(client: httpx.Client, plugin: str, service
         assert sender.post(made["address"], content=body).json()["code"] == "delivery_refused"
         assert client.delete(f"{plugin}/webhooks/{made['id']}").is_success
         assert sender.post(made["address"], content=body, headers=headers).status_code == 404
+
+
+def test_an_admin_makes_rotates_and_revokes_webhooks_on_the_command_line(
+    client: httpx.Client, plugin: str, service: RunningService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = client.get(plugin).json()["name"]
+    reached: dict[str, Any] = {"url": service.url, "key": service.admin_key, "as_json": True}
+
+    def said(command: Callable[..., None], *given: str, **more: Any) -> Any:
+        command(named, *given, **reached, **more)
+        return json.loads(capsys.readouterr().out)
+
+    (tmp_path / "secret.txt").write_text("made-by-the-sender\n")
+    made = said(webhooks.create, "/things/cli", name="shop", secret_file=tmp_path / "secret.txt")
+    assert made["secret"] == "made-by-the-sender"
+    assert made["address"].startswith(f"{service.url}/hooks/")
+    body = b"{}"
+    for secret in (made["secret"], said(webhooks.rotate, made["id"], overlap_seconds=0)["secret"]):
+        headers = {"Plugyard-Signature": sign(secret, datetime.now(UTC), body), "Content-Type": "application/json"}
+        answer = httpx.post(made["address"], content=body, headers=headers, timeout=60)
+        assert answer.status_code == (401 if secret == made["secret"] else 200)
+    assert said(webhooks.revoke, made["id"])["revokedAt"] is not None
+    assert made["id"] in {one["id"] for one in said(webhooks.list_webhooks)}
+    webhooks.list_webhooks(named, **{**reached, "as_json": False})
+    assert f"{made['id']}  plugyard  /things/cli  shop  revoked" in capsys.readouterr().out
+    with pytest.raises(Failure, match="secret-file"):
+        said(webhooks.create, "/things/cli", name="shop", secret_file=tmp_path / "nothing.txt")
 
 
 def test_the_example_answers_what_github_sends(client: httpx.Client, service: RunningService, tmp_path: Path) -> None:

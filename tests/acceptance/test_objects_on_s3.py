@@ -101,8 +101,6 @@ def test_a_plugin_is_uploaded_and_executed_with_its_objects_in_a_bucket(data_fol
     [
         (["--objects-url", "s3://not-there"], "no such bucket"),
         (["--objects-secret-access-key", "wrong"], "refuses this service"),
-        (["--objects-encryption", "rot13"], "write AES256"),
-        (["--objects-url", "https://plugyard"], "s3://bucket/prefix"),
     ],
 )
 def test_settings_that_cannot_be_right_stop_the_start_with_a_sentence(

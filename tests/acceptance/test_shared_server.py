@@ -226,7 +226,6 @@ def test_while_it_is_away_each_replica_keeps_the_quota_by_itself_and_the_cache_i
     [
         ("valkey://:{wrong}@127.0.0.1:{port}", "refuses"),
         ("http://:{wrong}@127.0.0.1:{port}", "must begin with redis://"),
-        ("valkey://:{wrong}@127.0.0.1:{port}/cache", "number of a database"),
     ],
 )
 def test_a_setting_that_cannot_be_right_stops_the_start_with_a_sentence_and_no_password(

@@ -7,11 +7,12 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from plugyard.bootstrap.figures import show_figures
+from plugyard.bootstrap.figures import show_figures, show_requests
 from plugyard.bootstrap.identity import token_verifier
 from plugyard.bootstrap.objects import ObjectStore
 from plugyard.bootstrap.sharing import _show
 from plugyard.domain.execution import ExecutionStatus
+from plugyard.http.atonce import AtOnce
 from plugyard.infrastructure.postgres.outbox import Lag
 from plugyard.infrastructure.relay.consumer import Consumer
 from plugyard.infrastructure.relay.relay import Relay
@@ -29,6 +30,7 @@ def shown() -> dict[str, Labels]:
     telemetry = Telemetry(lambda: dict.fromkeys(STATES, 1))
     once: Any = SimpleNamespace(starts=1)
     show_figures(telemetry, Settings(data=Path("/")), once, once)
+    show_requests(telemetry, AtOnce())
     token_verifier(Settings(oidc_issuer="https://login.example.com", oidc_audience="plugyard"), telemetry)
     _show(SimpleNamespace(up=1, away_s=0, counts=SimpleNamespace(lost=0, skipped=0, failed=0)), telemetry)
     cached: Any = SimpleNamespace(hits=0, misses=0)

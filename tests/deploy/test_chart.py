@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import kubernetes_validate
@@ -15,6 +15,7 @@ from cyclopts import App
 from cyclopts.config import Env
 
 from plugyard import __version__
+from plugyard.bootstrap.foresight import check_profile
 from plugyard.bootstrap.service import CUT_S, DRAIN_S, WORK_S
 from plugyard.cli import operator
 from plugyard.settings import ENVIRONMENT_PREFIX, Settings
@@ -299,6 +300,16 @@ def test_no_replica_forgets_events_that_relays_apart_are_to_carry(values: str) -
         told = variables(deployment["spec"]["template"])
         # A worker may read what the platform says, so that it has both.
         assert "PLUGYARD_KAFKA_URL" in told or told.get("PLUGYARD_RELAY_ELSEWHERE") == "true"
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_whatever_serves_is_given_all_that_its_profile_demands(values: str) -> None:
+    named = {"database_url", "objects_url", "cache_url", "kafka_url", "relay_elsewhere"}
+    for name, template in pods(values):
+        if name.endswith(("-replica", "-worker")):
+            told = variables(template)
+            given: dict[str, Any] = {one: told.get(ENVIRONMENT_PREFIX + one.upper()) for one in named}
+            check_profile(replace(Settings(), profile=told[ENVIRONMENT_PREFIX + "PROFILE"], **given))
 
 
 def test_what_scales_and_what_may_be_away_names_what_is_there() -> None:

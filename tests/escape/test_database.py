@@ -9,7 +9,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
+from plugyard.infrastructure.postgres import plugin_databases
 from plugyard.infrastructure.postgres.urls import Urls
 from plugyard.sandbox.services.base import Denied, ServiceFault
 from tests.escape.database import QUICK, Home, home
@@ -347,6 +349,16 @@ async def test_a_role_that_spoilt_its_own_password_is_let_in_again(mine: Home) -
     assert await mine.query("select 1 as one") == [{"one": 1}]
 
 
+async def test_both_ends_of_a_plugins_session_notice_that_the_other_has_gone(mine: Home) -> None:
+    await mine.bare("alter role current_user set tcp_user_timeout = 0")
+    settings = await mine.query(
+        "select current_setting('tcp_user_timeout') as timeout, current_setting('tcp_keepalives_idle') as idle"
+    )
+    assert settings == [{"timeout": "5000", "idle": "2"}]
+    made = conninfo_to_dict(mine.databases.address(mine.tenant, mine.plugin, {}))
+    assert (made["tcp_user_timeout"], made["keepalives_idle"]) == ("5000", "2")
+
+
 async def test_settings_that_a_role_gives_itself_do_not_hold(mine: Home) -> None:
     await mine.bare("alter role current_user set statement_timeout = 0")
     await mine.bare("alter role current_user set search_path = pg_catalog")
@@ -368,6 +380,27 @@ async def test_dropping_leaves_neither_schema_nor_role_nor_rights(postgres_urls:
     with pytest.raises(psycopg.OperationalError):
         await found.bare("select 1")
     await found.service.close()
+
+
+async def test_dropping_goes_by_and_by_however_much_there_is(
+    postgres_urls: Urls, superuser_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The locks of all sessions lie in one table of the server, which one plugin's many tables must not fill."""
+    monkeypatch.setattr(plugin_databases, "_DROPPED_AT_ONCE", 10)
+    found = home(postgres_urls.keeper_url, replace(QUICK, statement_ms=5_000))
+    await found.query("create table whole (a int) partition by list (a)")
+    for number in range(25):
+        await found.query(f"create table part_{number} partition of whole for values in ({number})")
+    for number in range(12):
+        await found.query(f"create table t{number} (a serial primary key, b int generated always as identity)")
+        await found.query(f"create view v{number} as select * from t{number}")
+    await found.query("create materialized view m as select * from v1")
+    await found.query("create sequence loose")
+    await found.service.close()
+    await found.databases.drop(found.tenant, found.plugin)
+    assert (found.tenant, found.plugin) not in await found.databases.held()
+    with psycopg.connect(superuser_url) as superuser:
+        assert superuser.execute("select 1 from pg_roles where rolname = %s", [found.schema]).fetchone() is None
 
 
 VALUES: list[tuple[str, Any]] = [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from plugyard.bootstrap import CannotStart, Service, assembly
-from plugyard.bootstrap.service import check_profile
+from plugyard.bootstrap.foresight import check_profile
 from plugyard.infrastructure.embedded.server import lock_folder
 from plugyard.settings import Settings
 
@@ -38,6 +38,33 @@ async def test_in_production_no_part_is_embedded_by_oversight(tmp_path: Path, mi
     assert not any("--" + name.replace("_", "-") in str(refused.value) for name in named)
     assert not (tmp_path / "data").exists(), "nothing was made"
     check_profile(Settings(profile="embedded", **named))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"cache_url": "http://:hidden@127.0.0.1:1"}, "--cache-url: it must begin with redis://"),
+        ({"cache_url": "valkey://:hidden@127.0.0.1:1/cache"}, "--cache-url: .* the number of a database"),
+        ({"objects_url": "https://bucket"}, "s3://bucket/prefix"),
+        ({"objects_url": "s3://bucket", "objects_encryption": "rot13"}, "write AES256"),
+        ({"objects_url": "s3://bucket", "objects_access_key_id": "a"}, "belong together"),
+        ({"kafka_url": "nonsense"}, "the settings of Kafka"),
+        ({"kafka_inbox_topic": "shop"}, "--kafka-inbox-topic needs brokers"),
+        ({"secret_keys": ("a:short",)}, "--secret-keys"),
+    ],
+)
+async def test_a_slip_in_the_settings_is_told_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], says: str
+) -> None:
+    started: list[str] = []
+    for part in ("_start_postgres", "_start_sandbox", "_start_gate"):
+        monkeypatch.setattr(Service, part, lambda *_, part=part: started.append(part))
+    service = Service(Settings(data=tmp_path, port=0, **wrong))
+    with pytest.raises(CannotStart, match=says) as refused:
+        await service.start()
+    assert "hidden" not in str(refused.value)
+    await service.stop()
+    assert started == []
 
 
 def test_in_production_relays_elsewhere_stand_for_kafka() -> None:

@@ -72,17 +72,24 @@ async def deliver(
         taken = await tx.claim_delivery(webhook.id, delivery, platform.clock(), known_since)
     if not taken and not await _taken_over(platform, webhook, delivery):
         raise DeliveryRepeated()
+    settle = partial(_settle, platform, webhook, delivery)
+    release = partial(_release, platform, webhook, delivery)
     try:
-        return await _answer(platform, caller, webhook, found, request)
+        answered = await _answer(platform, caller, webhook, found, request)
     except (EndpointFailed, AnswerInvalid, Unrecorded):
         # It was executed.
+        platform.in_background(now_or_later(platform, settle))
         raise
     except PlugyardError:
-        await now_or_later(platform, partial(_release, platform, webhook, delivery))
+        await now_or_later(platform, release)
         raise
-    finally:
-        # Nobody waits for the note: it matters only where this process dies.
-        platform.in_background(now_or_later(platform, partial(_settle, platform, webhook, delivery)))
+    except BaseException:
+        # Cut off, or a fault of ours: nobody can say whether it was executed, and twice is better than never.
+        platform.in_background(now_or_later(platform, release))
+        raise
+    # Nobody waits for the note: it matters only where this process dies.
+    platform.in_background(now_or_later(platform, settle))
+    return answered
 
 
 async def _release(platform: Platform, webhook: Webhook, delivery: bytes) -> None:

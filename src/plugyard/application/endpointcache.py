@@ -83,15 +83,20 @@ class EndpointCache:
     def keep(self, key: Key, headers: Mapping[str, str], answer: EndpointAnswer, now: datetime) -> None:
         """Keep an answer to a GET that says it may be kept for everybody."""
         fresh = lasts(answer)
-        size = _AROUND + len(answer.body) + sum(len(name) + len(value) for name, value in answer.headers)
-        if not self._most or not fresh or size > self._most // MAX_ENTRY_SHARE:
+        if not self._most or not fresh:
             return
         if "no-store" in directives(headers.get("cache-control", "")):
             return
         vary = _vary(answer)
         if vary is None:
             return
-        self._put(key, vary, _values(vary, headers), Kept(answer, now, now + timedelta(seconds=fresh), size))
+        values = _values(vary, headers)
+        size = _AROUND + len(answer.body) + sum(len(name) + len(value) for name, value in answer.headers)
+        # What the caller chose is kept with it: the address with its query, and the values of the headers it varies by.
+        size += sum(map(len, key)) + sum(map(len, values))
+        if size > self._most // MAX_ENTRY_SHARE:
+            return
+        self._put(key, vary, values, Kept(answer, now, now + timedelta(seconds=fresh), size))
         while self.held_bytes > self._most:
             tenant_id = max(self._held, key=lambda one: self._held[one])
             oldest, resource = next(iter(self._tenants[tenant_id].items()))

@@ -28,7 +28,7 @@ from plugyard.application.rescan import rescan_next
 from plugyard.application.secrets import seal_what_is_plain
 from plugyard.application.tenants import ensure_key, ensure_tenant
 from plugyard.application.uses import write_uses
-from plugyard.bootstrap.figures import show_figures
+from plugyard.bootstrap.figures import show_figures, show_requests
 from plugyard.bootstrap.identity import token_verifier
 from plugyard.bootstrap.keys import CannotStart, Keys
 from plugyard.bootstrap.limits import policies, rate_limits
@@ -40,6 +40,7 @@ from plugyard.domain.errors import PlugyardError
 from plugyard.domain.identity import Role
 from plugyard.gate.jailed import JailedInspector
 from plugyard.http.app import Application, create_app
+from plugyard.http.atonce import AtOnce
 from plugyard.http.server import LINGERS_S, Server
 from plugyard.infrastructure.postgres.changes import ChangeFeed
 from plugyard.infrastructure.postgres.migrations import migrate
@@ -62,6 +63,8 @@ from plugyard.settings import MEGABYTE, Settings
 
 log = structlog.get_logger("plugyard")
 EVENTS_KEPT = timedelta(days=7)
+UPLOADS_SHARE = 0.25
+"""How much of the uploads at a time one tenant may have: each holds a file, and its turn at the gate."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,8 @@ async def assemble(
 
     offer_services(processes.services, platform, databases, (egress, shared.cache), settings)
     await _make_keys_known(platform, keys, settings.tenant)
+    at_once = AtOnce(settings.requests_at_once, settings.tenant_share)
+    show_requests(telemetry, at_once)
     app = create_app(
         platform,
         telemetry=telemetry,
@@ -184,6 +189,8 @@ async def assemble(
         max_upload_bytes=settings.max_package_mb * MEGABYTE,
         version=__version__,
         limits=rate_limits(settings, shared.rates),
+        at_once=at_once,
+        uploads_at_once=AtOnce(settings.uploads_at_once, UPLOADS_SHARE, "uploads"),
         api=not worker,
     )
     changes = ChangeFeed(urls.service_url, replica, partial(heard, platform), partial(missed, platform))
@@ -197,17 +204,20 @@ async def _write_last_uses(platform: Platform) -> None:
 
 
 async def tidy(assembled: Assembled, settings: Settings) -> None:
-    """Drop what has served its time, and make the partitions of the days to come; once."""
+    """Drop what has served its time, and make the partitions of the days to come; once.
+
+    What needs the service's own database alone comes first: nothing that a tenant left, and no bucket, holds it up.
+    """
     kept = timedelta(days=settings.retention_days)
-    gone = await finish_deletions(assembled.platform)
-    await seal_what_is_plain(assembled.platform)
-    swept = await sweep_orphans(assembled.platform)
-    dropped = await drop_data(assembled.platform, timedelta(days=settings.plugin_data_retention_days))
     await assembled.store.ensure_partitions()
     await assembled.store.clean_up(kept, kept)
     if settings.kafka_url is None and not settings.relay_elsewhere:
         # Nobody will ever carry them on; who wants to look at them has a week, as with those that were relayed.
         await assembled.store.forget_events(datetime.now(UTC) - EVENTS_KEPT)
+    gone = await finish_deletions(assembled.platform)
+    await seal_what_is_plain(assembled.platform)
+    swept = await sweep_orphans(assembled.platform)
+    dropped = await drop_data(assembled.platform, timedelta(days=settings.plugin_data_retention_days))
     log.debug("tidied", orphans=swept, uninstalled=dropped, tenants=gone)
 
 

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from plugyard.http.atonce import AtOnce
 from plugyard.infrastructure.telemetry import Telemetry
 from plugyard.settings import Settings
 
@@ -35,3 +36,12 @@ def show_figures(telemetry: Telemetry, settings: Settings, sandbox: "Sandbox", g
         lambda: gate.starts,
     )
     telemetry.gauge("plugyard_data_disk_bytes", "The disk of the data folder.", disk)
+
+
+def show_requests(telemetry: Telemetry, at_once: AtOnce) -> None:
+    """Have the requests that are worked on shown beside how many there may be, and those that were too many."""
+    telemetry.gauge("plugyard_requests", "Requests that are worked on at this moment.", lambda: at_once.under_way)
+    telemetry.gauge("plugyard_requests_limit", "Most requests at a time; 0 is any number.", lambda: at_once.most)
+    telemetry.counter(
+        "plugyard_requests_refused", "Requests that came when there were as many as may be.", lambda: at_once.refused
+    )

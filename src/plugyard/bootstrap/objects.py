@@ -104,7 +104,7 @@ def object_store(settings: Settings, secret: bytes) -> ObjectStore:
     from plugyard.infrastructure.cachefolder import CacheFolder
     from plugyard.infrastructure.s3.objects import S3Objects
 
-    named = _bucket_of(settings)
+    named = bucket_of(settings)
     if named.in_the_clear:
         log.warning("objects are sent in the clear; use an https endpoint", endpoint=named.endpoint)
     if named.encryption.algorithm is None:
@@ -117,7 +117,8 @@ def object_store(settings: Settings, secret: bytes) -> ObjectStore:
     return ObjectStore(cached, bucket, cached)
 
 
-def _bucket_of(settings: Settings) -> "S3Settings":
+def bucket_of(settings: Settings) -> "S3Settings":
+    """The way to the bucket of the settings. Raises ``CannotStart``."""
     from plugyard.infrastructure.s3.settings import Credentials, S3Settings
 
     named, secret = settings.objects_access_key_id, settings.objects_secret_access_key

@@ -34,7 +34,7 @@ def kafka_settings(settings: Settings) -> "KafkaSettings":
     from plugyard.infrastructure.relay.settings import KafkaSettings
 
     try:
-        kafka = KafkaSettings(
+        return KafkaSettings(
             settings.kafka_url or "",
             topic=settings.kafka_topic,
             source=settings.kafka_source,
@@ -49,9 +49,11 @@ def kafka_settings(settings: Settings) -> "KafkaSettings":
         )
     except ValueError as error:
         raise CannotStart(f"the settings of Kafka: {error}") from error
+
+
+def _warn_of_the_clear(kafka: "KafkaSettings") -> None:
     if kafka.in_the_clear:
         log.warning("events are sent in the clear; use --kafka-security tls or sasl-tls")
-    return kafka
 
 
 def start_relay(settings: Settings, service_url: str, telemetry: Telemetry) -> "Relay | None":
@@ -59,6 +61,7 @@ def start_relay(settings: Settings, service_url: str, telemetry: Telemetry) -> "
     if settings.kafka_url is None:
         return None
     kafka = kafka_settings(settings)
+    _warn_of_the_clear(kafka)
     from plugyard.infrastructure.relay.relay import Relay
 
     relay = Relay(service_url, kafka, settings.outbox_partitions)
@@ -76,6 +79,7 @@ def start_inbox(settings: Settings, platform: Platform, telemetry: Telemetry) ->
     kafka = inbox_settings(settings)
     if settings.queue_workers == 0:
         return None
+    _warn_of_the_clear(kafka)
     from plugyard.infrastructure.relay.consumer import Consumer
 
     inbox = Consumer(kafka, settings.kafka_inbox_group, partial(hear, platform))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from plugyard.application.denials import write_denials
+from plugyard.bootstrap.foresight import check_profile, check_settings
 from plugyard.bootstrap.keys import CannotStart, Keys, write_private
 from plugyard.bootstrap.limits import gate_limits, limit_policy, malware_file, pool_settings
 from plugyard.domain.errors import PlugyardError
@@ -105,6 +106,7 @@ class Service:
             pepper=settings.pepper,
             shared=settings.database_url is not None,
         )
+        check_settings(settings, keys)
         # These know nothing of each other, so they come up side by side; the libraries that only this process needs
         # load meanwhile, which takes as long as the processes do.
         (postgres, urls), sandbox, inspector, assembly = await together(
@@ -347,21 +349,6 @@ class Service:
             await asyncio.sleep(3600)
 
 
-def check_profile(settings: Settings) -> None:
-    """Raise ``CannotStart`` where a service in production would embed what a part of its own is for."""
-    if settings.profile != "production":
-        return
-    named = {
-        "--database-url": settings.database_url,
-        "--objects-url": settings.objects_url,
-        "--cache-url": settings.cache_url,
-        "--kafka-url (or --relay-elsewhere)": settings.kafka_url or settings.relay_elsewhere,
-    }
-    missing = ", ".join(flag for flag, value in named.items() if not value)
-    if missing:
-        raise CannotStart(f"--profile production embeds nothing, so it needs what is not named: {missing}")
-
-
 def _load_libraries(settings: Settings) -> Any:
     assembly = importlib.import_module("plugyard.bootstrap.assembly")
     if settings.cache_url is not None:
@@ -388,6 +375,9 @@ def _logged(work: str) -> Iterator[None]:
         yield
     except PlugyardError as error:
         log.warning(f"{work} failed", error=error.message)
+    except Exception:
+        # A row or a right that nobody thought of is no reason for every replica in turn to end.
+        log.exception(f"{work} failed")
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -32,6 +32,7 @@ def main() -> None:
         container,
         deadletters,
         keys,
+        objects,
         operator,
         quarantine,
         secrets,
@@ -39,6 +40,7 @@ def main() -> None:
         stack,
         tenants,
         trail,
+        webhooks,
     )
     from plugyard.cli.failure import Failure
 
@@ -53,6 +55,8 @@ def main() -> None:
     keys.register(app)
     signing.register(app)
     deadletters.register(app)
+    webhooks.register(app)
+    objects.register(app)
     stack.register(app)
     try:
         app()

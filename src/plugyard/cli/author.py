@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 
 from plugyard.cli.failure import Failure
 from plugyard.cli.findings import finding_lines
-from plugyard.cli.output import print_json
+from plugyard.cli.output import print_json, printable
 from plugyard.settings import CONFIG_FILE, DEFAULT_DATA
 
 LEFT_OUT = {"node_modules", "__pycache__", "dist", ".git", ".venv", ".DS_Store"}
@@ -250,7 +250,8 @@ def execute(
         )
     else:
         error = answer["error"]
-        print(f"{answer['status']}: {error['message']}\n{error.get('stack') or ''}".rstrip(), file=sys.stderr)
+        said = [f"{answer['status']}: {error['message']}", *(error.get("stack") or "").splitlines()]
+        print("\n".join(map(printable, said)), file=sys.stderr)
     if answer["status"] != "succeeded":
         raise SystemExit(1)
 

@@ -30,9 +30,13 @@ class Client:
     ) -> "Client":
         """The service named, or else the one that runs on this data folder, with a key that it keeps there.
 
-        ``whose`` is ``admin`` or ``operator``; an operator acts in ``tenant``, if one is named.
+        ``whose`` is ``admin`` or ``operator``; an operator acts in ``tenant``, if one is named. A key that is kept here
+        goes to the service of this folder and to no other.
         """
-        return cls(url or running_url(data) or _nothing_runs(data), key or _kept_key(data, whose), tenant)
+        here = None if url and key else running_url(data)
+        if url and not key and url.rstrip("/") != here:
+            raise Failure(f"{url} is not the service that runs on {data}, so it needs a key: --key or PLUGYARD_KEY")
+        return cls(url or here or _nothing_runs(data), key or _kept_key(data, whose), tenant)
 
     def __enter__(self) -> "Client":
         return self

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from plugyard.cli.author import AsJson, Data, Key, Url
+from plugyard.cli.output import printable
 from plugyard.settings import DEFAULT_DATA
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def show(
     letter = found["deadLetter"]
     print(f"{letter['function']} of {letter['pluginId']} {letter['version']}, queued {letter['queuedAt']}")
     for number, one in enumerate(letter["attempts"], 1):
-        print(f"  {number}. {one['startedAt']}  {one['status']}  {one['code'] or ''}  {one['message'] or ''}".rstrip())
+        said = printable(one["message"] or "")
+        print(f"  {number}. {one['startedAt']}  {one['status']}  {one['code'] or ''}  {said}".rstrip())
     print(json.dumps(found["input"], indent=2) if letter["inputBytes"] is not None else "Its input is no longer kept.")
 
 

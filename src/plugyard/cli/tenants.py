@@ -5,8 +5,7 @@ import json
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,7 @@ from cyclopts import App, Parameter
 
 from plugyard.cli.author import AsJson, Data, Url
 from plugyard.cli.failure import Failure
-from plugyard.cli.output import print_json, printable
+from plugyard.cli.output import print_json, printable, progress
 from plugyard.settings import DEFAULT_DATA
 
 if TYPE_CHECKING:
@@ -153,11 +152,11 @@ def export(
         # What broke off half-way must not look like an export.
         unfinished = target.with_name(target.name + ".part")
         try:
-            with unfinished.open("wb") as file, _progress(f"exporting {one['slug']}") as moved:
+            with unfinished.open("wb") as file, progress(f"exporting {one['slug']}") as moved:
                 for piece in client.pieces(f"/api/v1/tenants/{one['id']}/export"):
                     file.write(piece)
                     moved(len(piece))
-            with _progress("verifying") as moved:
+            with progress("verifying") as moved:
                 manifest = verified(unfinished, moved)
             unfinished.replace(target)
         finally:
@@ -202,7 +201,7 @@ def delete(
             _ask(one)
         address = f"/api/v1/tenants/{one['id']}"
         client.call("DELETE", address, params=asked)
-        with _progress(f"deleting {one['slug']}"):
+        with progress(f"deleting {one['slug']}"):
             while any(each["id"] == one["id"] for each in client.all("/api/v1/tenants")):
                 time.sleep(0.2)
     if as_json:
@@ -255,19 +254,6 @@ def _named(client: "Client", tenant: str) -> dict[str, Any]:
         if tenant in (one["slug"], one["id"]):
             return one
     raise Failure(f"there is no tenant {tenant!r}; plugyard tenants list shows them")
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal that something goes on, and how much has come by; bytes."""
-    from rich.console import Console
-    from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = SpinnerColumn(), TextColumn("{task.description}"), DownloadColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
-        task = shown.add_task(what, total=None)
-        yield lambda count: shown.advance(task, count)
 
 
 def _tell(one: dict[str, Any], *, as_json: bool) -> None:

@@ -36,6 +36,7 @@ from plugyard.http import (
     webhooks,
 )
 from plugyard.http.answers import Answer, encode
+from plugyard.http.atonce import AtOnce
 from plugyard.http.exchange import Draining, Service
 from plugyard.http.health import Ready
 from plugyard.http.middleware import Around
@@ -75,6 +76,8 @@ def create_app(
     max_upload_bytes: int,
     version: str,
     limits: RateLimits | None = None,
+    at_once: AtOnce | None = None,
+    uploads_at_once: AtOnce | None = None,
     api: bool = True,
 ) -> "Application":
     """The ASGI application. Uploads wait in ``upload_folder``, which is the service's own and swept here.
@@ -82,7 +85,16 @@ def create_app(
     Without ``api`` there are the probes and metrics alone, as a worker has them.
     """
     uploads.sweep(upload_folder)
-    service = Service(platform, telemetry, upload_folder, max_upload_bytes, Draining(), limits)
+    service = Service(
+        platform,
+        telemetry,
+        upload_folder,
+        max_upload_bytes,
+        Draining(),
+        limits,
+        at_once or AtOnce(),
+        uploads_at_once or AtOnce(),
+    )
     router = Router(
         [
             *((*routes_of(OPERATIONS, service), *hooks.routes_of(service)) if api else ()),

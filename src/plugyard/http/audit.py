@@ -85,7 +85,6 @@ async def audit_head(exchange: Exchange) -> ASGIApp:
     action=Action.MANAGE_KEYS,
     query=(AFTER,),
     replies=[Reply(200, "The lines, in the chain's order.", media_type=LINES_TYPE)],
-    problems=["overloaded"],
 )
 async def export_audit(exchange: Exchange) -> ASGIApp:
     """Export the trail as JSON lines, each with its hash.

@@ -71,7 +71,7 @@ async def get_dead_letter(exchange: Exchange) -> ASGIApp:
             headers={"Location": "Where the new execution is shown."},
         )
     ],
-    problems=["not_found", "function_not_found", "conflict", "wrong_state", "overloaded"],
+    problems=["not_found", "function_not_found", "conflict", "wrong_state"],
 )
 async def replay_dead_letter(exchange: Exchange) -> ASGIApp:
     """Run a dead letter again, with the input that it had and the version that is active now.

@@ -109,7 +109,6 @@ def _endpoint(method: str) -> Operation:
             "request_timeout",
             "too_large",
             "wrong_state",
-            "overloaded",
             "quota_exceeded",
             "sandbox_unavailable",
             "endpoint_failed",

@@ -13,6 +13,7 @@ from plugyard.application.platform import Platform
 from plugyard.application.schemas import deeper_than
 from plugyard.domain.errors import FieldError, InvalidInput, TooLarge
 from plugyard.domain.identity import Caller
+from plugyard.http.atonce import AtOnce
 from plugyard.http.bodies import (
     DEFAULT_CAP,
     JSON_TYPE,
@@ -42,6 +43,8 @@ class Service:
     max_upload_bytes: int
     draining: "Draining"
     limits: RateLimits | None = None  # without them, requests are not counted
+    at_once: AtOnce = field(default_factory=AtOnce)
+    uploads: AtOnce = field(default_factory=AtOnce)  # each waits for the gate with a file of its own
     streams: Counter[str] = field(default_factory=Counter)  # how many logs each tenant follows at this moment
 
 

@@ -111,7 +111,6 @@ IDEMPOTENCY_KEY = Parameter(
         "wrong_state",
         "idempotency_in_progress",
         "idempotency_mismatch",
-        "overloaded",
         "quota_exceeded",
         "sandbox_unavailable",
         "too_large",

@@ -57,12 +57,15 @@ class Hook:
             denial = Denial(caller.tenant_id, caller.actor, f"POST {PATH}", error.code, "", caller.request_id)
             note_denial(platform, denial)
             raise
-        if limits is not None:
-            await limits.admit(RateClass.EXECUTE, caller, state)
-        await require_active(platform, caller)
-        structlog.contextvars.bind_contextvars(tenantId=caller.tenant_id)
-        request = request_of(scope, webhook.path, body, headers)
-        answered = await deliver(platform, caller, webhook, delivery, request)
+        # A stranger's body that never ends holds no place: only what is signed is worked on.
+        with self._service.at_once.place() as place:
+            place.admit(caller)
+            if limits is not None:
+                await limits.admit(RateClass.EXECUTE, caller, state)
+            await require_active(platform, caller)
+            structlog.contextvars.bind_contextvars(tenantId=caller.tenant_id)
+            request = request_of(scope, webhook.path, body, headers)
+            answered = await deliver(platform, caller, webhook, delivery, request)
         await answer_of(state, answered)(scope, receive, send)
 
     async def _count_failure(self, scope: Scope, headers: dict[str, Any]) -> None:

@@ -51,7 +51,7 @@ LAST_EVENT_ID = Parameter(
     "/api/v1/plugins/{pluginId}/logs",
     tag=_TAG,
     query=(
-        choice("level", "Only lines of this level or above.", ["debug", "info", "warn", "error"]),
+        choice("level", "Only lines of this level or above.", ["debug", "info", "warning", "error"]),
         Parameter("executionId", "Only lines of this execution.", {"type": "string", "format": "uuid"}, _uuid),
         text("q", "Only lines whose message has this in it.", example="invoice"),
         moment("since", "Only lines of this time or later."),
@@ -64,7 +64,7 @@ LAST_EVENT_ID = Parameter(
         Reply(200, "A page, or the stream.", views.PageView[views.LogView], examples.page_of(examples.LOG)),
         Reply(200, "A page, or the stream.", media_type="text/event-stream"),
     ],
-    problems=["not_found", "overloaded"],
+    problems=["not_found"],
 )
 async def read_logs(exchange: Exchange) -> ASGIApp:
     """Read what a plugin logged, newest first, or follow it.

@@ -41,7 +41,9 @@ _EVERYWHERE = (
     "rate_limited",
     "invalid_input",
     "tenant_required",
+    "overloaded",
     "internal_error",
+    "busy",
     "store_unavailable",
 )
 _JWT = ("not_offered",)
@@ -63,6 +65,7 @@ _OF_DELIVERIES = (
     "internal_error",
     "endpoint_failed",
     "endpoint_answer_invalid",
+    "busy",
     "store_unavailable",
     "sandbox_unavailable",
     "secrets_locked",

@@ -23,6 +23,7 @@ from plugyard.application.tenants import require_active
 from plugyard.domain.errors import Forbidden, Unauthenticated
 from plugyard.domain.identity import Action, Caller
 from plugyard.http.answers import EXTENSION, JSON, Answer
+from plugyard.http.atonce import Place
 from plugyard.http.auth import caller_of
 from plugyard.http.exchange import Exchange, Service
 from plugyard.http.problems import MethodNotAllowed
@@ -178,17 +179,20 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; raises what ``problems`` tells of. A denial is noted for the trail."""
         try:
-            await self._answer(scope, receive, send)
+            with self._service.at_once.place() as place:
+                answer = await self._answer_to(scope, receive, place)
+            await answer(scope, receive, send)
         except (Forbidden, Unauthenticated) as error:
             self._note(error, scope["state"])
             raise
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer_to(self, scope: Scope, receive: Receive, place: Place) -> ASGIApp:
         one, state = self._operation, scope["state"]
         headers = headers_of(scope)
         # Who may not do it learns nothing of whether the rest of the request is right.
         caller = await self._caller(scope, headers, state["request_id"])
         state["caller"] = caller
+        place.admit(caller)
         limits = self._service.limits
         if limits is not None:
             await limits.admit(one.rate, caller, state)
@@ -210,8 +214,7 @@ class Endpoint:
             direct=scope.get("extensions", {}).get(EXTENSION),
             scope=scope,
         )
-        answer = await one.run(exchange)
-        await answer(scope, receive, send)
+        return await one.run(exchange)
 
     def _note(self, error: Forbidden | Unauthenticated, state: Mapping[str, Any]) -> None:
         """Note whom this denies what. Unknown credentials are no tenant's; the log and the counters have them."""

@@ -78,6 +78,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "not_offered": (501, "Not offered yet"),
     "endpoint_failed": (502, "The plugin did not answer"),
     "endpoint_answer_invalid": (502, "The plugin's answer is no response"),
+    "busy": (503, "The service has as much as it can do"),
     "unavailable": (503, "A part is away"),
     "store_unavailable": (503, "The database or the object store is away"),
     "sandbox_unavailable": (503, "The sandbox is away"),

@@ -186,15 +186,17 @@ async def received(exchange: Exchange) -> AsyncIterator[tuple[ReceivedPackage, d
     length = exchange.headers.get("content-length", "")
     if length.isdigit() and (len(length) > 18 or int(length) > most + _FORM_OVERHEAD):
         raise _too_large(most)
-    descriptor, name = tempfile.mkstemp(prefix=PREFIX, dir=exchange.service.upload_folder)
-    try:
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
-            reader = _Reader(file, most)
-            await reader.read(exchange, boundary)
-        yield ReceivedPackage(Path(name), reader.digest.hexdigest(), reader.size), reader.fields
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+    with exchange.service.uploads.place() as place:
+        place.admit(exchange.caller)
+        descriptor, name = tempfile.mkstemp(prefix=PREFIX, dir=exchange.service.upload_folder)
+        try:
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                reader = _Reader(file, most)
+                await reader.read(exchange, boundary)
+            yield ReceivedPackage(Path(name), reader.digest.hexdigest(), reader.size), reader.fields
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
 
 
 def sweep(folder: Path) -> None:

@@ -14,6 +14,7 @@ import httpx
 from plugyard.application.tenants import ensure_key
 from plugyard.domain.identity import Role, Tenant
 from plugyard.http.app import Application, create_app
+from plugyard.http.atonce import AtOnce
 from plugyard.http.rates import RateLimits
 from plugyard.http.server import Server
 from plugyard.infrastructure.telemetry import Telemetry
@@ -33,6 +34,8 @@ class Http:
     telemetry: Telemetry = field(init=False)
     app: Application = field(init=False)
     limits: RateLimits | None = None
+    at_once: AtOnce = field(default_factory=AtOnce)
+    uploads_at_once: AtOnce = field(default_factory=AtOnce)
     parts: dict[str, str] = field(default_factory=lambda: {"database": "ok"})
 
     def __post_init__(self) -> None:
@@ -53,6 +56,8 @@ class Http:
             max_upload_bytes=MAX_UPLOAD,
             version="1.0.0",
             limits=self.limits,
+            at_once=self.at_once,
+            uploads_at_once=self.uploads_at_once,
         )
 
     async def tenant(self, slug: str = "acme") -> Tenant:

@@ -98,6 +98,9 @@ async def test_logs_are_listed_newest_first_and_filtered(http: Http, admin: Any)
     assert [one["message"] for one in (await admin.get(url)).json()["items"]] == ["two", "one"]
     assert [one["message"] for one in (await admin.get(url + "?level=error")).json()["items"]] == ["two"]
     assert [one["message"] for one in (await admin.get(f"{url}?executionId={first}")).json()["items"]] == ["one"]
+    # The levels that can be asked for are those that lines have, each with all above it.
+    for level, lines in {"debug": 2, "info": 2, "warning": 1, "error": 1}.items():
+        assert len((await admin.get(f"{url}?level={level}")).json()["items"]) == lines, level
     page = (await admin.get(url + "?limit=1")).json()
     rest = (await admin.get(url, params={"limit": 1, "cursor": page["nextCursor"]})).json()
     assert [one["message"] for one in rest["items"]] == ["one"]

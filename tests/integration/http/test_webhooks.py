@@ -343,3 +343,23 @@ async def test_a_delivery_whose_replica_died_is_executed_when_it_comes_again_and
     answers = [await sender.post(made["address"], content=BODY, headers=headers) for _ in range(2)]
     assert [one.status_code for one in answers] == ([202, 409] if died else [409, 409])
     assert len(http.world.executor.invocations) == died
+
+
+async def test_a_delivery_that_was_cut_off_may_come_again(http: Http, admin: Any, plugin: str, sender: Any) -> None:
+    made = await _made(admin, plugin)
+    headers, began = _signed(http, made["secret"]), asyncio.Event()
+
+    async def hold(invocation: Invocation) -> Outcome:
+        began.set()
+        await asyncio.Event().wait()
+        return succeeded(b"")
+
+    http.world.executor.scripts["take"] = hold
+    first = asyncio.ensure_future(sender.post(made["address"], content=BODY, headers=headers))
+    await began.wait()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await http.world.platform.settle()
+    http.world.executor.answer("take", succeeded(b'{"status": 202}'))
+    answers = [await sender.post(made["address"], content=BODY, headers=headers) for _ in range(2)]
+    assert [one.status_code for one in answers] == [202, 409]

@@ -85,6 +85,18 @@ async def test_a_delivery_is_taken_over_from_a_replica_that_is_not_there_and_onc
         assert not await tx.take_over_delivery(webhook.id, SIGNED)
 
 
+async def test_who_lost_a_delivery_to_another_replica_neither_ends_it_nor_gives_it_free(
+    database: Database, mortal: PostgresStore
+) -> None:
+    tenant_id, webhook = await _delivered(database, mortal)
+    async with database.store.for_tenant(tenant_id) as tx:
+        assert await tx.take_over_delivery(webhook.id, SIGNED)
+    async with mortal.for_tenant(tenant_id) as tx:
+        await tx.settle_delivery(webhook.id, SIGNED)
+        await tx.release_delivery(webhook.id, SIGNED)
+        assert not await tx.claim_delivery(webhook.id, SIGNED, NOW, NOW - timedelta(hours=1))
+
+
 async def test_a_delivery_that_was_carried_out_is_nobodys_to_take_over(
     database: Database, mortal: PostgresStore
 ) -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from plugyard.application.changes import Change, Changed
@@ -55,6 +56,18 @@ async def listening(database: Database, replica: str) -> AsyncIterator[Heard]:
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        await _gone(database, replica)
+
+
+async def _gone(database: Database, replica: str) -> None:
+    """Wait until the server has ended the session too, and with it the lock by which the replica is known to live."""
+    async with await psycopg.AsyncConnection.connect(database.urls.service_url, autocommit=True) as connection:
+        for _ in range(200):
+            row = await (await connection.execute("select plugyard.lives(%s)", [replica])).fetchone()
+            if row == (False,):
+                return
+            await asyncio.sleep(0.02)
+    raise AssertionError(f"the session of {replica} does not end")
 
 
 async def test_what_matters_to_others_is_told_and_nothing_else(database: Database) -> None:

@@ -130,3 +130,16 @@ def test_a_cache_of_no_size_keeps_nothing() -> None:
     cache = EndpointCache(0)
     cache.keep(KEY, {}, _answer(), NOW)
     assert cache.get(KEY, {}, NOW) is None
+
+
+def test_what_callers_choose_counts_too(cache: EndpointCache) -> None:
+    """A short answer that varies by a long header, asked for with new values, holds no more than its bytes."""
+    for number in range(500):
+        headers = {"x-a": f"{number:05}" * 4_000}
+        key = (*KEY[:-1], f"q={number:05}" * 500)
+        cache.keep(key, headers, _answer(vary="x-a"), NOW)
+    kept = sum(
+        cache.get((*KEY[:-1], f"q={n:05}" * 500), {"x-a": f"{n:05}" * 4_000}, NOW) is not None for n in range(500)
+    )
+    assert 0 < kept < 50
+    assert 20_000 * kept < cache.held_bytes <= 1_000_000

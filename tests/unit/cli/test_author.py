@@ -74,3 +74,19 @@ def test_a_problem_is_told_with_its_fields() -> None:
     assert told(answer).splitlines() == ["Invalid input (422): It does not fit.", "  /a: is no number"]
     plain = httpx.Response(502, text="<html>", request=httpx.Request("GET", "http://service/x"))
     assert told(plain) == "http://service/x answered 502"
+
+
+def test_a_key_that_is_kept_here_goes_to_the_service_of_this_folder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keys.json").write_text('{"admin": "plugyard_kept-here", "operator": "plugyard_kept-too"}')
+    with pytest.raises(Failure, match="needs a key"):
+        Client.find("http://plugins.example.com", None, tmp_path)
+    monkeypatch.setattr("plugyard.cli.client.running_url", lambda data: "http://127.0.0.1:8787")
+    with pytest.raises(Failure, match="needs a key"):
+        Client.find("http://127.0.0.1:8788", None, tmp_path, whose="operator")
+    for url in (None, "http://127.0.0.1:8787/"):
+        with Client.find(url, None, tmp_path) as client:
+            assert client._http.headers["authorization"] == "Bearer plugyard_kept-here"
+    with Client.find("http://plugins.example.com", "plugyard_theirs", tmp_path) as client:
+        assert client._http.headers["authorization"] == "Bearer plugyard_theirs"

@@ -67,6 +67,7 @@ def test_what_is_not_needed_may_be_missing_and_what_is_not_known_is_left_out() -
         ({"tenantid": None}, "missing required field `tenantid`"),
         ({"tenantid": "acme"}, "Invalid UUID"),
         ({"time": "yesterday"}, "RFC3339"),
+        ({"time": "0001-01-01T00:00:00+01:00"}, "out of range"),
         ({"time": "2026-11-28T10:00:00"}, "timezone"),
         ({"data": None}, "missing required field `data`"),
         ({"data": [1]}, "Expected `object`"),

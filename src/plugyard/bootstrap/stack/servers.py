@@ -50,7 +50,8 @@ http {{
       proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Request-Id $said_id;
-      # Uploads go on as they come; a request that was begun at a replica is never begun at another.
+      # Uploads go on as they come; a POST or PATCH that was begun at a replica is never begun at another. What may be
+      # done twice by its method (RFC 9110, 9.2.2) is, where a replica dies under it.
       proxy_request_buffering off;
       proxy_connect_timeout 2s;
       proxy_read_timeout 330s;

@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from plugyard.infrastructure.postgres.errors import translated
+from plugyard.infrastructure.postgres.silence import SEEN_HERE, SEEN_THERE
 
 _CONNECTIONS = 8
 """What the server allows one role; the service's own cap for each tenant is below it."""
@@ -23,8 +24,16 @@ _CONNECTIONS = 8
 _EXISTS = "select 1 from pg_roles where rolname = %s"
 _HELD = """/* schemas of plugins */
 select obj_description(oid, 'pg_namespace') from pg_namespace
-where nspname like 'p\\_%' and nspowner = current_user::regrole
+where nspname like 'p\\_%' and pg_has_role(nspowner, 'usage')
 """
+_RELATIONS = """/* what a plugin has made, parts of tables first */
+select c.relkind::text, c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = %s and c.relkind in ('r', 'p', 'f', 'v', 'm')
+order by c.relispartition desc, c.relname limit %s
+"""
+_KINDS = {"r": "table", "p": "table", "f": "foreign table", "v": "view", "m": "materialized view"}
+_DROPPED_AT_ONCE = 100
+"""Relations that go in one transaction: each takes locks, of which all sessions of a server share one table."""
 _SESSIONS = "select pg_terminate_backend(pid) from pg_stat_activity where usename = %s"
 
 
@@ -62,20 +71,35 @@ class PostgresPluginDatabases:
                 await connection.execute(sql.SQL("comment on schema {} is {}").format(role, f"{tenant_id} {plugin_id}"))
 
     async def drop(self, tenant_id: str, plugin_id: str) -> None:
-        """Drops everything that the plugin has; nothing there is no error. Raises `StoreUnavailable`."""
+        """Drops everything that the plugin has; nothing there is no error. Raises `StoreUnavailable`.
+
+        However much that is, it goes by and by, and a call that was interrupted is gone on with by the next.
+        """
         name = name_of(tenant_id, plugin_id)
         role = sql.Identifier(name)
         with translated():
             async with await self._connected() as connection:
+                known = await (await connection.execute(_EXISTS, [name])).fetchone()
+                if known:
+                    # Nobody makes more of it meanwhile, or holds what is to go.
+                    await connection.execute(sql.SQL("alter role {} nologin").format(role))
+                    # The role cannot be dropped while rights of others depend on it; its maker may give itself them.
+                    await connection.execute(sql.SQL("grant {} to current_user with inherit true").format(role))
+                    await connection.commit()
+                    await connection.execute(_SESSIONS, [name])
+                await self._drop_relations(connection, name)
                 await connection.execute(sql.SQL("drop schema if exists {} cascade").format(role))
-                if not await (await connection.execute(_EXISTS, [name])).fetchone():
-                    return
-                await connection.execute(sql.SQL("alter role {} nologin").format(role))
-                # The role cannot be dropped while rights of others depend on it; its maker may give itself its rights.
-                await connection.execute(sql.SQL("grant {} to current_user with inherit true").format(role))
-                await connection.execute(_SESSIONS, [name])
-                await connection.execute(sql.SQL("drop owned by {}").format(role))
-                await connection.execute(sql.SQL("drop role {}").format(role))
+                if known:
+                    await connection.execute(sql.SQL("drop owned by {}").format(role))
+                    await connection.execute(sql.SQL("drop role {}").format(role))
+
+    async def _drop_relations(self, connection: psycopg.AsyncConnection[tuple[object, ...]], name: str) -> None:
+        """Drops what lies in a schema, in many transactions."""
+        while found := await (await connection.execute(_RELATIONS, [name, _DROPPED_AT_ONCE])).fetchall():
+            for kind, relation in found:
+                verb = sql.SQL(f"drop {_KINDS[str(kind)]} if exists {{}} cascade")
+                await connection.execute(verb.format(sql.Identifier(name, str(relation))))
+            await connection.commit()
 
     async def held(self) -> Sequence[tuple[str, str]]:
         """Tenant and plugin of every schema there is; raises `StoreUnavailable`."""
@@ -95,12 +119,13 @@ class PostgresPluginDatabases:
             password=self._password(name),
             connect_timeout="5",
             application_name="plugyard plugin",
-            options=" ".join(f"-c {key}={value}" for key, value in given.items()),
+            options=" ".join(f"-c {key}={value}" for key, value in given.items()) + SEEN_THERE,
+            **{name: str(value) for name, value in SEEN_HERE.items()},
         )
 
     def _password(self, name: str) -> str:
         return hmac.new(self._secret, f"role {name}".encode(), hashlib.sha256).hexdigest()
 
     async def _connected(self) -> psycopg.AsyncConnection[tuple[object, ...]]:
-        options = "-c statement_timeout=60s -c lock_timeout=10s"
-        return await psycopg.AsyncConnection.connect(self._url, connect_timeout=5, options=options)
+        options = "-c statement_timeout=60s -c lock_timeout=10s" + SEEN_THERE
+        return await psycopg.AsyncConnection.connect(self._url, connect_timeout=5, options=options, **SEEN_HERE)

@@ -174,8 +174,12 @@ class Worker:
         """Tell whoever wants to know of ends; a few at a time, so that one who is slow holds up few others."""
         while True:
             deliveries: Sequence[Delivery] = ()
-            with contextlib.suppress(PlugyardError):
+            try:
                 deliveries = await self.queue.take_webhooks(_TOLD_AT_ONCE)
+            except PlugyardError as error:
+                log.debug("webhooks could not be taken", error=error.message)
+            except Exception:
+                log.exception("webhooks could not be taken")
             for outcome in await asyncio.gather(*map(tell, deliveries), return_exceptions=True):
                 if isinstance(outcome, Exception):
                     log.warning("a webhook could not be settled; it is told again", error=repr(outcome))
@@ -210,6 +214,8 @@ class Worker:
                     kept_at = time.monotonic()
             except PlugyardError as error:
                 log.debug("the queue's upkeep failed", error=error.message)
+            except Exception:
+                log.exception("the queue's upkeep failed")
 
 
 def pool_of(service_url: str) -> Pool:

@@ -288,6 +288,11 @@ class Consumer:
         except Poison as error:
             await self._bury(message, str(error))
             self.buried += 1
+        except Exception as error:
+            # Nobody thought of such a message; what is behind it is not to wait for that.
+            log.exception("a message cannot be read", group=self._group)
+            await self._bury(message, f"it cannot be read: {error!r}")
+            self.buried += 1
 
     async def _act(self, event: PlatformEvent) -> bool:
         """Let it be acted on, again where that fails. Raises `Poison` where it is to be given up."""
@@ -338,6 +343,9 @@ def _bytes(value: str | bytes | None) -> bytes | None:
 
 
 def _written_at(message: Message) -> datetime:
+    """When the message was written; now, where it does not say, or says a time that is none."""
     kind, at_ms = message.timestamp()
-    known = kind != confluent_kafka.TIMESTAMP_NOT_AVAILABLE
-    return datetime.fromtimestamp(at_ms / 1_000, UTC) if known else datetime.now(UTC)
+    if kind != confluent_kafka.TIMESTAMP_NOT_AVAILABLE:
+        with contextlib.suppress(ValueError, OverflowError, OSError):
+            return datetime.fromtimestamp(at_ms / 1_000, UTC)
+    return datetime.now(UTC)

@@ -56,8 +56,9 @@ def read(value: bytes | None, headers: Mapping[str, bytes], written_at: datetime
         if content_type:
             found["datacontenttype"] = content_type
         return _judged(msgspec.convert(found, _Attributes), _data.decode(value), written_at)
-    # A wrong shape is a `DecodeError` too, and bytes that are no UTF-8 are a `ValueError`.
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    # A wrong shape is a `DecodeError` too, bytes that are no UTF-8 are a `ValueError`, and a time that lies outside of
+    # all years once it is in UTC is an `OverflowError`.
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise Poison(f"the message is no CloudEvent: {error}") from error
 
 

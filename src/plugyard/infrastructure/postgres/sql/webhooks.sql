@@ -57,7 +57,8 @@ select count(*) as n from claimed;
 
 -- # release delivery
 delete from plugyard.webhook_taken
-where tenant_id = plugyard.current_tenant() and webhook_id = %(webhook_id)s and signed = %(signed)s;
+where tenant_id = plugyard.current_tenant() and webhook_id = %(webhook_id)s and signed = %(signed)s
+  and holder is not distinct from nullif(current_setting('plugyard.replica', true), '');
 
 -- # abandoned delivery
 select 1 from plugyard.webhook_taken
@@ -72,4 +73,5 @@ returning 1;
 
 -- # settle delivery
 update plugyard.webhook_taken set holder = null
-where tenant_id = plugyard.current_tenant() and webhook_id = %(webhook_id)s and signed = %(signed)s;
+where tenant_id = plugyard.current_tenant() and webhook_id = %(webhook_id)s and signed = %(signed)s
+  and holder = nullif(current_setting('plugyard.replica', true), '');
