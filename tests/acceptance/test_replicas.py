@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,35 @@ def test_a_rolling_restart_loses_no_request(replicas: tuple[RunningService, Runn
     assert third.process.wait(20) == 0
     assert len(answers) > 50
     assert set(answers) == {200}
+
+
+def test_what_a_replica_that_ends_still_executes_is_not_taken_over(
+    replicas: tuple[RunningService, RunningService], cluster: Cluster
+) -> None:
+    """What it holds under a key is its own until it has answered."""
+    one, _ = replicas
+    with one.client() as first:
+        slow = "import asyncio\nasync def slow(input, context):\n    await asyncio.sleep(6)\n    return 3\n"
+        plugin = active(first, "lasting", slow)
+    (cluster.folder / "four").mkdir()
+    (cluster.folder / "four" / "objects").symlink_to(cluster.folder / "one" / "objects")
+    ending = cluster.start("four")
+    path, body, key = f"/api/v1/plugins/{plugin}/execute", {"function": "slow"}, {"Idempotency-Key": "lasting"}
+    with ThreadPoolExecutor(1) as pool, ending.client() as asked, one.client() as other:
+        under_way = pool.submit(asked.post, path, json=body, headers=key)
+        claimed = "select count(*) from plugyard.idempotency_keys where key = 'lasting'"
+        with psycopg.connect(cluster.superuser_url.rpartition("/")[0] + "/plugyard", autocommit=True) as connection:
+            _within(30, lambda: connection.execute(claimed).fetchone() == (1,))
+        ending.process.send_signal(signal.SIGTERM)
+        repeated = other.post(path, json=body, headers=key)
+        while repeated.status_code == 409:
+            assert repeated.json()["code"] == "idempotency_in_progress"
+            time.sleep(0.2)
+            repeated = other.post(path, json=body, headers=key)
+        answers = [under_way.result(), repeated]
+    assert ending.process.wait(20) == 0
+    assert [one.status_code for one in answers] == [200, 200]
+    assert len({one.json()["executionId"] for one in answers}) == 1, "executed once"
 
 
 def test_a_database_that_would_not_bind_the_service_is_refused(cluster: Cluster) -> None:

@@ -41,7 +41,7 @@ from plugyard.domain.identity import Role
 from plugyard.gate.jailed import JailedInspector
 from plugyard.http.app import Application, create_app
 from plugyard.http.atonce import AtOnce
-from plugyard.http.server import Server
+from plugyard.http.server import LINGERS_S, Server
 from plugyard.infrastructure.postgres.changes import ChangeFeed
 from plugyard.infrastructure.postgres.migrations import migrate
 from plugyard.infrastructure.postgres.plugin_databases import PostgresPluginDatabases
@@ -194,7 +194,7 @@ async def assemble(
         api=not worker,
     )
     changes = ChangeFeed(urls.service_url, replica, partial(heard, platform), partial(missed, platform))
-    return Assembled(platform, store, app, Server(app), egress, shared, changes)
+    return Assembled(platform, store, app, Server(app, lingers_s=0.0 if worker else LINGERS_S), egress, shared, changes)
 
 
 async def _write_last_uses(platform: Platform) -> None:

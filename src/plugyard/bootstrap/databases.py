@@ -10,7 +10,7 @@ from plugyard.infrastructure.embedded.credentials import Credentials
 from plugyard.infrastructure.embedded.preparation import prepare_database
 from plugyard.infrastructure.embedded.roles import DATABASE, KEEPER, OWNER, PLUGINS_DATABASE, SERVICE
 from plugyard.infrastructure.postgres.external import ExternalPostgres, UnfitDatabase
-from plugyard.infrastructure.postgres.migrations import HEAD, clean_up_after, migrate
+from plugyard.infrastructure.postgres.migrations import HEAD, clean_up_after, migrate, revision_of
 from plugyard.infrastructure.postgres.urls import Urls
 from plugyard.settings import Settings
 
@@ -71,5 +71,9 @@ async def migrate_external(settings: Settings, phase: str) -> str:
     if phase == "after":
         taken = await clean_up_after(settings.database_owner_url)
         return f"Taken away: {', '.join(taken)}." if taken else "Nothing of older code is left."
-    changed = await migrate(settings.database_owner_url, urls.service_role)
-    return f"The schema is at revision {HEAD} now." if changed else f"The schema is at revision {HEAD}; nothing to do."
+    if await migrate(settings.database_owner_url, urls.service_role):
+        return f"The schema is at revision {HEAD} now."
+    current = await revision_of(settings.database_owner_url)
+    if current != HEAD:
+        return f"The schema is at revision {current}, of newer code than this ({HEAD}); it is left as it is."
+    return f"The schema is at revision {HEAD}; nothing to do."

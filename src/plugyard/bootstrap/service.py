@@ -122,6 +122,8 @@ class Service:
             return await self._ready(store, postgres, sandbox, inspector)
 
         assembled = await assembly.assemble(settings, keys, processes, ready, self._parts, worker=self._worker)
+        # Ends behind the server: by this session others see that what is claimed here is still carried out.
+        self._run_beside(assembled.changes.run())
         await self._serve(assembled, listener)
         await self._start_worker(assembled, urls)
         for work in (
@@ -132,7 +134,6 @@ class Service:
             self._write_denials(assembled),
             self._tidy(assembly, assembled),
             self._rescan(assembled),
-            assembled.changes.run(),
         ):
             self._run_beside(work)
         write_private(settings.data / SERVICE_FILE, json.dumps({"url": self.url, "pid": os.getpid()}))

@@ -21,7 +21,9 @@ from plugyard.http.problems import MEDIA_TYPE, PROBLEMS
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_WITHIN_S = 30.0
 KEEP_ALIVE_S = 75.0
+LINGERS_S = 1.0
 _BACKLOG = 1024
+_LOOKED_AT_EVERY_S = 0.02
 
 
 class Direct:
@@ -71,6 +73,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _head_bytes = 0
     _in_head = True
+    _last = False
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -105,7 +108,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._head_bytes = True, 0
         super().on_message_complete()
 
+    def end_with_answer(self) -> None:
+        """Close behind the answer that is under way, or the next one; it says so (RFC 9112, section 9.6)."""
+        self._last = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._last:
+            cycle.keep_alive = False
         extensions: dict[str, Any] = {EXTENSION: Direct(cycle)}
         cycle.scope["extensions"] = extensions
         super()._start_asgi_task(cycle, app)
@@ -150,9 +161,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """Serves one application on one socket until it is told to stop. Signals are the command line's business."""
+    """Serves one application on one socket until it is told to stop. Signals are the command line's business.
 
-    def __init__(self, app: ASGIApp) -> None:
+    A connection that is kept alive is not closed at once then, for a request may be on its way in it; for ``lingers_s``
+    it may bring one more.
+    """
+
+    def __init__(self, app: ASGIApp, *, lingers_s: float = 0.0) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -171,11 +186,35 @@ class Server(uvicorn.Server):
         )
 
         self.listening = asyncio.Event()
+        self._lingers_s = lingers_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""
         await super().startup(sockets)
         self.listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Refuse connections, let those that there are end with an answer, and wait for what is under way."""
+        loop = asyncio.get_running_loop()
+        made = _not_taken_yet(sockets or []) if self._lingers_s else []
+        for server in self.servers:
+            server.close()
+        for one in sockets or []:
+            one.close()
+        for one in made:
+            with contextlib.suppress(OSError):
+                await loop.connect_accepted_socket(self._protocol, one)
+        clock = loop.time
+        ends = clock() + self._lingers_s
+        while self.server_state.connections and clock() < ends:
+            # Again each time: one may have been taken at the last moment.
+            for connection in list(self.server_state.connections):
+                connection.end_with_answer()  # type: ignore[union-attr]
+            await asyncio.sleep(_LOOKED_AT_EVERY_S)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> BoundedProtocol:
+        return BoundedProtocol(self.config, self.server_state, self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -185,3 +224,15 @@ class Server(uvicorn.Server):
     def stop(self) -> None:
         """Take no more requests; ``serve`` returns when those under way have been answered."""
         self.should_exit = True
+
+
+def _not_taken_yet(listeners: list[socket.socket]) -> list[socket.socket]:
+    """Connections that the kernel has made already. With the listener it would reset them, sent on or not."""
+    made = []
+    for listener in listeners:
+        with contextlib.suppress(OSError):
+            while True:
+                one, _ = listener.accept()
+                one.setblocking(False)
+                made.append(one)
+    return made

@@ -3,15 +3,17 @@
 import asyncio
 import json
 import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from plugyard.domain.identity import Role
 from plugyard.http import server
-from plugyard.http.server import MAX_HEAD_BYTES
+from plugyard.http.server import MAX_HEAD_BYTES, Server
 from tests.integration.http.service import KEYS, Http
 
 Say = Callable[..., Awaitable[bytes]]
@@ -132,3 +134,69 @@ async def test_a_client_that_leaves_at_once_leaves_the_service_as_it_was(say: Sa
     for _ in range(50):
         await say(b"POST /api/v1/plugins/upload HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n", quiet_s=0.01)
     assert (await say(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_connection_that_is_kept_brings_one_more_request_when_the_server_ends() -> None:
+    """Whoever keeps a connection alive may have sent on it before it could see that the server ends."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    ending = Server(_answers, lingers_s=5)
+    serving = asyncio.ensure_future(ending.serve([listener]))
+    await ending.listening.wait()
+    port = listener.getsockname()[1]
+    kept = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+    request = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx"
+    for reader, writer in kept:
+        writer.write(request)
+        assert b"connection: close" not in await reader.readuntil(b"well")
+    ending.stop()
+    assert any([await _refused(port) for _ in range(200)]), "it takes no new connection"
+    for reader, writer in kept:
+        writer.write(request)
+        assert b"connection: close" in await reader.read(), "and it is closed behind that"
+        writer.close()
+    async with asyncio.timeout(2):
+        await serving
+
+
+async def test_a_connection_that_was_made_and_not_taken_yet_is_answered_when_the_server_ends() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    ending = Server(_answers, lingers_s=1)
+    serving = asyncio.ensure_future(ending.serve([listener]))
+    await ending.listening.wait()
+    # The kernel makes it by itself; nothing of the server's runs in between.
+    with socket.create_connection(listener.getsockname()) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx")
+        await ending.shutdown([listener])
+        client.settimeout(1)
+        assert client.recv(1 << 16).endswith(b"well")
+    ending.stop()
+    await serving
+
+
+async def test_a_connection_that_brings_nothing_holds_no_ending_server_up() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    ending = Server(_answers, lingers_s=0.2)
+    serving = asyncio.ensure_future(ending.serve([listener]))
+    await ending.listening.wait()
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.getsockname()[1])
+    ending.stop()
+    async with asyncio.timeout(2):
+        assert await reader.read() == b""
+        await serving
+    writer.close()
+
+
+async def _refused(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    await asyncio.sleep(0.01)
+    return False
+
+
+async def _answers(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+    await send({"type": "http.response.body", "body": b"well"})

@@ -12,12 +12,15 @@ import sqlalchemy
 from alembic import command
 from alembic.script import ScriptDirectory
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from plugyard.application.ports import ListingFilter, PageRequest, PluginFilter
+from plugyard.bootstrap.databases import migrate_external
 from plugyard.domain.errors import StoreUnavailable
 from plugyard.infrastructure.postgres.migrations import HEAD, REVISIONS, migrate
 from plugyard.infrastructure.postgres.migrations.run import configuration, upgrade
 from plugyard.infrastructure.postgres.urls import Urls
+from plugyard.settings import Settings
 from tests.integration.conftest import SERVICE_ROLE, Database
 
 
@@ -148,6 +151,51 @@ async def test_older_code_goes_on_writing_events_into_the_outbox_that_relays_sha
             connection.execute("drop database unshared")
 
 
+async def test_what_was_recorded_in_the_moment_of_the_rollups_is_counted_once_it_is_counted_anew(
+    postgres_urls: Urls, superuser_url: str
+) -> None:
+    """A call that waits for the migration's lock has begun as the function of before, which counts nothing."""
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        connection.execute("create database uncounted owner plugyard_owner")
+    url = postgres_urls.owner_url.rpartition("/")[0] + "/uncounted"
+    counted = (
+        "select (select count(*) from plugyard.uncounted_executions) + "
+        "(select coalesce(sum(executions), 0) from plugyard.tenant_rollups where grain = 'hour')"
+    )
+    try:
+        upgrade(url, SERVICE_ROLE, to="0012")
+        engine = sqlalchemy.create_engine(sqlalchemy.make_url(url).set(drivername="postgresql+psycopg"))
+        with engine.begin() as migrating:
+            config = configuration()
+            config.attributes["connection"], config.attributes["service_role"] = migrating, SERVICE_ROLE
+            command.upgrade(config, "0013")
+            recording = asyncio.ensure_future(asyncio.to_thread(_record_one, url))
+            await asyncio.sleep(0.5)
+            assert not recording.done(), "it waits"
+        await recording
+        engine.dispose()
+        for statement, count in ((None, 0), ("select plugyard.count_anew()", 1)):
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("select set_config('plugyard.operator', 'on', false)")
+                if statement is not None:
+                    connection.execute(statement)
+                assert connection.execute(counted).fetchone() == (count,)
+                assert connection.execute("select count(*) from plugyard.plugin_executions").fetchone() == (1,)
+    finally:
+        with psycopg.connect(superuser_url, autocommit=True) as connection:
+            connection.execute("drop database uncounted")
+
+
+def _record_one(url: str) -> None:
+    id_ = "019ca945-0a00-7000-8000-000000000001"
+    execution = {"id": id_, "tenant_id": id_, "plugin_id": id_, "version": "1.0.0", "function": "add", "actor": "a"}
+    execution |= {"status": "succeeded", "started_at": "2026-11-28T09:00:00Z", "request_id": "r", "wall_ms": 1}
+    execution |= {"input_bytes": 0, "output_bytes": 0}
+    part = {"tenant": id_, "executions": [execution], "logs": [], "events": [], "audit": []}
+    with psycopg.connect(url) as connection:
+        connection.execute("select plugyard.record_executions(%s)", [Jsonb([part])])
+
+
 def downgrade(url: str, to: str) -> None:
     """Go back to an older schema, as an operator would by hand."""
     engine = sqlalchemy.create_engine(sqlalchemy.make_url(url).set(drivername="postgresql+psycopg"))
@@ -172,11 +220,14 @@ async def test_an_owner_may_serve_by_itself(postgres_urls: Urls, superuser_url: 
             connection.execute("drop database alone")
 
 
-async def test_a_database_of_newer_code_is_left_alone(database: Database) -> None:
+async def test_a_database_of_newer_code_is_left_alone_and_that_is_said(database: Database) -> None:
+    settings = Settings(database_url=database.urls.service_url, database_owner_url=database.urls.owner_url)
     with database.as_owner() as owner:
         owner.execute("update alembic_version set version_num = '9999'")
         try:
             assert await migrate(database.urls.owner_url, SERVICE_ROLE) is False
+            said = await migrate_external(settings, "before")
+            assert said == f"The schema is at revision 9999, of newer code than this ({HEAD}); it is left as it is."
         finally:
             owner.execute("update alembic_version set version_num = %s", [HEAD])
 

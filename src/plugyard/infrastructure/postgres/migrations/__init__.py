@@ -57,6 +57,12 @@ async def clean_up_after(owner_url: str) -> list[str]:
     return gone
 
 
+async def revision_of(owner_url: str) -> str | None:
+    """The revision that the database is at; none where nothing was ever migrated."""
+    with translated():
+        return await _current(owner_url)
+
+
 async def _current(owner_url: str) -> str | None:
     async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True, connect_timeout=10) as connection:
         try:

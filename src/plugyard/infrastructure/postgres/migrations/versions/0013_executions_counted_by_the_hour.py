@@ -1,7 +1,8 @@
 """Executions are counted by the hour and by the day, and long lists have the indexes that they lacked.
 
 Before code. Older code records as before and its executions are counted too. What is on record is counted once, and
-recording waits for that: half a minute for each million of executions on two shared cores.
+recording waits for that: half a minute for each million of executions on two shared cores. What waited has begun as the
+recording of before, and is in no count until the owner says `select plugyard.count_anew()`.
 
 Revision ID: 0013
 """
