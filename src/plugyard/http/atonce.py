@@ -37,21 +37,20 @@ class AtOnce:
 
 
 class Place:
-    """One request that is worked on."""
+    """One request, which is worked on from ``admit`` until the block ends."""
 
-    __slots__ = ("_all", "_tenant_id")
+    __slots__ = ("_admitted", "_all", "_tenant_id")
 
     def __init__(self, all_: AtOnce) -> None:
-        self._all, self._tenant_id = all_, ""
+        self._all, self._admitted, self._tenant_id = all_, False, ""
 
     def __enter__(self) -> "Place":
-        self._all.under_way += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._all.under_way -= 1
+        self._all.under_way -= self._admitted
         if self._tenant_id:
             of_tenants = self._all.of_tenants
             of_tenants[self._tenant_id] -= 1
@@ -59,22 +58,26 @@ class Place:
                 del of_tenants[self._tenant_id]
 
     def admit(self, caller: Caller) -> None:
-        """Let the request be worked on. Raises ``Busy``, and ``Overloaded`` where its tenant has its share."""
+        """Let the request be worked on. Raises ``Busy``, and ``Overloaded`` where its tenant has its share.
+
+        Whoever is not known yet holds no place, so that strangers fill none.
+        """
         all_ = self._all
-        if not all_.most or caller.role is Role.OPERATOR:
-            return
-        if all_.under_way > all_.most:
-            all_.refused += 1
-            raise Busy(
-                f"This replica works on {all_.most} {all_.what}, which is as many as it takes at a time. Nothing of "
-                "this one was done; send it again."
-            )
-        tenant_id = caller.tenant_id or ""
-        if all_.of_tenants[tenant_id] >= all_.per_tenant:
-            all_.refused += 1
-            raise Overloaded(
-                f"{all_.per_tenant} {all_.what} of the tenant are under way on this replica, which leaves the rest of "
-                "its places to others. Nothing of this one was done; send it again."
-            )
-        self._tenant_id = tenant_id
-        all_.of_tenants[tenant_id] += 1
+        if all_.most and caller.role is not Role.OPERATOR:
+            if all_.under_way >= all_.most:
+                all_.refused += 1
+                raise Busy(
+                    f"This replica works on {all_.most} {all_.what}, which is as many as it takes at a time. Nothing "
+                    "of this one was done; send it again."
+                )
+            tenant_id = caller.tenant_id or ""
+            if all_.of_tenants[tenant_id] >= all_.per_tenant:
+                all_.refused += 1
+                raise Overloaded(
+                    f"{all_.per_tenant} {all_.what} of the tenant are under way on this replica, which leaves the "
+                    "rest of its places to others. Nothing of this one was done; send it again."
+                )
+            self._tenant_id = tenant_id
+            all_.of_tenants[tenant_id] += 1
+        self._admitted = True
+        all_.under_way += 1

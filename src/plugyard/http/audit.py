@@ -1,21 +1,21 @@
 """The audit trail over HTTP: listed, exported as the lines of its chain, and the head to write down elsewhere."""
 
-import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from starlette.types import ASGIApp
 
 from plugyard.application import audit
 from plugyard.application.ports import AuditFilter
-from plugyard.domain.errors import Overloaded
 from plugyard.domain.identity import Action
 from plugyard.http import examples, present, views
 from plugyard.http.answers import ByteStream, json_answer
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import Reply, operation
 from plugyard.http.queries import PAGE, Parameter, moment, page_of, text
+from plugyard.http.streams import counted, require_room
 
-MAX_EXPORTS = 4
+EXPORTS, MAX_EXPORTS = "exports of the trail", 4
 LINES_TYPE = "application/jsonl"
 _TAG = "Keys and tenants"
 
@@ -92,38 +92,23 @@ async def export_audit(exchange: Exchange) -> ASGIApp:
     `docs/audit.md` says how anybody computes the hashes again; `plugyard audit verify` does it. An operator who names
     no tenant exports the platform's own trail.
     """
-    exports, name = exchange.service.streams, f"audit of {exchange.caller.tenant_id}"
-    if exports[name] >= MAX_EXPORTS:
-        raise Overloaded(f"{MAX_EXPORTS} exports of this trail are under way; end one first.", retry_after_s=5)
+    require_room(exchange, EXPORTS, MAX_EXPORTS)
     lines = audit.export(exchange.platform, exchange.caller, exchange.query["after"])
-    # The first lines are read before anything is answered, so that a fault is still told as a problem.
-    first = await anext(lines)
-    return ByteStream(_counted(exchange, name, first, lines), LINES_TYPE)
-
-
-async def _counted(
-    exchange: Exchange, name: str, first: str, lines: AsyncGenerator[str, None]
-) -> AsyncGenerator[bytes, None]:
-    exports = exchange.service.streams
-    exports[name] += 1
-    left = asyncio.ensure_future(_client_left(exchange))
     try:
+        # The first lines are read before anything is answered, so that a fault is still told as a problem.
+        first = await anext(lines)
+        require_room(exchange, EXPORTS, MAX_EXPORTS)
+    except BaseException:
+        await lines.aclose()
+        raise
+    return ByteStream(counted(exchange, EXPORTS, _encoded(first, lines)), LINES_TYPE)
+
+
+async def _encoded(first: str, lines: AsyncGenerator[str, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(lines):
         yield first.encode()
         async for piece in lines:
-            if left.done():
-                return
             yield piece.encode()
-    finally:
-        left.cancel()
-        await lines.aclose()
-        exports[name] -= 1
-        if not exports[name]:
-            del exports[name]
-
-
-async def _client_left(exchange: Exchange) -> None:
-    while (await exchange.receive())["type"] != "http.disconnect":
-        pass
 
 
 OPERATIONS = (list_audit, audit_head, export_audit)

@@ -41,11 +41,13 @@ class Hook:
         """Answer; raises what ``problems`` tells of. Unknown addresses and wrong signatures are counted."""
         platform, limits, state = self._service.platform, self._service.limits, scope["state"]
         headers = headers_of(scope)
-        if limits is not None:
-            limits.check_address(scope, headers)
         webhook = await webhook_at(platform, scope["path_params"]["token"])
+        # Senders share addresses: what is sent from one to nowhere, or to another webhook, shuts nobody out here.
+        at = webhook.id if webhook is not None else "nowhere"
+        if limits is not None:
+            limits.check_address(scope, headers, at)
         if webhook is None:
-            await self._count_failure(scope, headers)
+            await self._count_failure(scope, headers, at)
             raise RouteNotFound()
         body = await read_body(receive, headers, platform.policies.endpoint_body_bytes)
         caller = caller_of(webhook, state["request_id"])
@@ -53,7 +55,7 @@ class Hook:
         try:
             delivery = prove(platform, webhook, headers, body)
         except DeliveryRefused as error:
-            await self._count_failure(scope, headers)
+            await self._count_failure(scope, headers, at)
             denial = Denial(caller.tenant_id, caller.actor, f"POST {PATH}", error.code, "", caller.request_id)
             note_denial(platform, denial)
             raise
@@ -68,6 +70,6 @@ class Hook:
             answered = await deliver(platform, caller, webhook, delivery, request)
         await answer_of(state, answered)(scope, receive, send)
 
-    async def _count_failure(self, scope: Scope, headers: dict[str, Any]) -> None:
+    async def _count_failure(self, scope: Scope, headers: dict[str, Any], at: str) -> None:
         if self._service.limits is not None:
-            await self._service.limits.count_failure(scope, headers)
+            await self._service.limits.count_failure(scope, headers, at)

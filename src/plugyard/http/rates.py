@@ -97,14 +97,16 @@ class RateLimits:
 
     # --- credentials that are wrong -----------------------------------------------------------------------------------
 
-    def check_address(self, scope: Any, headers: Mapping[str, str]) -> None:
+    def check_address(self, scope: Any, headers: Mapping[str, str], at: str = "") -> None:
         """Raise ``RateLimited`` for an address that sent too many wrong credentials, before these are looked at.
+
+        ``at`` is where they went, where each place counts for itself.
 
         Credentials that were right a while ago are let through: a stranger behind the same proxy shuts nobody out.
         """
         if not self._barred or self._failures is None:
             return
-        address = address_of(scope, headers, self._trusted)
+        address = f"{at} {address_of(scope, headers, self._trusted)}"
         until = self._barred.get(address)
         if until is None or hash(headers.get("authorization", "")) in self._known:
             return
@@ -127,11 +129,11 @@ class RateLimits:
                 del known[next(iter(known))]
             known[mark] = None
 
-    async def count_failure(self, scope: Any, headers: Mapping[str, str]) -> None:
-        """Count wrong credentials; an address with too many is barred until fewer lie within the window."""
+    async def count_failure(self, scope: Any, headers: Mapping[str, str], at: str = "") -> None:
+        """Count wrong credentials; an address with too many is barred there until fewer lie within the window."""
         if self._failures is None:
             return
-        address = address_of(scope, headers, self._trusted)
+        address = f"{at} {address_of(scope, headers, self._trusted)}"
         rate = await self._rates.take(self._failures, address)
         if not rate.allowed or rate.remaining == 0:
             now = time.monotonic()

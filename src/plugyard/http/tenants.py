@@ -1,11 +1,14 @@
 """Tenants over HTTP: made by operators; each tenant's own policy."""
 
+from collections.abc import AsyncGenerator, Coroutine
 from functools import partial
+from typing import Any
 
 from msgspec import UNSET
 from starlette.types import ASGIApp
 
 from plugyard.application import completions, erase, export, tenants
+from plugyard.domain.errors import Overloaded
 from plugyard.domain.identity import Action, Tenant
 from plugyard.http import commands, examples, present, views
 from plugyard.http.answers import Download, json_answer
@@ -13,10 +16,12 @@ from plugyard.http.exchange import Exchange
 from plugyard.http.operations import Body, Reply, operation
 from plugyard.http.queries import PAGE, page_of, text
 from plugyard.http.rates import RateClass
+from plugyard.http.streams import counted, require_room
 
 _TAG = "Keys and tenants"
 _ONE = "/api/v1/tenants/{tenantId}"
 ZIP = "application/zip"
+EXPORTS, MAX_EXPORTS = "exports", 2
 _ARCHIVE = Reply(
     200,
     "The archive.",
@@ -158,7 +163,7 @@ async def export_tenant(exchange: Exchange) -> ASGIApp:
     `confirmation` that deleting it asks for.
     """
     tenant_id = exchange.id("tenantId")
-    return Download(await export.export_tenant(exchange.platform, exchange.caller, tenant_id), ZIP, f"{tenant_id}.zip")
+    return await _download(exchange, export.export_tenant(exchange.platform, exchange.caller, tenant_id), tenant_id)
 
 
 @operation(
@@ -204,8 +209,26 @@ async def export_own_tenant(exchange: Exchange) -> ASGIApp:
 
     It is streamed. `manifest.json` at its end has a checksum for every file. Secrets are in none of them.
     """
-    pieces = await export.export_own_tenant(exchange.platform, exchange.caller)
-    return Download(pieces, ZIP, f"{exchange.caller.tenant_id}.zip")
+    begun = export.export_own_tenant(exchange.platform, exchange.caller)
+    return await _download(exchange, begun, exchange.caller.tenant_id or "")
+
+
+async def _download(
+    exchange: Exchange, begun: Coroutine[Any, Any, AsyncGenerator[bytes, None]], tenant_id: str
+) -> ASGIApp:
+    """The archive, which ends with its reader: for as long as it goes on it costs the store, and the loop its packing."""
+    try:
+        require_room(exchange, EXPORTS, MAX_EXPORTS)
+    except Overloaded:
+        begun.close()
+        raise
+    pieces = await begun
+    try:
+        require_room(exchange, EXPORTS, MAX_EXPORTS)
+    except Overloaded:
+        await pieces.aclose()
+        raise
+    return Download(counted(exchange, EXPORTS, pieces), ZIP, f"{tenant_id}.zip")
 
 
 @operation(

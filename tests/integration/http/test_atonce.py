@@ -137,7 +137,10 @@ async def test_uploads_have_a_bound_of_their_own_and_each_tenant_a_share_of_it(t
             mine.admit(caller)
             document = problem(await upload(admin, 1), 429, "overloaded")
             assert "1 uploads of the tenant" in document["detail"]
-        with http.uploads_at_once.place(), http.uploads_at_once.place():
+        others = [Caller("user:one", Role.ADMIN, f"another tenant {number}") for number in range(2)]
+        with http.uploads_at_once.place() as one, http.uploads_at_once.place() as two:
+            one.admit(others[0])
+            two.admit(others[1])
             problem(await upload(admin, 1), 503, "busy")
             # Everything else is answered meanwhile.
             assert (await admin.get("/api/v1/me")).status_code == 200

@@ -163,3 +163,10 @@ async def test_an_export_that_breaks_off_is_seen_to_be_broken(http: Http, admin:
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get("/api/v1/tenant/export")
         assert (await client.get("/api/v1/me")).status_code == 200
+
+
+async def test_a_tenant_exports_only_so_much_at_a_time(http: Http, admin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plugyard.http.tenants.MAX_EXPORTS", 0)
+    problem(await admin.get("/api/v1/tenant/export"), 429, "overloaded")
+    monkeypatch.setattr("plugyard.http.audit.MAX_EXPORTS", 0)
+    problem(await admin.get("/api/v1/audit/export"), 429, "overloaded")

@@ -273,7 +273,9 @@ async def test_providers_sign_in_their_own_way(http: Http, admin: Any, plugin: s
         problem(await sender.post(made["address"], content=BODY, headers=signed), 409, "delivery_repeated")
 
 
-async def test_wrong_signatures_and_unknown_addresses_are_counted_by_address(tmp_path: Path) -> None:
+async def test_wrong_signatures_are_counted_by_address_and_webhook_and_unknown_ones_by_themselves(
+    tmp_path: Path,
+) -> None:
     rates = LimitedRates()
     limits = RateLimits(rates, per_key=dict.fromkeys(RateClass, 100), per_tenant={}, failures=4)
     http = Http(tmp_path, limits=limits)
@@ -287,13 +289,18 @@ async def test_wrong_signatures_and_unknown_addresses_are_counted_by_address(tmp
             .headers["ratelimit"]
             .startswith('"execute-key";r=99;')
         )
-        for address in ("/hooks/nobody", made["address"]) * 2:
-            assert (await sender.post(address, content=BODY)).status_code in (401, 404)
-        headers = _signed(http, made["secret"], seconds=1)
-        answer = await sender.post(made["address"], content=BODY, headers=headers)
+        other = await _made(admin, plugin)
+        for address in ("/hooks/nobody", other["address"]):
+            codes = [(await sender.post(address, content=BODY)).status_code for _ in range(5)]
+            assert codes == [404 if address == "/hooks/nobody" else 401] * 4 + [429]
+        headers = _signed(http, other["secret"], seconds=1)
+        answer = await sender.post(other["address"], content=BODY, headers=headers)
         assert problem(answer, 429, "rate_limited")["policy"] == "failed-authentication"
+        # Providers send for everybody from the same addresses.
+        headers = _signed(http, made["secret"], seconds=1)
+        assert (await sender.post(made["address"], content=BODY, headers=headers)).status_code == 202
     await rates.close()
-    assert len(http.world.executor.invocations) == 1
+    assert len(http.world.executor.invocations) == 2
 
 
 async def test_the_export_names_webhooks_without_what_is_secret(http: Http, admin: Any, plugin: str) -> None:
