@@ -216,7 +216,7 @@ async def export_own_tenant(exchange: Exchange) -> ASGIApp:
 async def _download(
     exchange: Exchange, begun: Coroutine[Any, Any, AsyncGenerator[bytes, None]], tenant_id: str
 ) -> ASGIApp:
-    """The archive, which ends with its reader: for as long as it goes on it costs the store, and the loop its packing."""
+    """The archive, which ends with its reader: while it goes on it costs the store, and the loop its packing."""
     try:
         require_room(exchange, EXPORTS, MAX_EXPORTS)
     except Overloaded:
