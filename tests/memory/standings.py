@@ -88,9 +88,11 @@ class MemoryOperatorStandings:
     async def count_to_rescan(self, rules_version: str) -> int:
         return len(self._waiting(rules_version))
 
-    async def installations(self, digest: str) -> Sequence[tuple[str, str, str]]:
-        users = [one for one in self._tables.plugins.values() if self._uses(one, digest)]
-        return sorted((one.tenant_id, one.id, one.state.value) for one in users)
+    async def holders(self, digest: str) -> Sequence[tuple[str, str, str]]:
+        plugins = self._tables.plugins
+        versions = [one for one in self._tables.versions.values() if one.digest == digest and one.plugin_id in plugins]
+        held = [one for one in versions if plugins[one.plugin_id].state is not PluginState.UNINSTALLED]
+        return sorted((one.tenant_id, one.plugin_id, one.id) for one in held)
 
     async def affected(self, page: PageRequest) -> Page[Affected]:
         rows = [self._affected(one) for one in self._tables.rescans.values() if one.findings]

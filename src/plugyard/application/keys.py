@@ -162,6 +162,9 @@ async def rotate_in(
         raise Conflict("The key is revoked or has expired; make a new one.")
     if not within(old.scopes, caller.scopes):
         raise Forbidden("A key rotates no key that may do more than itself.")
+    if caller.actor != f"key:{old.id}":
+        # The new one lives as long as the old, and who rotates it gets its secret.
+        await _check_end(tx, caller, old.expires_at)
     ends = min(now + overlap, old.expires_at or now + overlap)
     key = replace(old, id=platform.ids(), created_at=now, last_used_at=None, succeeds=old.id)
     secret = new_secret()

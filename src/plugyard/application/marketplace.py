@@ -10,7 +10,7 @@ from dataclasses import replace
 from plugyard.application.activate import activate_in
 from plugyard.application.install import install_in
 from plugyard.application.names import require_own_name
-from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
+from plugyard.application.platform import Platform, plugin_of, record_change, require, require_scope, tenant_of
 from plugyard.application.ports import ListingFilter, Page, PageRequest, Transaction
 from plugyard.application.quotas import add_plugin, add_version
 from plugyard.application.signing import check_listing, offered_signature
@@ -148,6 +148,8 @@ async def install_listing(
     ``number`` is the version whose requests were shown; raises ``Conflict`` where another one is offered by now.
     """
     require(caller, Action.INSTALL)
+    if activate:
+        require_scope(caller, Action.ACTIVATE, None)
     tenant_id = tenant_of(caller)
     async with platform.store.for_tenant(tenant_id) as tx:
         found = await _published(tx, listing_id)

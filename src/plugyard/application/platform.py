@@ -138,11 +138,17 @@ def require(caller: Caller, action: Action) -> None:
 def require_scope(caller: Caller, action: Action | None, plugin_id: str | None) -> None:
     """Raise ``Forbidden`` unless the caller's scopes let through what is done to a plugin, or to none by name.
 
-    ``http/operations.py`` calls it for every operation with the plugin that its path names, so that none can forget it.
+    ``http/operations.py`` calls it for every operation with the plugin that its path names, so that none can forget it;
+    a use case calls it for what it does beyond the operation's own action, as consenting on the way.
     """
     if caller.scopes and not permitted(caller.scopes, action.value if action is not None else None, plugin_id):
         allowed = "; ".join(str(one) for one in caller.scopes)
         raise Forbidden(f"The key is narrowed and does not allow this. It allows: {allowed}.")
+
+
+def may(caller: Caller, action: Action, plugin_id: str) -> bool:
+    """Whether the caller's role and scopes allow something to be done to a plugin beside what was asked for."""
+    return allows(caller.role, action) and permitted(caller.scopes, action.value, plugin_id)
 
 
 def tenant_of(caller: Caller) -> str:

@@ -3,6 +3,7 @@
 ``upload.py`` calls ``quarantine_in``; ``http/quarantine.py`` the rest.
 """
 
+import contextlib
 from dataclasses import dataclass, replace
 
 from plugyard.application.install import forget_cached
@@ -90,24 +91,29 @@ async def _decide(platform: Platform, caller: Caller, version_id: str, state: St
     require(caller, Action.REVIEW)
     standing = await _standing(platform, version_id)
     decided = standing.decided(state, caller.actor, reason, platform.clock())
-    await _write_word(platform, caller, decided, standing.plugin_id)
     async with platform.store.for_operator() as tx:
-        others = [one for one in await tx.installations(standing.digest) if one[1] != standing.plugin_id]
-    for tenant_id, plugin_id, _ in others:
-        # The same bytes elsewhere, mostly from the marketplace: the word on them is the same.
-        await _write_word(platform, caller, replace(decided, tenant_id=tenant_id, plugin_id=plugin_id), plugin_id)
+        everywhere = await tx.holders(standing.digest)
+    # The same bytes elsewhere, mostly from the marketplace: the word on them is the same, whether they are in use now
+    # or may be again, by a rollback or a consent that waits.
+    for tenant_id, plugin_id, held_id in everywhere:
+        if held_id != version_id:
+            word = replace(decided, version_id=held_id, tenant_id=tenant_id, plugin_id=plugin_id)
+            with contextlib.suppress(NotFound):  # It was erased meanwhile.
+                await _write_word(platform, caller, word, plugin_id)
+    # The last, so that what breaks off on the way can be said again.
+    await _write_word(platform, caller, decided, standing.plugin_id)
     return decided
 
 
 async def _write_word(platform: Platform, caller: Caller, word: Standing, plugin_id: str) -> None:
-    """Write an operator's word on the version of one plugin, and do what it means for the plugin."""
+    """Write an operator's word on one version of a plugin, and do what it means for the plugin."""
     # What an operator decides is a change of the tenant's, and stands in its trail.
     acting = replace(caller, tenant_id=word.tenant_id)
     async with platform.store.for_tenant(word.tenant_id) as tx:
         view = await plugin_of(tx, plugin_id, lock=True)
-        version = await tx.version(word.version_id) or view.version
-        if version.digest != word.digest:
-            return  # it points at another version by now
+        version = await tx.version(word.version_id)
+        if version is None or version.digest != word.digest:
+            return
         held = (await tx.standings([version.id])).get(version.id)
         if held is None and word.state is StandingState.RELEASED:
             return  # nobody kept it from being used

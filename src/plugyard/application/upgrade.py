@@ -15,7 +15,7 @@ from plugyard.application.install import (
     require_grantable,
 )
 from plugyard.application.marketplace import adopt_version
-from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
+from plugyard.application.platform import Platform, plugin_of, record_change, require, require_scope, tenant_of
 from plugyard.application.ports import PageRequest, Transaction
 from plugyard.application.resolve import refuse_if_outgrown, require_dependencies
 from plugyard.application.waiting import still_waiting, wait_for_consent
@@ -49,7 +49,7 @@ async def upgrade(
     platform: Platform, caller: Caller, plugin_id: str, number: str | None, grants: Sequence[Permission] | None
 ) -> PluginView:
     """Point at version ``number``, or the highest there is. Raises ``ConsentRequired``, ``NotFound``, ``Conflict``."""
-    require(caller, Action.INSTALL if grants is not None else Action.ACTIVATE)
+    _require_consent(caller, plugin_id, grants)
     async with platform.store.for_tenant(tenant_of(caller)) as tx:
         view = await plugin_of(tx, plugin_id, lock=True)
         view.plugin.check(Transition.UPGRADE)
@@ -83,7 +83,7 @@ async def rollback(
 
     Raises ``ConsentRequired`` where the earlier version asks for what is no longer granted and no grants are sent.
     """
-    require(caller, Action.INSTALL if grants is not None else Action.ACTIVATE)
+    _require_consent(caller, plugin_id, grants)
     async with platform.store.for_tenant(tenant_of(caller)) as tx:
         view = await plugin_of(tx, plugin_id, lock=True)
         view.plugin.check(Transition.ROLLBACK)
@@ -101,6 +101,13 @@ async def rollback(
     forget_cached(platform, plugin_id)
     await platform.executor.forget(plugin_id)
     return view
+
+
+def _require_consent(caller: Caller, plugin_id: str, grants: Sequence[Permission] | None) -> None:
+    """Whoever names grants consents to them, which is an admin's; a narrowed key has to be one for that, too."""
+    require(caller, Action.INSTALL if grants is not None else Action.ACTIVATE)
+    if grants is not None:
+        require_scope(caller, Action.INSTALL, plugin_id)
 
 
 async def _wanted(platform: Platform, tx: Transaction, view: PluginView, number: str | None) -> PluginVersion:

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from plugyard.application.activate import ConfigurationIncomplete, activate_in
 from plugyard.application.install import consent_needed, forget_cached, install_in
-from plugyard.application.platform import Platform, plugin_of, record_change, require, tenant_of
+from plugyard.application.platform import (
+    Platform,
+    may,
+    plugin_of,
+    record_change,
+    require,
+    require_scope,
+    tenant_of,
+)
 from plugyard.application.ports import Transaction
 from plugyard.application.quarantine import quarantine_in
 from plugyard.application.quotas import add_plugin, add_version, require_room
@@ -20,13 +28,14 @@ from plugyard.domain.errors import (
     ChecksumMismatch,
     DependencyConflict,
     FieldError,
+    Forbidden,
     NameTaken,
     NotGrantable,
     VersionExists,
     VersionQuarantined,
 )
 from plugyard.domain.events import EventType
-from plugyard.domain.identity import Action, Caller, allows
+from plugyard.domain.identity import Action, Caller
 from plugyard.domain.permissions import Permission
 from plugyard.domain.plugin import Plugin, PluginState, PluginVersion, PluginView, Transition
 from plugyard.domain.report import Report
@@ -90,9 +99,10 @@ async def upload(
         )
     signed = await accepted(platform, caller, package.digest, signature)
     verified = await verify(platform, tenant_id, package.path, digest=package.digest, size=package.size)
-    if await _already_there(platform, tenant_id, verified) is None:
-        await platform.objects.put_file(package_key(package.digest), package.path)
-        await platform.objects.put(bundle_key(package.digest), verified.bundle)
+    await _check_version(platform, tenant_id, verified)
+    # Also where the version is on record: what was lost of it since is mended so, and what is whole is left as it is.
+    await platform.objects.put_file(package_key(package.digest), package.path)
+    await platform.objects.put(bundle_key(package.digest), verified.bundle)
     try:
         async with platform.store.for_tenant(tenant_id) as tx:
             uploaded = await _write_down(platform, tx, caller, verified, signed, activate=activate)
@@ -104,7 +114,8 @@ async def upload(
     return uploaded
 
 
-async def _already_there(platform: Platform, tenant_id: str, verified: Verified) -> PluginVersion | None:
+async def _check_version(platform: Platform, tenant_id: str, verified: Verified) -> None:
+    """Raise ``VersionExists`` where the version is here with other bytes, and ``QuotaExceeded``."""
     async with platform.store.for_tenant(tenant_id) as tx:
         view = await tx.plugin_named(verified.manifest.name)
         version = await tx.version_numbered(view.plugin.id, str(verified.manifest.version)) if view else None
@@ -118,7 +129,6 @@ async def _already_there(platform: Platform, tenant_id: str, verified: Verified)
             f"Version {version.number} of {verified.manifest.name} exists with other content "
             f"(sha256:{version.digest}). Versions never change: raise metadata.version and upload again."
         )
-    return version
 
 
 async def _write_down(
@@ -151,7 +161,7 @@ async def _write_down(
         return Uploaded(view, version, version.report, existing is None, (), _waits_for(standing), standing)
     try:
         view, needed = await _go_on(platform, tx, caller, view, version, activate=activate)
-    except (DependencyConflict, ConfigurationIncomplete, ConsentRequired, NotGrantable) as error:
+    except (DependencyConflict, ConfigurationIncomplete, ConsentRequired, NotGrantable, Forbidden) as error:
         # The upload itself is good and stays; what it waits for is part of the answer.
         asked = error.permissions if isinstance(error, ConsentRequired) else ()
         if isinstance(error, ConsentRequired):
@@ -195,13 +205,15 @@ async def _go_on(
     platform: Platform, tx: Transaction, caller: Caller, view: PluginView, version: PluginVersion, *, activate: bool
 ) -> tuple[PluginView, tuple[Permission, ...]]:
     """Install and activate as far as the tenant's policy and the caller's role allow; what consent is still needed."""
-    consents = activate and allows(caller.role, Action.INSTALL)
+    consents = activate and may(caller, Action.INSTALL, view.plugin.id)
     needed = await consent_needed(tx, view)
     if view.plugin.state is PluginState.VALIDATED and (consents or not needed):
         view = await install_in(platform, tx, caller, view, view.version.manifest.permissions)
     elif needed:
         return view, needed
     if activate:
+        # A key that is narrowed to uploads activates nothing by them.
+        require_scope(caller, Action.ACTIVATE, view.plugin.id)
         if view.version.id != version.id:
             view = await point_at(platform, tx, caller, view, version, Transition.UPGRADE, None, consents=consents)
         if view.plugin.state is not PluginState.ACTIVE:

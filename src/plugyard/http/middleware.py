@@ -15,7 +15,8 @@ from plugyard.http.problems import MEDIA_TYPE, Problem, problem_of
 from plugyard.http.telemetry import Telemetry
 
 MAX_REQUEST_ID = 64
-PLUGINS_OWN = frozenset({"/api/v1/plugins/{pluginId}/http/{path}", "/hooks/{token}"})
+_HOOK = "/hooks/{token}"
+PLUGINS_OWN = frozenset({"/api/v1/plugins/{pluginId}/http/{path}", _HOOK})
 """The routes at which plugins answer."""
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -110,7 +111,8 @@ class Around:
         caller = state.get("caller")
         facts: dict[str, Any] = {
             "method": scope["method"],
-            "path": instance_of(scope),
+            # The address of a webhook is known to its sender alone.
+            "path": route if route == _HOOK else instance_of(scope),
             "route": route,
             "status": status,
             "tookMs": round(seconds * 1000, 3),

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -136,3 +137,57 @@ async def test_rotation_without_an_overlap_ends_the_old_secret_at_once(http: Htt
         problem(await client.get("/api/v1/me"), 401, "unauthenticated")
     async with _with(http, new["secret"]) as client:
         assert (await client.get("/api/v1/me")).status_code == 200
+
+
+WANTS = {"security": {"permissions": ["database"]}}
+
+
+async def test_a_key_for_uploads_neither_consents_nor_activates_by_them(http: Http, admin: Any) -> None:
+    key = await _made(admin, {"actions": ["upload", "read"]})
+    async with _with(http, key["secret"]) as client:
+        for name, fields in (("plain", {}), ("asks", WANTS)):
+            files = {"package": ("p.zip", http.package(name, fields=fields))}
+            answer = await client.post("/api/v1/plugins/upload", files=files, data={"activate": "true"})
+            assert answer.status_code == 201, answer.text
+            found = answer.json()
+            assert found["plugin"]["status"] != "active"
+            assert found["consentNeeded"] if fields else "narrowed" in found["notActivated"]
+
+
+async def test_a_key_for_activating_consents_to_nothing(http: Http, admin: Any) -> None:
+    plugin = await http.plugin(admin, "asks", fields=WANTS)
+    files = {"package": ("p.zip", http.package("asks", "1.1.0", fields=WANTS))}
+    await admin.post("/api/v1/plugins/upload", files=files)
+    key = await _made(admin, {"actions": ["activate"], "plugin": plugin})
+    async with _with(http, key["secret"]) as client:
+        for path in ("upgrade", "rollback"):
+            asked = {"version": "1.1.0", "grants": [{"service": "database"}]}
+            said = problem(await client.post(f"/api/v1/plugins/{plugin}/{path}", json=asked), 403, "forbidden")
+            assert "narrowed" in said["detail"]
+        upgraded = await client.post(f"/api/v1/plugins/{plugin}/upgrade", json={"version": "1.1.0"})
+        assert upgraded.status_code == 200, upgraded.text
+
+
+async def test_a_key_for_installing_activates_no_listing(http: Http, admin: Any) -> None:
+    await http.tenant("globex")
+    plugin = await http.plugin(admin, "shown")
+    published = await admin.post(f"/api/v1/plugins/{plugin}/publish")
+    assert published.status_code in (200, 201), published.text
+    listing = published.json()["id"]
+    async with http.client(of="globex") as other:
+        key = await _made(other, {"actions": ["install"]})
+    async with _with(http, key["secret"]) as client:
+        path = f"/api/v1/plugins/marketplace/{listing}/install"
+        problem(await client.post(path, json={"activate": True}), 403, "forbidden")
+        installed = await client.post(path, json={"activate": False})
+        assert installed.status_code in (200, 201), installed.text
+
+
+async def test_a_key_that_ends_rotates_none_that_lives_longer_but_itself(http: Http, admin: Any) -> None:
+    lasting = await _made(admin)
+    ends = (http.world.clock() + timedelta(days=1)).isoformat()
+    short = await _made(admin, expiresAt=ends)
+    async with _with(http, short["secret"]) as client:
+        refused = problem(await client.post(f"/api/v1/keys/{lasting['id']}/rotate", json={}), 403, "forbidden")
+        assert "lives longer than itself" in refused["detail"]
+        assert (await client.post(f"/api/v1/keys/{short['id']}/rotate", json={})).status_code in (200, 201)

@@ -1,6 +1,7 @@
 """A suspicious version waits for an operator; what was good before goes on."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,16 @@ from plugyard.application.history import judged
 from plugyard.application.install import install
 from plugyard.application.marketplace import install_listing, publish
 from plugyard.application.ports import PageRequest, StandingFilter
-from plugyard.application.upgrade import upgrade
+from plugyard.application.upgrade import rollback, upgrade
 from plugyard.application.upload import Uploaded
-from plugyard.domain.errors import Conflict, Forbidden, NotFound, VersionQuarantined, WrongState
+from plugyard.domain.errors import (
+    Conflict,
+    Forbidden,
+    NotFound,
+    StoreUnavailable,
+    VersionQuarantined,
+    WrongState,
+)
 from plugyard.domain.events import EventType
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.plugin import PluginState
@@ -182,3 +190,52 @@ async def test_releasing_touches_nobody_who_was_never_kept_from_it(world: World,
     await quarantine.release(world.platform, OPERATOR, uploaded.version.id, "fine")
     assert (await world.fetch(guest, theirs.view.plugin.id)).plugin.state is PluginState.ACTIVE
     assert (await judged(world.platform, guest, theirs.view.plugin.id, None)).standing is None
+
+
+async def _installed_elsewhere(world: World, admin: Caller) -> tuple[Uploaded, Caller, str]:
+    """A version that was released and published, and a tenant that went on from it to the next one."""
+    first = await _suspicious(world, admin)
+    await quarantine.release(world.platform, OPERATOR, first.version.id, "fine")
+    plugin_id = first.view.plugin.id
+    await install(world.platform, admin, plugin_id, None)
+    await activate(world.platform, admin, plugin_id)
+    listing = await publish(world.platform, admin, plugin_id, None)
+    guest = Caller("key:guest", Role.ADMIN, (await world.tenant("guests")).id, "request-8")
+    copy = await install_listing(world.platform, guest, listing.id, None, activate=True)
+    await world.upload(admin, manifest(version="1.1.0"), activate=True)
+    await publish(world.platform, admin, plugin_id, None)
+    await upgrade(world.platform, guest, copy.plugin.id, None, None)
+    return first, guest, copy.plugin.id
+
+
+async def test_what_is_refused_comes_back_by_no_rollback_elsewhere(world: World, admin: Caller) -> None:
+    first, guest, copy_id = await _installed_elsewhere(world, admin)
+    await quarantine.refuse(world.platform, OPERATOR, first.version.id, "it leaks")
+    for caller, plugin_id in ((guest, copy_id), (admin, first.view.plugin.id)):
+        with pytest.raises(VersionQuarantined, match="it leaks"):
+            await rollback(world.platform, caller, plugin_id, "1.0.0")
+        # What they use now is another version, and goes on.
+        assert (await execute(world.platform, caller, plugin_id, Call("greet"))).execution.version == "1.1.0"
+
+
+async def test_a_refusal_that_breaks_off_can_be_said_again(
+    world: World, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, guest, copy_id = await _installed_elsewhere(world, admin)
+    await rollback(world.platform, guest, copy_id, "1.0.0")
+    write = quarantine._write_word
+
+    async def breaks_off(platform: Any, caller: Caller, word: Any, plugin_id: str) -> None:
+        if word.version_id == first.version.id:
+            raise StoreUnavailable
+        await write(platform, caller, word, plugin_id)
+
+    monkeypatch.setattr(quarantine, "_write_word", breaks_off)
+    with pytest.raises(StoreUnavailable):
+        await quarantine.refuse(world.platform, OPERATOR, first.version.id, "it leaks")
+    monkeypatch.setattr(quarantine, "_write_word", write)
+    await quarantine.refuse(world.platform, OPERATOR, first.version.id, "it leaks")
+    with pytest.raises(WrongState):
+        await execute(world.platform, guest, copy_id, Call("greet"))
+    with pytest.raises(VersionQuarantined):
+        await rollback(world.platform, admin, first.view.plugin.id, "1.0.0")

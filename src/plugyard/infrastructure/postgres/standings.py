@@ -90,10 +90,10 @@ class OperatorStandingRows(Session):
         row = await self._one(_SQL["count to rescan"], {"rules_version": rules_version})
         return int(row["waiting"]) if row else 0
 
-    async def installations(self, digest: str) -> Sequence[tuple[str, str, str]]:
-        """Tenant, plugin and state of every plugin that points at these bytes and is not uninstalled."""
-        rows = await self._all(_SQL["installations of digests"], {"digests": [digest]})
-        return [(row["tenant_id"], row["plugin_id"], row["state"]) for row in rows]
+    async def holders(self, digest: str) -> Sequence[tuple[str, str, str]]:
+        """Tenant, plugin and version of every version of these bytes whose plugin is not uninstalled, in use or not."""
+        rows = await self._all(_SQL["holders of a digest"], {"digest": digest})
+        return [(row["tenant_id"], row["plugin_id"], row["version_id"]) for row in rows]
 
     async def affected(self, page: PageRequest) -> Page[Affected]:
         """Versions in which a later check found something, the latest found first, with who uses the same bytes."""

@@ -68,3 +68,9 @@ select v.digest, p.tenant_id, p.id as plugin_id, p.state
 from plugyard.plugin_versions v join plugyard.plugins p on p.tenant_id = v.tenant_id and p.version_id = v.id
 where v.digest = any(%(digests)s::text[]) and p.state <> 'uninstalled'
 order by v.digest, p.tenant_id, p.id;
+
+-- # holders of a digest
+select p.tenant_id, p.id as plugin_id, v.id as version_id
+from plugyard.plugin_versions v join plugyard.plugins p on p.tenant_id = v.tenant_id and p.id = v.plugin_id
+where v.digest = %(digest)s and p.state <> 'uninstalled'
+order by p.tenant_id, p.id, v.id;
