@@ -69,7 +69,9 @@ def _started_before() -> Path:
     folder = reachable_folder()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     assert _started(folder).stop() == 0
+    # Neither its log nor the place of its objects, which some tests have elsewhere.
     (folder / "service.log").unlink()
+    (folder / "objects").rmdir()
     return folder
 
 
