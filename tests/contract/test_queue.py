@@ -27,6 +27,7 @@ class Workers(Protocol):
     """Who takes, and what happens when one dies."""
 
     async def take(self, at_most: int, per_plugin: int = 0) -> Sequence[QueuedExecution]: ...
+    async def give_back(self, entries: Sequence[QueuedExecution]) -> None: ...
     async def lose(self, entry: QueuedExecution) -> None: ...
     async def take_webhooks(self, at_most: int) -> Sequence[Delivery]: ...
 
@@ -37,6 +38,9 @@ class _InMemory:
 
     async def take(self, at_most: int, per_plugin: int = 0) -> Sequence[QueuedExecution]:
         return await self._store.take(datetime.now(UTC), at_most, per_plugin)
+
+    async def give_back(self, entries: Sequence[QueuedExecution]) -> None:
+        await self._store.give_back([one.id for one in entries])
 
     async def lose(self, entry: QueuedExecution) -> None:
         await self._store.lose(entry.id)
@@ -51,6 +55,9 @@ class _Postgres:
 
     async def take(self, at_most: int, per_plugin: int = 0) -> Sequence[QueuedExecution]:
         return await PostgresQueue(self._pool, per_plugin=per_plugin).take(at_most)
+
+    async def give_back(self, entries: Sequence[QueuedExecution]) -> None:
+        await PostgresQueue(self._pool, per_plugin=0).give_back([one.job for one in entries if one.job is not None])
 
     async def lose(self, entry: QueuedExecution) -> None:
         # No worker of the tests is registered, so all that they have is a dead one's.
@@ -258,6 +265,29 @@ async def test_a_dead_workers_execution_is_taken_up_and_recorded_once(stored: St
     async with stored.store.for_tenant(plugin.tenant_id) as tx:
         assert await tx.execution(entry.id) == execution
         assert len((await tx.list_executions(plugin.id, ExecutionFilter(), PageRequest())).items) == 1
+
+
+async def test_what_is_given_back_without_having_begun_waits_as_before_and_was_not_lost(
+    stored: Stored, workers: Workers
+) -> None:
+    plugin = await a_plugin_of(stored)
+    first, second = an_entry_of(plugin), an_entry_of(plugin)
+    await queue(stored, first, second)
+    for _ in range(5):
+        await workers.give_back(await workers.take(10))
+    found = await find(stored, first)
+    assert found is not None
+    assert found.state is QueueState.QUEUED
+    # It takes no room of its plugin's either.
+    taken = await workers.take(10, per_plugin=2)
+    assert [(one.id, one.lost) for one in taken] == [(first.id, 0), (second.id, 0)]
+    # What did begin counts, before and after.
+    await workers.lose(taken[0])
+    (again,) = [one for one in await workers.take(1) if one.id == first.id]
+    await workers.give_back([again])
+    (again,) = [one for one in await workers.take(1) if one.id == first.id]
+    assert again.lost == 1
+    await end(stored, plugin, again, an_end(again))
 
 
 async def test_an_end_that_is_said_twice_is_written_once(stored: Stored, workers: Workers) -> None:

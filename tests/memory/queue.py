@@ -168,6 +168,13 @@ def take(tables: Tables, now: datetime, at_most: int, per_plugin: int) -> Sequen
     return taken
 
 
+def give_back(tables: Tables, execution_ids: Sequence[str]) -> None:
+    """What was taken and never began waits as before."""
+    for one in map(tables.queued.__getitem__, execution_ids):
+        if one.state is QueueState.RUNNING:
+            tables.queued[one.id] = replace(one, state=QueueState.QUEUED)
+
+
 def end_run(tables: Tables, end: QueueEnd) -> bool:
     """Write what became of a run; whether it was still this worker's to say."""
     found = tables.queued.get(end.execution_id)

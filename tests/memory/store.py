@@ -261,6 +261,11 @@ class MemoryStore:
         async with self._committed() as tables:
             return queue.take_webhooks(tables, now, at_most)
 
+    async def give_back(self, execution_ids: Sequence[str]) -> None:
+        """A worker has taken these and begins none."""
+        async with self._committed() as tables:
+            queue.give_back(tables, execution_ids)
+
     async def lose(self, execution_id: str) -> None:
         """The worker that runs this has died."""
         async with self._committed() as tables:

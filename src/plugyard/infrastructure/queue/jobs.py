@@ -45,7 +45,12 @@ class PostgresQueue:
         return [entry_of(row) for row in await self._all("take", parameters)]
 
     async def give_back(self, jobs: Sequence[int]) -> None:
-        """Lets others take what this worker has taken and does not run."""
+        """Lets others take what this worker has taken and never began."""
+        await self._all("give back what never began", {"jobs": list(jobs), "worker": self.worker})
+        await self.wake()
+
+    async def leave(self, jobs: Sequence[int]) -> None:
+        """Lets others take what this worker began and could not end, as if it had died with them."""
         await self._all("give jobs back", {"jobs": list(jobs), "worker": self.worker})
         await self.wake()
 
@@ -152,7 +157,7 @@ class BatchedJobs(manager.JobManager):
         if job_id in self._settled:
             self._settled.discard(job_id)
             return
-        await self._queue.give_back([job_id])
+        await self._queue.leave([job_id])
 
     async def listen_for_jobs(
         self, *, on_notification: Callable[..., Awaitable[None]], queues: Iterable[str] | None = None

@@ -24,6 +24,9 @@ delete from plugyard.queued_executions where id = %(id)s and state = 'dead';
 -- # take
 select *, octet_length(input) as input_bytes from plugyard.take_queued(%(worker)s, %(at_most)s, %(per_plugin)s);
 
+-- # give back what never began
+select plugyard.give_back_unbegun(%(jobs)s, %(worker)s);
+
 -- # give jobs back
 update plugyard_queue.procrastinate_jobs set status = 'todo', worker_id = null
 where id = any(%(jobs)s) and status = 'doing' and worker_id = %(worker)s;

@@ -1,0 +1,1 @@
+grant execute on function plugyard.give_back_unbegun(bigint[], bigint) to :service;
