@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -244,6 +245,108 @@ async def test_what_is_tried_again_has_no_record_and_comes_back_when_due(stored:
         assert await tx.execution(entry.id) is None
     (again,) = await workers.take(10)
     assert (again.id, again.run, again.attempts, again.input) == (entry.id, 2, (tried,), entry.input)
+
+
+async def test_what_is_tried_again_goes_before_nobody_elses_first_try(stored: Stored, workers: Workers) -> None:
+    busy, calm = await a_plugin_of(stored), await a_plugin_of(stored)
+    many = [an_entry_of(busy) for _ in range(12)]
+    await queue(stored, *many)
+    tried = Attempt(datetime.now(UTC), datetime.now(UTC), ExecutionStatus.FAILED, "plugin_error", "it broke")
+    for number, taken in enumerate(await workers.take(8)):
+        # Some fail and some had no room; some are due at once and some a moment later.
+        due = datetime.now(UTC) + timedelta(milliseconds=50 * (number % 2))
+        attempts = (tried,) if number < 4 or due <= datetime.now(UTC) else ()
+        await end(stored, busy, taken, an_end(taken, QueueState.QUEUED, attempts=attempts, due_at=due))
+    others = [an_entry_of(calm) for _ in range(2)]
+    await queue(stored, *others)
+    await asyncio.sleep(0.1)
+    order = [one.id for one in await workers.take(20)]
+    assert set(order) == {one.id for one in many + others}
+    assert order.index(others[0].id) <= 1
+    assert order.index(others[1].id) <= 3
+    assert [one for one in order if one in {each.id for each in many[8:]}] == [one.id for one in many[8:]]
+    assert order.index(many[11].id) < min(order.index(one.id) for one in many[:8])
+
+
+async def test_what_comes_due_while_nothing_waits_is_among_the_next(stored: Stored, workers: Workers) -> None:
+    busy, calm = await a_plugin_of(stored), await a_plugin_of(stored)
+    many = [an_entry_of(busy) for _ in range(12)]
+    await queue(stored, *many)
+    tried = Attempt(datetime.now(UTC), datetime.now(UTC), ExecutionStatus.FAILED, "plugin_error", "it broke")
+    *_, last = await workers.take(12)
+    due = datetime.now(UTC) + timedelta(milliseconds=50)
+    await end(stored, busy, last, an_end(last, QueueState.QUEUED, attempts=(tried,), due_at=due))
+    # Places begin at 0 again; one of another time would be behind all of these.
+    await queue(stored, *[an_entry_of(calm) for _ in range(10)])
+    await asyncio.sleep(0.1)
+    assert last.id in [one.id for one in await workers.take(2)]
+
+
+async def test_what_comes_back_waits_by_its_priority(stored: Stored, workers: Workers) -> None:
+    plugin = await a_plugin_of(stored)
+    entries = [an_entry_of(plugin, priority=Priority(level)) for level in (0, 2, 1, 0, 2, 1)]
+    later = [an_entry_of(plugin, priority=Priority.NORMAL), an_entry_of(plugin, priority=Priority.LOW)]
+    await queue(stored, *entries)
+    due = datetime.now(UTC) + timedelta(milliseconds=50)
+    for taken in await workers.take(10):
+        await end(stored, plugin, taken, an_end(taken, QueueState.QUEUED, due_at=due))
+    await queue(stored, *later)
+    await asyncio.sleep(0.1)
+    found = await workers.take(20)
+    came_back = [one.priority for one in found if one.id not in {each.id for each in later}]
+    assert came_back == sorted(came_back, reverse=True)
+
+
+async def test_what_was_interrupted_goes_on_before_the_tenants_other_work(stored: Stored, workers: Workers) -> None:
+    plugin = await a_plugin_of(stored)
+    entries = [an_entry_of(plugin) for _ in range(5)]
+    await queue(stored, *entries)
+    (taken,) = await workers.take(1)
+    await end(stored, plugin, taken, an_end(taken, QueueState.QUEUED, due_at=datetime.now(UTC)))
+    assert taken.id in [one.id for one in await workers.take(2)]
+
+
+async def test_whatever_waits_counts(stored: Stored, workers: Workers) -> None:
+    plugin, other = await a_plugin_of(stored), await a_plugin_of(stored)
+    in_an_hour = datetime.now(UTC) + timedelta(hours=1)
+    await queue(stored, *[an_entry_of(plugin, priority=Priority(level)) for level in (0, 1, 2)], an_entry_of(other))
+    assert await queue(stored, an_entry_of(plugin, due_at=in_an_hour), an_entry_of(plugin)) == [3, 4]
+    taken = [one for one in await workers.take(10, per_plugin=1) if one.plugin_id == plugin.id]
+    assert len(taken) == 1
+    # Three are parked, and one is not yet due.
+    assert await queue(stored, an_entry_of(plugin, priority=Priority.HIGH)) == [4]
+    await end(stored, plugin, taken[0], an_end(taken[0], QueueState.QUEUED, due_at=in_an_hour))
+    assert await queue(stored, an_entry_of(plugin), an_entry_of(other)) == [6, 0]
+
+
+async def test_what_was_parked_for_long_is_not_before_all_who_came_since(stored: Stored, workers: Workers) -> None:
+    busy, calm, late = await a_plugin_of(stored), await a_plugin_of(stored), await a_plugin_of(stored)
+    await queue(stored, *[an_entry_of(busy) for _ in range(3)])
+    first, *_ = await workers.take(3, per_plugin=1)
+    theirs = [an_entry_of(calm) for _ in range(10)]
+    await queue(stored, *theirs)
+    await workers.take(5)
+    await end(stored, busy, first, an_end(first))
+    # Whoever comes now is placed by who is next, which is not what one that was parked had long ago.
+    mine = [an_entry_of(late) for _ in range(6)]
+    await queue(stored, *mine)
+    order = [one.id for one in await workers.take(20)]
+    assert order.index(theirs[6].id) < order.index(mine[2].id)
+
+
+async def test_the_word_of_one_thought_dead_takes_away_no_job_of_who_runs_it_now(
+    stored: Stored, workers: Workers
+) -> None:
+    plugin = await a_plugin_of(stored)
+    entry = an_entry_of(plugin)
+    await queue(stored, entry)
+    (first,) = await workers.take(1)
+    await workers.lose(first)
+    (second,) = await workers.take(1)
+    await end(stored, plugin, first, an_end(first))
+    await workers.lose(second)
+    (third,) = await workers.take(1)
+    assert (third.id, third.run, third.lost) == (entry.id, 3, 2)
 
 
 async def test_a_dead_workers_execution_is_taken_up_and_recorded_once(stored: Stored, workers: Workers) -> None:

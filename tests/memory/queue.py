@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from plugyard.application.ports import ExecutionFilter, Page, PageRequest
 from plugyard.domain.events import Event, EventType
@@ -26,17 +26,11 @@ class MemoryEnqueueing:
         rows = self._tables.queued.values()
         if entry.once is not None and any((one.plugin_id, one.once) == (entry.plugin_id, entry.once) for one in rows):
             return None
-        waiting = [one for one in rows if one.state is QueueState.QUEUED and one.due_at <= entry.queued_at]
-        lowest = min((self._tables.places[one.id] for one in waiting), default=0)
-        own = [
-            self._tables.places[one.id] + 1
-            for one in waiting
-            if one.tenant_id == entry.tenant_id and one.priority >= entry.priority
-        ]
-        place = max([lowest, *own])
+        waiting = sum(one.tenant_id == entry.tenant_id and one.state.waiting for one in rows)
         self._tables.queued[entry.id] = entry
-        self._tables.places[entry.id] = place
-        return place - lowest
+        if entry.due_at <= entry.queued_at:
+            _place(self._tables, entry)
+        return waiting
 
 
 class MemoryQueued(MemoryEnqueueing):
@@ -144,6 +138,23 @@ def plan_schedules(tables: Tables, plugin: Plugin) -> None:
         )
 
 
+def _lowest(tables: Tables) -> int:
+    waiting = [one.id for one in tables.queued.values() if one.state is QueueState.QUEUED]
+    return min((tables.places[one] for one in waiting if one in tables.places), default=0)
+
+
+def _place(tables: Tables, entry: QueuedExecution) -> None:
+    """Behind the tenant's own work of the same or a higher priority, and never before whoever is next."""
+    own = [
+        tables.places[one.id] + 1
+        for one in tables.queued.values()
+        if one.state is QueueState.QUEUED
+        and (one.tenant_id, one.id in tables.places) == (entry.tenant_id, True)
+        and one.priority >= entry.priority
+    ]
+    tables.places[entry.id] = max([_lowest(tables), *own])
+
+
 def take(tables: Tables, now: datetime, at_most: int, per_plugin: int) -> Sequence[QueuedExecution]:
     """What is next, by place; what is beyond a plugin's number is parked. A dead worker's is taken as it was."""
     due = [
@@ -151,6 +162,9 @@ def take(tables: Tables, now: datetime, at_most: int, per_plugin: int) -> Sequen
         for one in tables.queued.values()
         if (one.state is QueueState.QUEUED and one.due_at <= now) or one.id in tables.lost_runs
     ]
+    for one in sorted(due, key=lambda one: (-one.priority, one.due_at)):
+        if one.id not in tables.places:
+            _place(tables, one)
     taken: list[QueuedExecution] = []
     for one in sorted(due, key=lambda one: (tables.places[one.id], one.id)):
         if len(taken) == at_most:
@@ -193,6 +207,12 @@ def end_run(tables: Tables, end: QueueEnd) -> bool:
         due_at=end.due_at or found.due_at,
         ended_at=end.ended_at,
     )
+    if end.state is QueueState.QUEUED:
+        # What was interrupted goes on where it was; what is tried again is placed when it is due.
+        if len(end.attempts) == len(found.attempts) and end.due_at is not None and end.due_at <= datetime.now(UTC):
+            tables.places[found.id] = max(tables.places[found.id], _lowest(tables))
+        else:
+            tables.places.pop(found.id, None)
     if end.state.over and found.call.webhook is not None:
         tables.completions[found.id] = Delivery(found.id, found.tenant_id, found.plugin_id, found.call.webhook, 0)
         tables.webhooks_due[found.id] = found.queued_at
@@ -201,6 +221,7 @@ def end_run(tables: Tables, end: QueueEnd) -> bool:
     ]
     if parked and not end.waits:
         first = min(parked, key=lambda one: (tables.places[one.id], one.id))
+        tables.places[first.id] = max(tables.places[first.id], _lowest(tables))
         tables.queued[first.id] = replace(first, state=QueueState.QUEUED, turn=first.turn + 1)
     return True
 

@@ -129,7 +129,7 @@ class Transaction(KeyRows, Protocol):
 
     # executions that wait their turn
     async def enqueue(self, entry: QueuedExecution) -> int | None: ...
-    # enqueue: how many of the tenant's own are before it; None where the plugin has one of that word already
+    # enqueue: how many of the tenant's own waited before; None where the plugin has one of that word already
     async def queued(self, execution_id: str) -> QueuedExecution | None: ...  # without its input
     async def queued_whole(self, execution_id: str) -> QueuedExecution | None: ...  # with its input and output
     async def list_queued(

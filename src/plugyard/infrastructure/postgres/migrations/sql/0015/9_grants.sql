@@ -1,1 +1,4 @@
-grant execute on function plugyard.give_back_unbegun(bigint[], bigint) to :service;
+grant execute on function
+  plugyard.give_back_unbegun(bigint[], bigint), plugyard.place_due()
+  to :service;
+grant select on plugyard.queue_waiting to :service;
