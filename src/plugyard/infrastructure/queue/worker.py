@@ -1,14 +1,15 @@
 """One worker: takes executions whose turn has come and has them run, until it is stopped. Made by ``bootstrap``.
 
 It beats every two seconds. What a worker had that was not heard of for ten is taken up by others; where that one lives
-after all, its word no longer counts (``run`` of a queued execution).
+after all, its word no longer counts (``run`` of a queued execution). While the
+database is away nobody is silent.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -83,7 +84,7 @@ class Worker:
             await self._pool.open(wait=True, timeout=10.0)
 
     async def run(self) -> None:
-        """Work until `stop`; where the database is away, begin anew when it is back."""
+        """Work until `stop`; where the database is away at the start, begin anew when it is back."""
         upkeep = [asyncio.create_task(self._keep())]
         if self._tell is not None:
             upkeep.append(asyncio.create_task(self._tell_for_ever(self._tell)))
@@ -108,8 +109,7 @@ class Worker:
             return
         self._task.cancel()
         if self._jobs is not None:
-            with contextlib.suppress(PlugyardError):
-                await self._jobs.give_back()
+            await self._jobs.give_back()
         await asyncio.wait([self._task], timeout=within_s)
         for execution_id in list(self._running):
             self._cut(execution_id)
@@ -124,7 +124,7 @@ class Worker:
             conninfo=self._url,
             kwargs={"options": _OPTIONS, **SEEN_HERE},
             min_size=1,
-            max_size=3,
+            max_size=2,
             reconnect_timeout=60.0,
         )
         app = App(connector=connector)
@@ -136,7 +136,7 @@ class Worker:
             await self._execute(jobs, context)
 
         async with app.open_async():
-            late = asyncio.create_task(self._give_back_late(jobs))
+            tidying = asyncio.create_task(self._tidy(jobs))
             try:
                 await app.run_worker_async(
                     queues=[QUEUE],
@@ -147,10 +147,9 @@ class Worker:
                     stalled_worker_timeout=self._silent_s,
                 )
             finally:
-                late.cancel()
-                await asyncio.gather(late, return_exceptions=True)
-                with contextlib.suppress(PlugyardError):
-                    await jobs.give_back()
+                tidying.cancel()
+                await asyncio.gather(tidying, return_exceptions=True)
+                await jobs.give_back()
 
     async def _execute(self, jobs: BatchedJobs, context: JobContext) -> None:
         job_id = context.job.id or 0
@@ -164,11 +163,10 @@ class Worker:
         finally:
             self._running.pop(entry.id, None)
 
-    async def _give_back_late(self, jobs: BatchedJobs) -> None:
+    async def _tidy(self, jobs: BatchedJobs) -> None:
         while True:
             await asyncio.sleep(0.25)
-            with contextlib.suppress(PlugyardError):
-                await jobs.give_back_late()
+            await jobs.tidy()
 
     async def _tell_for_ever(self, tell: Callable[[Delivery], Awaitable[object]]) -> None:
         """Tell whoever wants to know of ends; a few at a time, so that one who is slow holds up few others."""
@@ -201,18 +199,23 @@ class Worker:
 
     async def _keep(self) -> None:
         """End what somebody cancelled through another process, and take up what dead workers had."""
-        kept_at = 0.0
+        kept_at, away_at = 0.0, -math.inf
         while True:
             await asyncio.sleep(_UPKEEP_S)
             try:
                 if self._running:
                     for execution_id in await self.queue.cancelled(list(self._running)):
                         self._cancel(execution_id)
-                self.taken_up += await self.queue.revive(self._silent_s)
+                # Nobody could beat while the database was away; those who live have the time to say so.
+                if time.monotonic() - away_at > self._silent_s:
+                    self.taken_up += await self.queue.revive(self._silent_s)
+                else:
+                    await self.queue.ping()
                 if time.monotonic() - kept_at > 5:
                     await self.queue.keep()
                     kept_at = time.monotonic()
             except PlugyardError as error:
+                away_at = time.monotonic()
                 log.debug("the queue's upkeep failed", error=error.message)
             except Exception:
                 log.exception("the queue's upkeep failed")
@@ -232,7 +235,9 @@ def pool_of(service_url: str) -> Pool:
         configure=configure,
         check=AsyncConnectionPool.check_connection,
         min_size=1,
-        max_size=4,
+        max_size=5,
         timeout=5.0,
+        # By itself a pool waits twice as long before each try; so it gives up soon, and whoever asks begins anew.
+        reconnect_timeout=3.0,
         open=False,
     )

@@ -24,6 +24,16 @@ delete from plugyard.queued_executions where id = %(id)s and state = 'dead';
 -- # take
 select *, octet_length(input) as input_bytes from plugyard.take_queued(%(worker)s, %(at_most)s, %(per_plugin)s);
 
+-- # is anybody there
+select 1;
+
+-- # beat
+insert into plugyard_queue.procrastinate_workers (id, last_heartbeat) overriding system value
+values (%(worker)s, now()) on conflict (id) do update set last_heartbeat = excluded.last_heartbeat;
+
+-- # jobs of a worker
+select id from plugyard_queue.procrastinate_jobs where worker_id = %(worker)s and status = 'doing';
+
 -- # give back what never began
 select plugyard.give_back_unbegun(%(jobs)s, %(worker)s);
 
