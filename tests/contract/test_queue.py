@@ -30,7 +30,7 @@ class Workers(Protocol):
     async def take(self, at_most: int, per_plugin: int = 0) -> Sequence[QueuedExecution]: ...
     async def give_back(self, entries: Sequence[QueuedExecution]) -> None: ...
     async def lose(self, entry: QueuedExecution) -> None: ...
-    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]: ...
+    async def take_webhooks(self, at_most: int, **under_way: int) -> Sequence[Delivery]: ...
 
 
 class _InMemory:
@@ -46,8 +46,8 @@ class _InMemory:
     async def lose(self, entry: QueuedExecution) -> None:
         await self._store.lose(entry.id)
 
-    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]:
-        return await self._store.take_webhooks(datetime.now(UTC), at_most)
+    async def take_webhooks(self, at_most: int, **under_way: int) -> Sequence[Delivery]:
+        return await self._store.take_webhooks(datetime.now(UTC), at_most, 4, under_way)
 
 
 class _Postgres:
@@ -64,8 +64,8 @@ class _Postgres:
         # No worker of the tests is registered, so all that they have is a dead one's.
         assert await PostgresQueue(self._pool, per_plugin=0).revive(10.0) >= 1
 
-    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]:
-        return await PostgresQueue(self._pool, per_plugin=0).take_webhooks(at_most)
+    async def take_webhooks(self, at_most: int, **under_way: int) -> Sequence[Delivery]:
+        return await PostgresQueue(self._pool, per_plugin=0).take_webhooks(at_most, 4, under_way)
 
 
 @pytest.fixture
@@ -477,3 +477,29 @@ async def test_who_wants_to_know_of_an_end_is_in_the_same_transaction(stored: St
         await tx.webhook_later(entry.id, datetime.now(UTC) - timedelta(seconds=1))
         await tx.webhook_told(entry.id)
     assert await workers.take_webhooks(10) == []
+
+
+async def test_of_one_tenants_webhooks_so_many_are_under_way_and_all_tenants_have_their_turn(
+    stored: Stored, workers: Workers
+) -> None:
+    busy, calm = await a_plugin_of(stored), await a_plugin_of(stored)
+    await tell_of(stored, workers, busy, 9)
+    await tell_of(stored, workers, calm, 2)
+
+    async def take(at_most: int, **under_way: int) -> list[str]:
+        return sorted(one.tenant_id for one in await workers.take_webhooks(at_most, **under_way))
+
+    assert await take(2) == sorted([busy.tenant_id, calm.tenant_id])
+    # One that has three under way has room for one more, and goes behind those that have fewer.
+    assert await take(1, **{busy.tenant_id: 1}) == [calm.tenant_id]
+    assert await take(10, **{busy.tenant_id: 3}) == [busy.tenant_id]
+    assert await take(10, **{busy.tenant_id: 4}) == []
+    assert await take(10) == [busy.tenant_id] * 4
+
+
+async def tell_of(stored: Stored, workers: Workers, plugin: Plugin, count: int) -> None:
+    """Have so many ends of a plugin be told."""
+    call = replace(an_entry_of(plugin).call, webhook="https://hooks.example/done")
+    await queue(stored, *[an_entry_of(plugin, call=call) for _ in range(count)])
+    for taken in await workers.take(count):
+        await end(stored, plugin, taken, an_end(taken))

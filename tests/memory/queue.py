@@ -1,7 +1,8 @@
 """Executions that wait, in memory: the same places, limits and fences as the functions in the database."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -226,9 +227,17 @@ def end_run(tables: Tables, end: QueueEnd) -> bool:
     return True
 
 
-def take_webhooks(tables: Tables, now: datetime, at_most: int) -> Sequence[Delivery]:
-    """Deliveries that are due."""
-    due = [one for one in tables.completions.values() if tables.webhooks_due[one.execution_id] <= now][:at_most]
+def take_webhooks(
+    tables: Tables, now: datetime, at_most: int, of_one: int, under_way: Mapping[str, int]
+) -> Sequence[Delivery]:
+    """Deliveries that are due; of one tenant so many, and those first that have the fewest under way."""
+    has = Counter(under_way)
+    turns = []
+    for one in sorted(tables.completions.values(), key=lambda one: tables.webhooks_due[one.execution_id]):
+        if tables.webhooks_due[one.execution_id] <= now and has[one.tenant_id] < of_one:
+            has[one.tenant_id] += 1
+            turns.append((has[one.tenant_id], one))
+    due = [one for _, one in sorted(turns, key=lambda turn: turn[0])[:at_most]]
     for one in due:
         tables.completions[one.execution_id] = replace(one, tries=one.tries + 1)
         tables.webhooks_due[one.execution_id] = now + timedelta(minutes=2)

@@ -15,7 +15,7 @@ import pytest
 
 from plugyard.domain.errors import StoreUnavailable
 from plugyard.domain.plugin import Plugin
-from plugyard.domain.queue import QueuedExecution, QueueState
+from plugyard.domain.queue import Delivery, QueuedExecution, QueueState
 from plugyard.infrastructure.queue.jobs import BatchedJobs
 from plugyard.infrastructure.queue.worker import Worker
 from tests.contract.given import a_stored_plugin, a_tenant, an_execution
@@ -309,6 +309,30 @@ async def test_nobody_is_taken_for_dead_just_because_the_database_was_away(
         bench.hold.set()
         await until(lambda: bench.recorded() == 1)
     assert len(bench.began) == 1
+
+
+async def test_who_never_answers_holds_up_no_other_tenants_webhooks(bench: Bench) -> None:
+    calm = await a_stored_plugin(bench.database.store, (await a_tenant(bench.database.store)).id)
+    told: list[str] = []
+
+    async def tell(delivery: Delivery) -> None:
+        told.append(delivery.tenant_id)
+        if delivery.tenant_id == bench.plugin.tenant_id:
+            await asyncio.sleep(60)
+        async with bench.database.store.for_tenant(delivery.tenant_id) as tx:
+            await tx.webhook_told(delivery.execution_id)
+
+    with bench.database.as_owner() as owner:
+        owner.execute("delete from webhook_deliveries")
+        for plugin, count, age in ((bench.plugin, 100, "1 hour"), (calm, 20, "0")):
+            owner.execute(
+                "insert into webhook_deliveries (execution_id, tenant_id, plugin_id, url, due_at) select "
+                "gen_random_uuid(), %s, %s, 'https://hooks.example', now() - %s::interval from generate_series(1, %s)",
+                [plugin.tenant_id, plugin.id, age, count],
+            )
+    async with bench.worker(tell=tell):
+        await until(lambda: told.count(calm.tenant_id) == 20, within_s=5)
+        assert told.count(bench.plugin.tenant_id) == 4
 
 
 def failing(work: Callable[..., Any], times: int, answer: Exception | None = None) -> Callable[..., Any]:

@@ -269,7 +269,9 @@ class Queue(Protocol):
     """Where workers take what is next; what each has taken is its own until it ends, or dies. ``StoreUnavailable``."""
 
     async def take(self, at_most: int) -> Sequence[QueuedExecution]: ...
-    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]: ...  # each for two minutes
+    async def take_webhooks(self, at_most: int, of_one: int, under_way: Mapping[str, int]) -> Sequence[Delivery]: ...
+
+    # take_webhooks: each for two minutes; of one tenant so many, with those that are under way
 
 
 class Webhooks(Protocol):

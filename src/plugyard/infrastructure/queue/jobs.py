@@ -12,7 +12,7 @@ import asyncio
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -20,6 +20,7 @@ import structlog
 from procrastinate import manager
 from procrastinate.jobs import Job, Notification, Status
 from procrastinate.psycopg_connector import PsycopgConnector
+from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from plugyard.domain.errors import PlugyardError
@@ -76,9 +77,13 @@ class PostgresQueue:
         """Those of the executions that somebody wants to end."""
         return [row["id"] for row in await self._all("cancelled meanwhile", {"ids": list(execution_ids)})]
 
-    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]:
-        """Takes deliveries that are due, each for two minutes; raises `StoreUnavailable`."""
-        return [Delivery(**row) for row in await self._all("take webhooks", {"at_most": at_most})]
+    async def take_webhooks(self, at_most: int, of_one: int, under_way: Mapping[str, int]) -> Sequence[Delivery]:
+        """Takes deliveries that are due, each for two minutes; raises `StoreUnavailable`.
+
+        Of one tenant it is `of_one` at most, with those that are under way already.
+        """
+        parameters = {"at_most": at_most, "of_one": of_one, "under_way": Jsonb(dict(under_way))}
+        return [Delivery(**row) for row in await self._all("take webhooks", parameters)]
 
     async def keep(self) -> None:
         """Lets wait again what is parked without need, and forgets what has served its time."""

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ from plugyard.infrastructure.queue.jobs import QUEUE, TASK, BatchedJobs, Pool, P
 BEAT_S, SILENT_S = 2.0, 10.0
 _UPKEEP_S, _POLL_S = 1.0, 5.0
 _PAUSE_S = 1.0
-_TELL_S, _TOLD_AT_ONCE = 0.5, 16
+_TELL_S, _TOLD_AT_ONCE, _TOLD_OF_ONE = 0.5, 32, 4
 _BESIDE_S, _MUCH = 0.5, 50
 _OPTIONS = "-c search_path=plugyard_queue -c timezone=UTC -c statement_timeout=30s" + SEEN_THERE
 log = structlog.get_logger("plugyard")
@@ -169,20 +170,33 @@ class Worker:
             await jobs.tidy()
 
     async def _tell_for_ever(self, tell: Callable[[Delivery], Awaitable[object]]) -> None:
-        """Tell whoever wants to know of ends; a few at a time, so that one who is slow holds up few others."""
-        while True:
-            deliveries: Sequence[Delivery] = ()
-            try:
-                deliveries = await self.queue.take_webhooks(_TOLD_AT_ONCE)
-            except PlugyardError as error:
-                log.debug("webhooks could not be taken", error=error.message)
-            except Exception:
-                log.exception("webhooks could not be taken")
-            for outcome in await asyncio.gather(*map(tell, deliveries), return_exceptions=True):
-                if isinstance(outcome, Exception):
-                    log.warning("a webhook could not be settled; it is told again", error=repr(outcome))
-            if not deliveries:
-                await asyncio.sleep(_TELL_S)
+        """Tell whoever wants to know of ends, each by itself, so that one who is slow holds up its own tenant alone."""
+        under_way: dict[asyncio.Task[None], str] = {}
+        try:
+            while True:
+                deliveries: Sequence[Delivery] = ()
+                room = _TOLD_AT_ONCE - len(under_way)
+                try:
+                    if room:
+                        busy = Counter(under_way.values())
+                        deliveries = await self.queue.take_webhooks(room, _TOLD_OF_ONE, busy)
+                except PlugyardError as error:
+                    log.debug("webhooks could not be taken", error=error.message)
+                except Exception:
+                    log.exception("webhooks could not be taken")
+                for one in deliveries:
+                    under_way[asyncio.create_task(_told(tell, one))] = one.tenant_id
+                # One that ends makes room at once; nobody says when something comes due.
+                if under_way:
+                    ended, _ = await asyncio.wait(under_way, timeout=_TELL_S, return_when=asyncio.FIRST_COMPLETED)
+                    for task in ended:
+                        del under_way[task]
+                else:
+                    await asyncio.sleep(_TELL_S)
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _again_and_again(self, work: Callable[[], Awaitable[int]]) -> None:
         """Do something twice a second, and at once again while there is much of it."""
@@ -219,6 +233,13 @@ class Worker:
                 log.debug("the queue's upkeep failed", error=error.message)
             except Exception:
                 log.exception("the queue's upkeep failed")
+
+
+async def _told(tell: Callable[[Delivery], Awaitable[object]], delivery: Delivery) -> None:
+    try:
+        await tell(delivery)
+    except Exception as error:
+        log.warning("a webhook could not be settled; it is told again", error=repr(error))
 
 
 def pool_of(service_url: str) -> Pool:

@@ -61,7 +61,8 @@ returning j.id;
 select pg_notify('procrastinate_queue_v1#executions', '{"type": "job_inserted", "job_id": 0}');
 
 -- # take webhooks
-select execution_id, tenant_id, plugin_id, url, tries from plugyard.take_webhooks(%(at_most)s);
+select execution_id, tenant_id, plugin_id, url, tries
+from plugyard.take_webhooks(%(at_most)s, %(of_one)s, %(under_way)s);
 
 -- # webhook told
 delete from plugyard.webhook_deliveries where execution_id = %(id)s;
