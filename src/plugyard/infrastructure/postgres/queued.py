@@ -27,7 +27,7 @@ class Enqueueing(Session):
     async def enqueue(self, entry: QueuedExecution) -> int | None:
         """Queues an execution, with the transaction or not at all; how many of the tenant's own waited before.
 
-        Up to a thousand are counted; beyond that it is what was counted within the last seconds.
+        Up to two hundred are counted; beyond that it is what was counted within the last seconds.
         `None` where the plugin has one of the same word already.
         """
         row = {

@@ -1,7 +1,7 @@
 """What comes back to the queue has its place by the time at which it is due, and whatever waits is counted.
 
-Before code. Older code calls the same functions. It gives jobs back by themselves, and takes webhooks by age alone, as it
-did. Jobs that wait for a time to come are written anew.
+Before code. Older code calls the same functions. It gives jobs back by themselves, and takes webhooks by age alone, as
+it did. Jobs that wait for a time to come are written anew.
 
 Revision ID: 0015
 """

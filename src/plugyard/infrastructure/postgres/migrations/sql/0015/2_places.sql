@@ -1,6 +1,6 @@
 -- Places of what comes back -------------------------------------------------------------------------------------------
 
--- How many of a tenant's executions wait, where those are a thousand or more; counted by whoever keeps the queue.
+-- How many of a tenant's executions wait, where those are two hundred or more; counted by whoever keeps the queue.
 create table plugyard.queue_waiting (
   tenant_id uuid primary key,
   waiting bigint not null,
@@ -74,8 +74,8 @@ begin
 end $$;
 revoke execute on function plugyard.place_due() from public;
 
--- As it was, and it answers how many of the tenant's own wait already, whatever for: all are counted up to a thousand,
--- and beyond that it is what was counted within the last seconds. What is not yet due has no place.
+-- As it was, and it answers how many of the tenant's own wait already, whatever for: all are counted up to two
+-- hundred, and beyond that it is what was counted within the last seconds. What is not yet due has no place.
 create or replace function plugyard.enqueue(entry jsonb, input text) returns bigint
 language plpgsql set search_path = plugyard, pg_temp
 as $$
@@ -96,8 +96,8 @@ begin
   place := greatest(lowest, coalesce(own + 1, 0));
   select count(*) into waiting from (
     select from plugyard.queued_executions q where q.tenant_id = of_tenant and q.state in ('queued', 'parked')
-    limit 1000) as counted;
-  if waiting = 1000 then
+    limit 200) as counted;
+  if waiting = 200 then
     waiting := greatest(waiting, coalesce(
       (select w.waiting from plugyard.queue_waiting w
         where w.tenant_id = of_tenant and w.counted_at > now() - interval '1 minute'),
@@ -284,7 +284,7 @@ begin
   then
     with counted as (
       select q.tenant_id, count(*) as waiting from plugyard.queued_executions q
-      where q.state in ('queued', 'parked') group by q.tenant_id having count(*) >= 1000
+      where q.state in ('queued', 'parked') group by q.tenant_id having count(*) >= 200
     ), fewer as (
       delete from plugyard.queue_waiting w where not exists (select from counted c where c.tenant_id = w.tenant_id))
     insert into plugyard.queue_waiting (tenant_id, waiting, counted_at)
