@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from plugyard.application.ports import ExecutionFilter, Page, PageRequest
 from plugyard.domain.events import Event, EventType
@@ -210,7 +210,7 @@ def end_run(tables: Tables, end: QueueEnd) -> bool:
     )
     if end.state is QueueState.QUEUED:
         # What was interrupted goes on where it was; what is tried again is placed when it is due.
-        if len(end.attempts) == len(found.attempts) and end.due_at is not None and end.due_at <= datetime.now(UTC):
+        if end.due_at is None:
             tables.places[found.id] = max(tables.places[found.id], _lowest(tables))
         else:
             tables.places.pop(found.id, None)

@@ -74,7 +74,7 @@ def _ending(
     now = platform.clock()
     if ended.status is ExecutionStatus.CANCELLED and entry.id not in platform.told_to_end:
         # Nobody asked for it: the service ends, and another worker takes it up.
-        return ended, _back(entry, now)
+        return ended, _back(entry, None)
     attempts = (*entry.attempts, Attempt.of(ended, now))
     ended = replace(ended, queued_at=entry.queued_at, attempts=attempts)
     if ended.status in (ExecutionStatus.SUCCEEDED, ExecutionStatus.CANCELLED):
@@ -87,7 +87,7 @@ def _ending(
     return ended, QueueEnd(entry.id, entry.run, QueueState.QUEUED, attempts, due_at=now + delay, job=entry.job)
 
 
-def _back(entry: QueuedExecution, due_at: datetime) -> QueueEnd:
+def _back(entry: QueuedExecution, due_at: datetime | None) -> QueueEnd:
     return QueueEnd(entry.id, entry.run, QueueState.QUEUED, entry.attempts, due_at=due_at, job=entry.job)
 
 

@@ -221,8 +221,9 @@ WEBHOOK_RETRIES = RetryRule(attempts=10, delay_ms=5_000, factor=3.0, max_delay_m
 
 @dataclass(frozen=True, slots=True)
 class QueueEnd:
-    """What became of a run, to be written with its record. ``due_at`` is when it is tried again, where it is.
+    """What became of a run, to be written with its record.
 
+    ``due_at`` is when it is tried again, where it is; what is queued without was interrupted, and goes on where it was.
     ``waits`` is said of one that had not begun. ``job`` is the worker's own number for it, which goes with the end.
     """
 

@@ -233,11 +233,9 @@ begin
       input = case when one.state = 'ended' then null else q.input end,
       turn = q.turn + (one.state = 'queued')::integer,
       due_at = coalesce(one.due_at, q.due_at),
-      -- What was interrupted goes on where it was. What is tried again, or had no room, is placed when it is due.
-      tag = case
-        when one.state = 'queued' and one.due_at <= now()
-          and jsonb_array_length(one.attempts) = jsonb_array_length(q.attempts)
-        then greatest(q.tag, plugyard.lowest_waiting_tag()) end,
+      -- What was interrupted goes on where it was. What is tried again, or had no room, is placed when it is due; so is
+      -- what older code interrupts, which names a time for that too.
+      tag = case when one.state = 'queued' and one.due_at is null then greatest(q.tag, plugyard.lowest_waiting_tag()) end,
       ended_at = one.ended_at
     where q.id = one.id and q.run = one.run
       and case when one.waits then q.state in ('queued', 'parked') else q.state = 'running' end

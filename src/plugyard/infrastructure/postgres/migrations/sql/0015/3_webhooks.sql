@@ -1,9 +1,9 @@
--- Whose webhooks are told ----------------------------------------------------------------------------------------------
+-- Whose webhooks are told --------------------------------------------------------------------------------------------
 
 create index webhook_deliveries_of_a_tenant on plugyard.webhook_deliveries (tenant_id, due_at);
 
--- Takes deliveries that are due, for whoever tells: so many in all, and of one tenant no more than there may be under way
--- beside those that this teller has under way already. Tenants have their turns, those with the fewest under way first.
+-- Takes deliveries that are due, for whoever tells: so many in all, and of one tenant no more than there may be under
+-- way, with those that this teller has under way already. Tenants have their turns, those with the fewest under way first.
 -- One that is not through within two minutes is taken again.
 create function plugyard.take_webhooks(at_most integer, of_one integer, under_way jsonb)
 returns setof plugyard.webhook_deliveries
