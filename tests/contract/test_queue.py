@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,8 +28,9 @@ class Workers(Protocol):
     """Who takes, and what happens when one dies."""
 
     async def take(self, at_most: int, per_plugin: int = 0) -> Sequence[QueuedExecution]: ...
+    async def give_back(self, entries: Sequence[QueuedExecution]) -> None: ...
     async def lose(self, entry: QueuedExecution) -> None: ...
-    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]: ...
+    async def take_webhooks(self, at_most: int, **under_way: int) -> Sequence[Delivery]: ...
 
 
 class _InMemory:
@@ -38,11 +40,14 @@ class _InMemory:
     async def take(self, at_most: int, per_plugin: int = 0) -> Sequence[QueuedExecution]:
         return await self._store.take(datetime.now(UTC), at_most, per_plugin)
 
+    async def give_back(self, entries: Sequence[QueuedExecution]) -> None:
+        await self._store.give_back([one.id for one in entries])
+
     async def lose(self, entry: QueuedExecution) -> None:
         await self._store.lose(entry.id)
 
-    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]:
-        return await self._store.take_webhooks(datetime.now(UTC), at_most)
+    async def take_webhooks(self, at_most: int, **under_way: int) -> Sequence[Delivery]:
+        return await self._store.take_webhooks(datetime.now(UTC), at_most, 4, under_way)
 
 
 class _Postgres:
@@ -52,12 +57,15 @@ class _Postgres:
     async def take(self, at_most: int, per_plugin: int = 0) -> Sequence[QueuedExecution]:
         return await PostgresQueue(self._pool, per_plugin=per_plugin).take(at_most)
 
+    async def give_back(self, entries: Sequence[QueuedExecution]) -> None:
+        await PostgresQueue(self._pool, per_plugin=0).give_back([one.job for one in entries if one.job is not None])
+
     async def lose(self, entry: QueuedExecution) -> None:
         # No worker of the tests is registered, so all that they have is a dead one's.
         assert await PostgresQueue(self._pool, per_plugin=0).revive(10.0) >= 1
 
-    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]:
-        return await PostgresQueue(self._pool, per_plugin=0).take_webhooks(at_most)
+    async def take_webhooks(self, at_most: int, **under_way: int) -> Sequence[Delivery]:
+        return await PostgresQueue(self._pool, per_plugin=0).take_webhooks(at_most, 4, under_way)
 
 
 @pytest.fixture
@@ -239,6 +247,108 @@ async def test_what_is_tried_again_has_no_record_and_comes_back_when_due(stored:
     assert (again.id, again.run, again.attempts, again.input) == (entry.id, 2, (tried,), entry.input)
 
 
+async def test_what_is_tried_again_goes_before_nobody_elses_first_try(stored: Stored, workers: Workers) -> None:
+    busy, calm = await a_plugin_of(stored), await a_plugin_of(stored)
+    many = [an_entry_of(busy) for _ in range(12)]
+    await queue(stored, *many)
+    tried = Attempt(datetime.now(UTC), datetime.now(UTC), ExecutionStatus.FAILED, "plugin_error", "it broke")
+    for number, taken in enumerate(await workers.take(8)):
+        # Some fail and some had no room; some are due at once and some a moment later.
+        due = datetime.now(UTC) + timedelta(milliseconds=50 * (number % 2))
+        attempts = (tried,) if number < 4 else ()
+        await end(stored, busy, taken, an_end(taken, QueueState.QUEUED, attempts=attempts, due_at=due))
+    others = [an_entry_of(calm) for _ in range(2)]
+    await queue(stored, *others)
+    await asyncio.sleep(0.1)
+    order = [one.id for one in await workers.take(20)]
+    assert set(order) == {one.id for one in many + others}
+    assert order.index(others[0].id) <= 1
+    assert order.index(others[1].id) <= 3
+    assert [one for one in order if one in {each.id for each in many[8:]}] == [one.id for one in many[8:]]
+    assert order.index(many[11].id) < min(order.index(one.id) for one in many[:8])
+
+
+async def test_what_comes_due_while_nothing_waits_is_among_the_next(stored: Stored, workers: Workers) -> None:
+    busy, calm = await a_plugin_of(stored), await a_plugin_of(stored)
+    many = [an_entry_of(busy) for _ in range(12)]
+    await queue(stored, *many)
+    tried = Attempt(datetime.now(UTC), datetime.now(UTC), ExecutionStatus.FAILED, "plugin_error", "it broke")
+    *_, last = await workers.take(12)
+    due = datetime.now(UTC) + timedelta(milliseconds=50)
+    await end(stored, busy, last, an_end(last, QueueState.QUEUED, attempts=(tried,), due_at=due))
+    # Places begin at 0 again; one of another time would be behind all of these.
+    await queue(stored, *[an_entry_of(calm) for _ in range(10)])
+    await asyncio.sleep(0.1)
+    assert last.id in [one.id for one in await workers.take(2)]
+
+
+async def test_what_comes_back_waits_by_its_priority(stored: Stored, workers: Workers) -> None:
+    plugin = await a_plugin_of(stored)
+    entries = [an_entry_of(plugin, priority=Priority(level)) for level in (0, 2, 1, 0, 2, 1)]
+    later = [an_entry_of(plugin, priority=Priority.NORMAL), an_entry_of(plugin, priority=Priority.LOW)]
+    await queue(stored, *entries)
+    due = datetime.now(UTC) + timedelta(milliseconds=50)
+    for taken in await workers.take(10):
+        await end(stored, plugin, taken, an_end(taken, QueueState.QUEUED, due_at=due))
+    await queue(stored, *later)
+    await asyncio.sleep(0.1)
+    found = await workers.take(20)
+    came_back = [one.priority for one in found if one.id not in {each.id for each in later}]
+    assert came_back == sorted(came_back, reverse=True)
+
+
+async def test_what_was_interrupted_goes_on_before_the_tenants_other_work(stored: Stored, workers: Workers) -> None:
+    plugin = await a_plugin_of(stored)
+    entries = [an_entry_of(plugin) for _ in range(5)]
+    await queue(stored, *entries)
+    (taken,) = await workers.take(1)
+    await end(stored, plugin, taken, an_end(taken, QueueState.QUEUED))
+    assert taken.id in [one.id for one in await workers.take(2)]
+
+
+async def test_whatever_waits_counts(stored: Stored, workers: Workers) -> None:
+    plugin, other = await a_plugin_of(stored), await a_plugin_of(stored)
+    in_an_hour = datetime.now(UTC) + timedelta(hours=1)
+    await queue(stored, *[an_entry_of(plugin, priority=Priority(level)) for level in (0, 1, 2)], an_entry_of(other))
+    assert await queue(stored, an_entry_of(plugin, due_at=in_an_hour), an_entry_of(plugin)) == [3, 4]
+    taken = [one for one in await workers.take(10, per_plugin=1) if one.plugin_id == plugin.id]
+    assert len(taken) == 1
+    # Three are parked, and one is not yet due.
+    assert await queue(stored, an_entry_of(plugin, priority=Priority.HIGH)) == [4]
+    await end(stored, plugin, taken[0], an_end(taken[0], QueueState.QUEUED, due_at=in_an_hour))
+    assert await queue(stored, an_entry_of(plugin), an_entry_of(other)) == [6, 0]
+
+
+async def test_what_was_parked_for_long_is_not_before_all_who_came_since(stored: Stored, workers: Workers) -> None:
+    busy, calm, late = await a_plugin_of(stored), await a_plugin_of(stored), await a_plugin_of(stored)
+    await queue(stored, *[an_entry_of(busy) for _ in range(3)])
+    first, *_ = await workers.take(3, per_plugin=1)
+    theirs = [an_entry_of(calm) for _ in range(10)]
+    await queue(stored, *theirs)
+    await workers.take(5)
+    await end(stored, busy, first, an_end(first))
+    # Whoever comes now is placed by who is next, which is not what one that was parked had long ago.
+    mine = [an_entry_of(late) for _ in range(6)]
+    await queue(stored, *mine)
+    order = [one.id for one in await workers.take(20)]
+    assert order.index(theirs[6].id) < order.index(mine[2].id)
+
+
+async def test_the_word_of_one_thought_dead_takes_away_no_job_of_who_runs_it_now(
+    stored: Stored, workers: Workers
+) -> None:
+    plugin = await a_plugin_of(stored)
+    entry = an_entry_of(plugin)
+    await queue(stored, entry)
+    (first,) = await workers.take(1)
+    await workers.lose(first)
+    (second,) = await workers.take(1)
+    await end(stored, plugin, first, an_end(first))
+    await workers.lose(second)
+    (third,) = await workers.take(1)
+    assert (third.id, third.run, third.lost) == (entry.id, 3, 2)
+
+
 async def test_a_dead_workers_execution_is_taken_up_and_recorded_once(stored: Stored, workers: Workers) -> None:
     plugin = await a_plugin_of(stored)
     entry = an_entry_of(plugin)
@@ -258,6 +368,29 @@ async def test_a_dead_workers_execution_is_taken_up_and_recorded_once(stored: St
     async with stored.store.for_tenant(plugin.tenant_id) as tx:
         assert await tx.execution(entry.id) == execution
         assert len((await tx.list_executions(plugin.id, ExecutionFilter(), PageRequest())).items) == 1
+
+
+async def test_what_is_given_back_without_having_begun_waits_as_before_and_was_not_lost(
+    stored: Stored, workers: Workers
+) -> None:
+    plugin = await a_plugin_of(stored)
+    first, second = an_entry_of(plugin), an_entry_of(plugin)
+    await queue(stored, first, second)
+    for _ in range(5):
+        await workers.give_back(await workers.take(10))
+    found = await find(stored, first)
+    assert found is not None
+    assert found.state is QueueState.QUEUED
+    # It takes no room of its plugin's either.
+    taken = await workers.take(10, per_plugin=2)
+    assert [(one.id, one.lost) for one in taken] == [(first.id, 0), (second.id, 0)]
+    # What did begin counts, before and after.
+    await workers.lose(taken[0])
+    (again,) = [one for one in await workers.take(1) if one.id == first.id]
+    await workers.give_back([again])
+    (again,) = [one for one in await workers.take(1) if one.id == first.id]
+    assert again.lost == 1
+    await end(stored, plugin, again, an_end(again))
 
 
 async def test_an_end_that_is_said_twice_is_written_once(stored: Stored, workers: Workers) -> None:
@@ -344,3 +477,29 @@ async def test_who_wants_to_know_of_an_end_is_in_the_same_transaction(stored: St
         await tx.webhook_later(entry.id, datetime.now(UTC) - timedelta(seconds=1))
         await tx.webhook_told(entry.id)
     assert await workers.take_webhooks(10) == []
+
+
+async def test_of_one_tenants_webhooks_so_many_are_under_way_and_all_tenants_have_their_turn(
+    stored: Stored, workers: Workers
+) -> None:
+    busy, calm = await a_plugin_of(stored), await a_plugin_of(stored)
+    await tell_of(stored, workers, busy, 9)
+    await tell_of(stored, workers, calm, 2)
+
+    async def take(at_most: int, **under_way: int) -> list[str]:
+        return sorted(one.tenant_id for one in await workers.take_webhooks(at_most, **under_way))
+
+    assert await take(2) == sorted([busy.tenant_id, calm.tenant_id])
+    # One that has three under way has room for one more, and goes behind those that have fewer.
+    assert await take(1, **{busy.tenant_id: 1}) == [calm.tenant_id]
+    assert await take(10, **{busy.tenant_id: 3}) == [busy.tenant_id]
+    assert await take(10, **{busy.tenant_id: 4}) == []
+    assert await take(10) == [busy.tenant_id] * 4
+
+
+async def tell_of(stored: Stored, workers: Workers, plugin: Plugin, count: int) -> None:
+    """Have so many ends of a plugin be told."""
+    call = replace(an_entry_of(plugin).call, webhook="https://hooks.example/done")
+    await queue(stored, *[an_entry_of(plugin, call=call) for _ in range(count)])
+    for taken in await workers.take(count):
+        await end(stored, plugin, taken, an_end(taken))

@@ -1,7 +1,8 @@
 """Executions that wait, in memory: the same places, limits and fences as the functions in the database."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -26,17 +27,11 @@ class MemoryEnqueueing:
         rows = self._tables.queued.values()
         if entry.once is not None and any((one.plugin_id, one.once) == (entry.plugin_id, entry.once) for one in rows):
             return None
-        waiting = [one for one in rows if one.state is QueueState.QUEUED and one.due_at <= entry.queued_at]
-        lowest = min((self._tables.places[one.id] for one in waiting), default=0)
-        own = [
-            self._tables.places[one.id] + 1
-            for one in waiting
-            if one.tenant_id == entry.tenant_id and one.priority >= entry.priority
-        ]
-        place = max([lowest, *own])
+        waiting = sum(one.tenant_id == entry.tenant_id and one.state.waiting for one in rows)
         self._tables.queued[entry.id] = entry
-        self._tables.places[entry.id] = place
-        return place - lowest
+        if entry.due_at <= entry.queued_at:
+            _place(self._tables, entry)
+        return waiting
 
 
 class MemoryQueued(MemoryEnqueueing):
@@ -144,6 +139,23 @@ def plan_schedules(tables: Tables, plugin: Plugin) -> None:
         )
 
 
+def _lowest(tables: Tables) -> int:
+    waiting = [one.id for one in tables.queued.values() if one.state is QueueState.QUEUED]
+    return min((tables.places[one] for one in waiting if one in tables.places), default=0)
+
+
+def _place(tables: Tables, entry: QueuedExecution) -> None:
+    """Behind the tenant's own work of the same or a higher priority, and never before whoever is next."""
+    own = [
+        tables.places[one.id] + 1
+        for one in tables.queued.values()
+        if one.state is QueueState.QUEUED
+        and (one.tenant_id, one.id in tables.places) == (entry.tenant_id, True)
+        and one.priority >= entry.priority
+    ]
+    tables.places[entry.id] = max([_lowest(tables), *own])
+
+
 def take(tables: Tables, now: datetime, at_most: int, per_plugin: int) -> Sequence[QueuedExecution]:
     """What is next, by place; what is beyond a plugin's number is parked. A dead worker's is taken as it was."""
     due = [
@@ -151,6 +163,9 @@ def take(tables: Tables, now: datetime, at_most: int, per_plugin: int) -> Sequen
         for one in tables.queued.values()
         if (one.state is QueueState.QUEUED and one.due_at <= now) or one.id in tables.lost_runs
     ]
+    for one in sorted(due, key=lambda one: (-one.priority, one.due_at)):
+        if one.id not in tables.places:
+            _place(tables, one)
     taken: list[QueuedExecution] = []
     for one in sorted(due, key=lambda one: (tables.places[one.id], one.id)):
         if len(taken) == at_most:
@@ -166,6 +181,13 @@ def take(tables: Tables, now: datetime, at_most: int, per_plugin: int) -> Sequen
         tables.queued[one.id] = taken_now
         taken.append(taken_now)
     return taken
+
+
+def give_back(tables: Tables, execution_ids: Sequence[str]) -> None:
+    """What was taken and never began waits as before."""
+    for one in map(tables.queued.__getitem__, execution_ids):
+        if one.state is QueueState.RUNNING:
+            tables.queued[one.id] = replace(one, state=QueueState.QUEUED)
 
 
 def end_run(tables: Tables, end: QueueEnd) -> bool:
@@ -186,6 +208,12 @@ def end_run(tables: Tables, end: QueueEnd) -> bool:
         due_at=end.due_at or found.due_at,
         ended_at=end.ended_at,
     )
+    if end.state is QueueState.QUEUED:
+        # What was interrupted goes on where it was; what is tried again is placed when it is due.
+        if end.due_at is None:
+            tables.places[found.id] = max(tables.places[found.id], _lowest(tables))
+        else:
+            tables.places.pop(found.id, None)
     if end.state.over and found.call.webhook is not None:
         tables.completions[found.id] = Delivery(found.id, found.tenant_id, found.plugin_id, found.call.webhook, 0)
         tables.webhooks_due[found.id] = found.queued_at
@@ -194,13 +222,22 @@ def end_run(tables: Tables, end: QueueEnd) -> bool:
     ]
     if parked and not end.waits:
         first = min(parked, key=lambda one: (tables.places[one.id], one.id))
+        tables.places[first.id] = max(tables.places[first.id], _lowest(tables))
         tables.queued[first.id] = replace(first, state=QueueState.QUEUED, turn=first.turn + 1)
     return True
 
 
-def take_webhooks(tables: Tables, now: datetime, at_most: int) -> Sequence[Delivery]:
-    """Deliveries that are due."""
-    due = [one for one in tables.completions.values() if tables.webhooks_due[one.execution_id] <= now][:at_most]
+def take_webhooks(
+    tables: Tables, now: datetime, at_most: int, of_one: int, under_way: Mapping[str, int]
+) -> Sequence[Delivery]:
+    """Deliveries that are due; of one tenant so many, and those first that have the fewest under way."""
+    has = Counter(under_way)
+    turns = []
+    for one in sorted(tables.completions.values(), key=lambda one: tables.webhooks_due[one.execution_id]):
+        if tables.webhooks_due[one.execution_id] <= now and has[one.tenant_id] < of_one:
+            has[one.tenant_id] += 1
+            turns.append((has[one.tenant_id], one))
+    due = [one for _, one in sorted(turns, key=lambda turn: turn[0])[:at_most]]
     for one in due:
         tables.completions[one.execution_id] = replace(one, tries=one.tries + 1)
         tables.webhooks_due[one.execution_id] = now + timedelta(minutes=2)

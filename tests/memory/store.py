@@ -256,10 +256,17 @@ class MemoryStore:
         async with self._committed() as tables:
             return queue.take(tables, now, at_most, per_plugin)
 
-    async def take_webhooks(self, now: datetime, at_most: int) -> Sequence[Delivery]:
+    async def take_webhooks(
+        self, now: datetime, at_most: int, of_one: int = 4, under_way: Mapping[str, int] | None = None
+    ) -> Sequence[Delivery]:
         """Deliveries that are due."""
         async with self._committed() as tables:
-            return queue.take_webhooks(tables, now, at_most)
+            return queue.take_webhooks(tables, now, at_most, of_one, under_way or {})
+
+    async def give_back(self, execution_ids: Sequence[str]) -> None:
+        """A worker has taken these and begins none."""
+        async with self._committed() as tables:
+            queue.give_back(tables, execution_ids)
 
     async def lose(self, execution_id: str) -> None:
         """The worker that runs this has died."""

@@ -39,6 +39,7 @@ from plugyard.domain.identity import LOWEST_ROLE, Action, Caller, allows
 from plugyard.domain.limits import LimitPolicy
 from plugyard.domain.modules import ModuleList
 from plugyard.domain.plugin import Plugin, PluginView
+from plugyard.domain.queue import Returns
 from plugyard.domain.rules import Rule, RuleSettings
 from plugyard.domain.scopes import permitted
 from plugyard.domain.signatures import Demands
@@ -101,6 +102,7 @@ class Platform:
     erasing: set[str] = field(default_factory=set)  # tenants whose data goes at this moment
     chance: Callable[[], float] = random.random  # from 0 to 1, for the spreading of retries
     webhooks: Webhooks | None = None  # where nobody is ever called, none is taken
+    returns: Returns = field(default_factory=Returns)  # of queued executions that had no room by a quota
     told_to_end: set[str] = field(default_factory=set)  # queued executions that run here and were cancelled
     tokens: TokenVerifier | None = None
     on_tenant_gone: Callable[[str], Awaitable[None]] | None = None

@@ -60,7 +60,7 @@ async def _work_on(platform: Platform, entry: QueuedExecution) -> None:
             ending = partial(_ending, platform, entry, spec.retry if spec is not None else NO_RETRY)
             await run(platform, caller, executable, call, Turn(entry.id, ending))
     except (Unavailable, QuotaExceeded) as error:
-        await _put_back(platform, entry, getattr(error, "retry_after_s", None))
+        await _put_back(platform, entry, error)
     except PlugyardError as error:
         await _give_up(platform, entry, ExecutionStatus.FAILED, ExecutionFailure(error.code, error.message))
     finally:
@@ -74,7 +74,7 @@ def _ending(
     now = platform.clock()
     if ended.status is ExecutionStatus.CANCELLED and entry.id not in platform.told_to_end:
         # Nobody asked for it: the service ends, and another worker takes it up.
-        return ended, _back(entry, now)
+        return ended, _back(entry, None)
     attempts = (*entry.attempts, Attempt.of(ended, now))
     ended = replace(ended, queued_at=entry.queued_at, attempts=attempts)
     if ended.status in (ExecutionStatus.SUCCEEDED, ExecutionStatus.CANCELLED):
@@ -87,15 +87,18 @@ def _ending(
     return ended, QueueEnd(entry.id, entry.run, QueueState.QUEUED, attempts, due_at=now + delay, job=entry.job)
 
 
-def _back(entry: QueuedExecution, due_at: datetime) -> QueueEnd:
+def _back(entry: QueuedExecution, due_at: datetime | None) -> QueueEnd:
     return QueueEnd(entry.id, entry.run, QueueState.QUEUED, entry.attempts, due_at=due_at, job=entry.job)
 
 
-async def _put_back(platform: Platform, entry: QueuedExecution, after_s: float | None) -> None:
+async def _put_back(platform: Platform, entry: QueuedExecution, error: Unavailable | QuotaExceeded) -> None:
     """Let it wait again: there was no room. It comes back a while later, and not with all others at once."""
+    now, after_s = platform.clock(), getattr(error, "retry_after_s", None)
     pause = timedelta(seconds=after_s) if after_s is not None else _LONGEST_PAUSE
     pause = min(max(pause, _SHORTEST_PAUSE), _LONGEST_PAUSE)
-    due = platform.clock() + pause * (0.5 + platform.chance() / 2)
+    due = now + pause * (0.5 + platform.chance() / 2)
+    if isinstance(error, QuotaExceeded):
+        due = platform.returns.after(entry.tenant_id, due, now)
     await record_end(platform, _back(entry, due), entry.execution())
 
 

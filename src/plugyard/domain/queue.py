@@ -85,6 +85,29 @@ class RetryRule:
 NO_RETRY = RetryRule()
 
 
+class Returns:
+    """When what a tenant's quotas had no room for comes back: one after another.
+
+    Were each to come back by itself, ten thousand that wait for one place would be looked at ten thousand times a
+    second. The number of those that come back in a second is that of one process.
+    """
+
+    APART = timedelta(milliseconds=10)
+    _MANY = 1_000
+
+    def __init__(self) -> None:
+        self._last: dict[str, datetime] = {}
+
+    def after(self, tenant_id: str, soonest: datetime, now: datetime) -> datetime:
+        """The moment of the tenant's next, which nobody else of the tenant has; not before ``soonest``."""
+        last = self._last.pop(tenant_id, None)
+        due = soonest if last is None else max(soonest, last + self.APART)
+        if len(self._last) >= self._MANY:
+            self._last = {tenant: moment for tenant, moment in self._last.items() if moment > now}
+        self._last[tenant_id] = due
+        return due
+
+
 @dataclass(frozen=True, slots=True)
 class QueuedCall:
     """What was asked, without the input. ``origin`` is ``call``, ``schedule``, ``event`` or ``replay``."""
@@ -198,8 +221,9 @@ WEBHOOK_RETRIES = RetryRule(attempts=10, delay_ms=5_000, factor=3.0, max_delay_m
 
 @dataclass(frozen=True, slots=True)
 class QueueEnd:
-    """What became of a run, to be written with its record. ``due_at`` is when it is tried again, where it is.
+    """What became of a run, to be written with its record.
 
+    ``due_at`` is when it is tried again, where it is; what is queued without was interrupted, and goes on where it was.
     ``waits`` is said of one that had not begun. ``job`` is the worker's own number for it, which goes with the end.
     """
 

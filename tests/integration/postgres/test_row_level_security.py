@@ -51,6 +51,7 @@ TENANT_TABLES = [
     "plugins",
     "publisher_keys",
     "publishers",
+    "queue_waiting",
     "queued_executions",
     "tenant_rollups",
     "uncounted_executions",
@@ -110,6 +111,7 @@ async def _furnished(database: Database) -> str:
         # By hand: to fold would take what is not counted yet of all tenants, and each table has to have a row.
         owner.execute("insert into tenant_rollups values (%s, 'hour', now(), 'succeeded', 1, 1, 1, 1, 1)", [tenant_id])
         owner.execute("insert into wall_rollups values (%s, 'hour', now(), 7, 1)", [tenant_id])
+        owner.execute("insert into queue_waiting values (%s, 1000, now())", [tenant_id])
         owner.execute(
             "insert into plugin_rollups values (%s, 'hour', now(), %s, 1, 0, 1, 1)", [tenant_id, view.plugin.id]
         )

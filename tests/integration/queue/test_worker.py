@@ -13,8 +13,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from plugyard.domain.errors import StoreUnavailable
 from plugyard.domain.plugin import Plugin
-from plugyard.domain.queue import QueuedExecution, QueueState
+from plugyard.domain.queue import Delivery, QueuedExecution, QueueState
+from plugyard.infrastructure.queue.jobs import BatchedJobs
 from plugyard.infrastructure.queue.worker import Worker
 from tests.contract.given import a_stored_plugin, a_tenant, an_execution
 from tests.contract.test_queue import an_end, an_entry_of
@@ -186,6 +188,165 @@ async def test_a_worker_goes_on_when_its_connections_were_lost(bench: Bench, sup
         await asyncio.sleep(0.5)
         await bench.queue(5)
         await until(lambda: bench.recorded() == 6, within_s=30)
+
+
+async def test_what_runs_while_connections_are_lost_runs_once(bench: Bench, superuser_url: str) -> None:
+    bench.hold.clear()
+    await bench.queue()
+    async with bench.worker(), bench.worker():
+        await until(lambda: len(bench.began) == 1)
+        with psycopg.connect(superuser_url, autocommit=True) as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where usename = 'plugyard_service' and pid <> pg_backend_pid()"
+            )
+        await asyncio.sleep(4.0)
+        assert len(bench.began) == 1
+        # Both are woken at once, as before.
+        began_at = time.monotonic()
+        await bench.queue()
+        await until(lambda: len(bench.began) == 2)
+        assert bench.began[1][1] - began_at < 1.0
+        bench.hold.set()
+        await until(lambda: bench.recorded() == 2)
+    assert len(bench.began) == 2
+
+
+async def test_a_worker_goes_on_beating_while_it_cannot_take(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.hold.clear()
+    await bench.queue()
+    async with bench.worker() as worker, bench.worker(concurrency=1):
+        await until(lambda: len(bench.began) == 1)
+        monkeypatch.setattr(worker.queue, "take", failing(worker.queue.take, 2))
+        await bench.queue(4)
+        await asyncio.sleep(4.0)
+        assert len(bench.began) == 5
+        bench.hold.set()
+        await until(lambda: bench.recorded() == 5)
+    assert len(bench.began) == 5
+
+
+async def test_a_worker_that_was_taken_for_dead_beats_again(bench: Bench) -> None:
+    async with bench.worker():
+        await bench.queue()
+        await until(lambda: bench.recorded() == 1)
+        with bench.database.as_owner() as owner:
+            owner.execute("delete from plugyard_queue.procrastinate_workers")
+        bench.hold.clear()
+        await bench.queue()
+        await until(lambda: len(bench.began) == 2)
+        await asyncio.sleep(3.0)
+        bench.hold.set()
+        await until(lambda: bench.recorded() == 2)
+    assert len(bench.began) == 2
+
+
+@pytest.mark.parametrize("answer", [StoreUnavailable(), ZeroDivisionError()])
+async def test_what_could_not_be_given_back_is_given_back_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, answer: Exception
+) -> None:
+    monkeypatch.setattr(BatchedJobs, "_next_ahead", lambda jobs: 4)
+    bench.hold.clear()
+    await bench.queue(5)
+    async with bench.worker(concurrency=1) as worker:
+        monkeypatch.setattr(worker.queue, "give_back", failing(worker.queue.give_back, 2, answer))
+        await until(lambda: len(bench.began) == 1)
+        async with bench.worker(concurrency=5):
+            await until(lambda: len(bench.began) == 5, within_s=8)
+            bench.hold.set()
+            await until(lambda: bench.recorded() == 5)
+    assert len(bench.began) == 5
+
+
+async def test_what_was_taken_and_the_answer_lost_is_given_back_and_not_lost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[int] = []
+
+    async def take_and_fail(at_most: int) -> list[QueuedExecution]:
+        taken = await take(at_most)
+        if taken and not lost:
+            lost.extend(one.lost for one in taken)
+            raise StoreUnavailable()
+        return list(taken)
+
+    ids = await bench.queue(3)
+    async with bench.worker() as worker:
+        take = worker.queue.take
+        monkeypatch.setattr(worker.queue, "take", take_and_fail)
+        await until(lambda: bench.recorded() == 3, within_s=8)
+    assert lost == [0, 0, 0]
+    assert Counter(one for one, _ in bench.began) == dict.fromkeys(ids, 1)
+    with bench.database.as_owner() as owner:
+        assert owner.execute("select sum(lost) from queued_executions").fetchone() == (0,)
+
+
+async def test_what_could_not_be_left_to_others_is_left_later_and_counts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.failing = 1
+    (execution_id,) = await bench.queue()
+    async with bench.worker() as worker:
+        monkeypatch.setattr(worker.queue, "leave", failing(worker.queue.leave, 2))
+        await until(lambda: bench.recorded() == 1, within_s=8)
+    assert [one for one, _ in bench.began] == [execution_id] * 2
+    with bench.database.as_owner() as owner:
+        assert owner.execute("select lost from queued_executions").fetchall() == [(1,)]
+
+
+async def test_nobody_is_taken_for_dead_just_because_the_database_was_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.hold.clear()
+    await bench.queue()
+    async with bench.worker(beat_s=1.0) as worker, bench.worker(beat_s=1.0) as other:
+        await until(lambda: len(bench.began) == 1)
+        for one in (worker, other):
+            monkeypatch.setattr(one.queue, "beat", failing(one.queue.beat, 3))
+            monkeypatch.setattr(one.queue, "revive", failing(one.queue.revive, 2))
+            monkeypatch.setattr(one.queue, "ping", failing(one.queue.ping, 1))
+        await asyncio.sleep(6.0)
+        bench.hold.set()
+        await until(lambda: bench.recorded() == 1)
+    assert len(bench.began) == 1
+
+
+async def test_who_never_answers_holds_up_no_other_tenants_webhooks(bench: Bench) -> None:
+    calm = await a_stored_plugin(bench.database.store, (await a_tenant(bench.database.store)).id)
+    told: list[str] = []
+
+    async def tell(delivery: Delivery) -> None:
+        told.append(delivery.tenant_id)
+        if delivery.tenant_id == bench.plugin.tenant_id:
+            await asyncio.sleep(60)
+        async with bench.database.store.for_tenant(delivery.tenant_id) as tx:
+            await tx.webhook_told(delivery.execution_id)
+
+    with bench.database.as_owner() as owner:
+        owner.execute("delete from webhook_deliveries")
+        for plugin, count, age in ((bench.plugin, 100, "1 hour"), (calm, 20, "0")):
+            owner.execute(
+                "insert into webhook_deliveries (execution_id, tenant_id, plugin_id, url, due_at) select "
+                "gen_random_uuid(), %s, %s, 'https://hooks.example', now() - %s::interval from generate_series(1, %s)",
+                [plugin.tenant_id, plugin.id, age, count],
+            )
+    async with bench.worker(tell=tell):
+        await until(lambda: told.count(calm.tenant_id) == 20, within_s=5)
+        assert told.count(bench.plugin.tenant_id) == 4
+
+
+def failing(work: Callable[..., Any], times: int, answer: Exception | None = None) -> Callable[..., Any]:
+    """The same, after so many calls that fail."""
+    left = times
+
+    async def maybe(*how: Any) -> Any:
+        nonlocal left
+        if left > 0:
+            left -= 1
+            raise answer or StoreUnavailable()
+        return await work(*how)
+
+    return maybe
 
 
 async def test_a_plugins_number_holds_for_all_workers_together(bench: Bench) -> None:

@@ -355,6 +355,21 @@ async def test_dead_letters_are_an_admins_and_a_tenants_own(world: World, admin:
     assert (await deadletters.dead_letters(world.platform, admin, None, PageRequest())).items == ()
 
 
+async def test_however_much_has_no_room_so_many_of_it_come_back_in_a_second(world: World, admin: Caller) -> None:
+    view, other = await world.active(admin), await world.caller("other")
+    its = await world.active(other)
+    object.__setattr__(world.platform.policies.quotas, "concurrent_executions", 0)
+    world.platform.copies.forget()
+    for _ in range(300):
+        await queue(world, admin, view)
+    await queue(world, other, its)
+    await world.work(50)
+    due = sorted(one.due_at for one in world.store.tables.queued.values() if one.tenant_id == admin.tenant_id)
+    assert due[-1] - due[0] >= timedelta(seconds=2.99)
+    (alone,) = [one.due_at for one in world.store.tables.queued.values() if one.tenant_id == other.tenant_id]
+    assert alone - world.clock() <= timedelta(seconds=1)
+
+
 async def test_a_tenants_quota_puts_back_what_has_no_room(world: World, admin: Caller) -> None:
     view = await world.active(admin)
     object.__setattr__(world.platform.policies.quotas, "executions_per_minute", 2)

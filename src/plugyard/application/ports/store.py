@@ -129,7 +129,7 @@ class Transaction(KeyRows, Protocol):
 
     # executions that wait their turn
     async def enqueue(self, entry: QueuedExecution) -> int | None: ...
-    # enqueue: how many of the tenant's own are before it; None where the plugin has one of that word already
+    # enqueue: how many of the tenant's own waited before; None where the plugin has one of that word already
     async def queued(self, execution_id: str) -> QueuedExecution | None: ...  # without its input
     async def queued_whole(self, execution_id: str) -> QueuedExecution | None: ...  # with its input and output
     async def list_queued(
@@ -269,7 +269,9 @@ class Queue(Protocol):
     """Where workers take what is next; what each has taken is its own until it ends, or dies. ``StoreUnavailable``."""
 
     async def take(self, at_most: int) -> Sequence[QueuedExecution]: ...
-    async def take_webhooks(self, at_most: int) -> Sequence[Delivery]: ...  # each for two minutes
+    async def take_webhooks(self, at_most: int, of_one: int, under_way: Mapping[str, int]) -> Sequence[Delivery]: ...
+
+    # take_webhooks: each for two minutes; of one tenant so many, with those that are under way
 
 
 class Webhooks(Protocol):

@@ -25,8 +25,9 @@ class Enqueueing(Session):
     """What every transaction may do: queue an execution."""
 
     async def enqueue(self, entry: QueuedExecution) -> int | None:
-        """Queues an execution, with the transaction or not at all; how many of the tenant's own are before it.
+        """Queues an execution, with the transaction or not at all; how many of the tenant's own waited before.
 
+        Up to two hundred are counted; beyond that it is what was counted within the last seconds.
         `None` where the plugin has one of the same word already.
         """
         row = {

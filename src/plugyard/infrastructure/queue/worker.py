@@ -1,15 +1,17 @@
 """One worker: takes executions whose turn has come and has them run, until it is stopped. Made by ``bootstrap``.
 
 It beats every two seconds. What a worker had that was not heard of for ten is taken up by others; where that one lives
-after all, its word no longer counts (``run`` of a queued execution).
+after all, its word no longer counts (``run`` of a queued execution). While the
+database is away nobody is silent.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -32,7 +34,7 @@ from plugyard.infrastructure.queue.jobs import QUEUE, TASK, BatchedJobs, Pool, P
 BEAT_S, SILENT_S = 2.0, 10.0
 _UPKEEP_S, _POLL_S = 1.0, 5.0
 _PAUSE_S = 1.0
-_TELL_S, _TOLD_AT_ONCE = 0.5, 16
+_TELL_S, _TOLD_AT_ONCE, _TOLD_OF_ONE = 0.5, 32, 4
 _BESIDE_S, _MUCH = 0.5, 50
 _OPTIONS = "-c search_path=plugyard_queue -c timezone=UTC -c statement_timeout=30s" + SEEN_THERE
 log = structlog.get_logger("plugyard")
@@ -83,7 +85,7 @@ class Worker:
             await self._pool.open(wait=True, timeout=10.0)
 
     async def run(self) -> None:
-        """Work until `stop`; where the database is away, begin anew when it is back."""
+        """Work until `stop`; where the database is away at the start, begin anew when it is back."""
         upkeep = [asyncio.create_task(self._keep())]
         if self._tell is not None:
             upkeep.append(asyncio.create_task(self._tell_for_ever(self._tell)))
@@ -108,8 +110,7 @@ class Worker:
             return
         self._task.cancel()
         if self._jobs is not None:
-            with contextlib.suppress(PlugyardError):
-                await self._jobs.give_back()
+            await self._jobs.give_back()
         await asyncio.wait([self._task], timeout=within_s)
         for execution_id in list(self._running):
             self._cut(execution_id)
@@ -124,7 +125,7 @@ class Worker:
             conninfo=self._url,
             kwargs={"options": _OPTIONS, **SEEN_HERE},
             min_size=1,
-            max_size=3,
+            max_size=2,
             reconnect_timeout=60.0,
         )
         app = App(connector=connector)
@@ -136,7 +137,7 @@ class Worker:
             await self._execute(jobs, context)
 
         async with app.open_async():
-            late = asyncio.create_task(self._give_back_late(jobs))
+            tidying = asyncio.create_task(self._tidy(jobs))
             try:
                 await app.run_worker_async(
                     queues=[QUEUE],
@@ -147,10 +148,9 @@ class Worker:
                     stalled_worker_timeout=self._silent_s,
                 )
             finally:
-                late.cancel()
-                await asyncio.gather(late, return_exceptions=True)
-                with contextlib.suppress(PlugyardError):
-                    await jobs.give_back()
+                tidying.cancel()
+                await asyncio.gather(tidying, return_exceptions=True)
+                await jobs.give_back()
 
     async def _execute(self, jobs: BatchedJobs, context: JobContext) -> None:
         job_id = context.job.id or 0
@@ -164,27 +164,39 @@ class Worker:
         finally:
             self._running.pop(entry.id, None)
 
-    async def _give_back_late(self, jobs: BatchedJobs) -> None:
+    async def _tidy(self, jobs: BatchedJobs) -> None:
         while True:
             await asyncio.sleep(0.25)
-            with contextlib.suppress(PlugyardError):
-                await jobs.give_back_late()
+            await jobs.tidy()
 
     async def _tell_for_ever(self, tell: Callable[[Delivery], Awaitable[object]]) -> None:
-        """Tell whoever wants to know of ends; a few at a time, so that one who is slow holds up few others."""
-        while True:
-            deliveries: Sequence[Delivery] = ()
-            try:
-                deliveries = await self.queue.take_webhooks(_TOLD_AT_ONCE)
-            except PlugyardError as error:
-                log.debug("webhooks could not be taken", error=error.message)
-            except Exception:
-                log.exception("webhooks could not be taken")
-            for outcome in await asyncio.gather(*map(tell, deliveries), return_exceptions=True):
-                if isinstance(outcome, Exception):
-                    log.warning("a webhook could not be settled; it is told again", error=repr(outcome))
-            if not deliveries:
-                await asyncio.sleep(_TELL_S)
+        """Tell whoever wants to know of ends, each by itself, so that one who is slow holds up its own tenant alone."""
+        under_way: dict[asyncio.Task[None], str] = {}
+        try:
+            while True:
+                deliveries: Sequence[Delivery] = ()
+                room = _TOLD_AT_ONCE - len(under_way)
+                try:
+                    if room:
+                        busy = Counter(under_way.values())
+                        deliveries = await self.queue.take_webhooks(room, _TOLD_OF_ONE, busy)
+                except PlugyardError as error:
+                    log.debug("webhooks could not be taken", error=error.message)
+                except Exception:
+                    log.exception("webhooks could not be taken")
+                for one in deliveries:
+                    under_way[asyncio.create_task(_told(tell, one))] = one.tenant_id
+                # One that ends makes room at once; nobody says when something comes due.
+                if under_way:
+                    ended, _ = await asyncio.wait(under_way, timeout=_TELL_S, return_when=asyncio.FIRST_COMPLETED)
+                    for task in ended:
+                        del under_way[task]
+                else:
+                    await asyncio.sleep(_TELL_S)
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _again_and_again(self, work: Callable[[], Awaitable[int]]) -> None:
         """Do something twice a second, and at once again while there is much of it."""
@@ -201,21 +213,33 @@ class Worker:
 
     async def _keep(self) -> None:
         """End what somebody cancelled through another process, and take up what dead workers had."""
-        kept_at = 0.0
+        kept_at, away_at = 0.0, -math.inf
         while True:
             await asyncio.sleep(_UPKEEP_S)
             try:
                 if self._running:
                     for execution_id in await self.queue.cancelled(list(self._running)):
                         self._cancel(execution_id)
-                self.taken_up += await self.queue.revive(self._silent_s)
+                # Nobody could beat while the database was away; those who live have the time to say so.
+                if time.monotonic() - away_at > self._silent_s:
+                    self.taken_up += await self.queue.revive(self._silent_s)
+                else:
+                    await self.queue.ping()
                 if time.monotonic() - kept_at > 5:
                     await self.queue.keep()
                     kept_at = time.monotonic()
             except PlugyardError as error:
+                away_at = time.monotonic()
                 log.debug("the queue's upkeep failed", error=error.message)
             except Exception:
                 log.exception("the queue's upkeep failed")
+
+
+async def _told(tell: Callable[[Delivery], Awaitable[object]], delivery: Delivery) -> None:
+    try:
+        await tell(delivery)
+    except Exception as error:
+        log.warning("a webhook could not be settled; it is told again", error=repr(error))
 
 
 def pool_of(service_url: str) -> Pool:
@@ -232,7 +256,9 @@ def pool_of(service_url: str) -> Pool:
         configure=configure,
         check=AsyncConnectionPool.check_connection,
         min_size=1,
-        max_size=4,
+        max_size=5,
         timeout=5.0,
+        # By itself a pool waits twice as long before each try; so it gives up soon, and whoever asks begins anew.
+        reconnect_timeout=3.0,
         open=False,
     )

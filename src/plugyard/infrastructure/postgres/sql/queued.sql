@@ -24,6 +24,19 @@ delete from plugyard.queued_executions where id = %(id)s and state = 'dead';
 -- # take
 select *, octet_length(input) as input_bytes from plugyard.take_queued(%(worker)s, %(at_most)s, %(per_plugin)s);
 
+-- # is anybody there
+select 1;
+
+-- # beat
+insert into plugyard_queue.procrastinate_workers (id, last_heartbeat) overriding system value
+values (%(worker)s, now()) on conflict (id) do update set last_heartbeat = excluded.last_heartbeat;
+
+-- # jobs of a worker
+select id from plugyard_queue.procrastinate_jobs where worker_id = %(worker)s and status = 'doing';
+
+-- # give back what never began
+select plugyard.give_back_unbegun(%(jobs)s, %(worker)s);
+
 -- # give jobs back
 update plugyard_queue.procrastinate_jobs set status = 'todo', worker_id = null
 where id = any(%(jobs)s) and status = 'doing' and worker_id = %(worker)s;
@@ -48,7 +61,8 @@ returning j.id;
 select pg_notify('procrastinate_queue_v1#executions', '{"type": "job_inserted", "job_id": 0}');
 
 -- # take webhooks
-select execution_id, tenant_id, plugin_id, url, tries from plugyard.take_webhooks(%(at_most)s);
+select execution_id, tenant_id, plugin_id, url, tries
+from plugyard.take_webhooks(%(at_most)s, %(of_one)s, %(under_way)s);
 
 -- # webhook told
 delete from plugyard.webhook_deliveries where execution_id = %(id)s;
