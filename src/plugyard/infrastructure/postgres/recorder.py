@@ -160,7 +160,8 @@ def _document(items: Iterable[_Item]) -> bytes:
             own = tenants[item.tenant_id] = {"tenant": item.tenant_id, **{name: [] for name in item.parts}}
         for name, rows in item.parts.items():
             own[name].extend(rows)
-    batch = list(tenants.values())
+    # One order in every replica: at the commit the head of each tenant's trail is locked in the order of the batch.
+    batch = [tenants[tenant_id] for tenant_id in sorted(tenants)]
     try:
         encoded = msgspec.json.encode(batch)
         if _ESCAPED_NUL not in encoded:
