@@ -7,11 +7,12 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
-from plugyard.application.ports import LogFilter, PageRequest
-from plugyard.domain.errors import StoreUnavailable
+from plugyard.application.ports import LogFilter, PageRequest, Reply
+from plugyard.domain.errors import InvalidInput, StoreUnavailable
 from plugyard.domain.execution import ExecutionFailure, ExecutionStatus
 from plugyard.domain.plugin import Plugin
 from plugyard.infrastructure.postgres.recorder import PostgresRecorder
@@ -76,6 +77,38 @@ async def test_recorders_that_have_the_trails_of_the_same_tenants_never_wait_for
     assert [recorder._statement and recorder._statement.backend for recorder in recorders] == sessions
     for recorder in recorders:
         await recorder.close()
+
+
+async def test_large_answers_do_not_share_a_commit(database: Database) -> None:
+    plugin = await a_stored_plugin(database.store, (await a_tenant(database.store)).id)
+    executions = [an_execution(plugin, output_bytes=1 << 20) for _ in range(20)]
+    large = [Reply(new_id(), {"output": "x" * (1 << 20)}) for _ in executions]
+    await asyncio.gather(
+        *(database.recorder.record(one, [], [], [], reply=reply) for one, reply in zip(executions, large, strict=True))
+    )
+    with database.as_owner() as owner:
+        rows = owner.execute(
+            "select count(*) from plugin_executions where plugin_id = %s group by xmin::text", [plugin.id]
+        ).fetchall()
+    assert sum(executed for (executed,) in rows) == 20
+    assert max(executed for (executed,) in rows) == 8
+
+
+async def test_what_postgresql_has_no_room_for_fails_alone_and_is_sent_once(database: Database) -> None:
+    plugin = await a_stored_plugin(database.store, (await a_tenant(database.store)).id)
+    recorder = PostgresRecorder(database.urls.service_url)
+    await recorder.open()
+    assert recorder._statement is not None
+    session = recorder._statement.backend
+    too_deep = Reply("key", {"output": msgspec.Raw(b"[" * 50_000 + b"]" * 50_000)})
+    good, bad = an_execution(plugin), an_execution(plugin)
+    answers = await asyncio.gather(
+        recorder.record(good, [], [], []), recorder.record(bad, [], [], [], reply=too_deep), return_exceptions=True
+    )
+    assert answers[0] is None
+    assert isinstance(answers[1], InvalidInput)
+    assert recorder._statement.backend == session
+    await recorder.close()
 
 
 async def test_a_row_that_cannot_be_stored_fails_alone(database: Database) -> None:
