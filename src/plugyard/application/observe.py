@@ -1,12 +1,11 @@
 """Step six: logs, metrics and health, folded from executions; a plugin that keeps failing is suspended."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from plugyard.application.install import forget_cached
 from plugyard.application.platform import Platform, event, plugin_of, record_change, require, tenant_of
-from plugyard.application.ports import LogFilter, Metrics, Page, PageRequest, StoredLogLine
+from plugyard.application.ports import LogFilter, LogStep, Metrics, Page, PageRequest, StoredLogLine
 from plugyard.domain.events import EventType
 from plugyard.domain.health import Health, judge, reason_to_suspend
 from plugyard.domain.identity import Action, Caller, Role
@@ -25,7 +24,7 @@ async def logs(
 
 async def logs_after(
     platform: Platform, caller: Caller, plugin_id: str, filters: LogFilter, after_id: str | None
-) -> Sequence[StoredLogLine]:
+) -> LogStep:
     """What came behind a line, oldest first: one step of following."""
     require(caller, Action.READ)
     async with platform.store.for_tenant(tenant_of(caller)) as tx:
