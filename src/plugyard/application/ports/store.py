@@ -215,7 +215,9 @@ class OperatorTransaction(KeyRows, Protocol):
     # due_schedules: of active plugins, those due or never looked at; nobody else has them until this ends
     async def save_next_due(self, schedule: Schedule, next_due: datetime | None) -> None: ...  # None: never
     async def enqueue(self, entry: QueuedExecution) -> int | None: ...  # as a tenant's transaction does
-    async def waiting_events(self, limit: int) -> Sequence[Event]: ...  # plugins' own, not yet delivered, in order
+    async def waiting_events(self, tenants: int, of_each: int) -> Sequence[Event]: ...
+    # waiting_events: plugins' own, not yet delivered, in order; the oldest so many of each of so many tenants, which
+    # chance chooses where more have some, so that every tenant has its turn
     async def mark_delivered(self, event_ids: Sequence[str], at: datetime) -> None: ...
     async def uninstalled(self, plugin_ids: Sequence[str], before: datetime) -> frozenset[str]: ...
     # uninstalled: those of the plugins that were uninstalled before then

@@ -1,7 +1,7 @@
-"""What has served its time goes in small pieces, and a day without the rest.
+"""What has served its time goes in small pieces, a day without the rest, and each tenant's events have their turn.
 
 Before code. Older code tidies as before, with the lock that keeps everybody from recording taken last. Events cannot be
-written while the outbox is read once for its new index.
+written while the outbox is read twice for its new indexes.
 
 Revision ID: 0016
 """
@@ -30,4 +30,4 @@ def downgrade() -> None:
         "plugyard.forget_events(timestamptz, integer)"
     )
     op.execute("drop function plugyard.event_served(plugyard.outbox, timestamptz)")
-    op.execute("drop index plugyard.outbox_occurred")
+    op.execute("drop index plugyard.outbox_occurred, plugyard.outbox_to_deliver_to_tenant")
