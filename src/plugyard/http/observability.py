@@ -187,7 +187,7 @@ def earlier(line_id: str, by_ms: int) -> str:
     "/api/v1/plugins/{pluginId}/metrics",
     tag=_TAG,
     query=(
-        moment("since", "The beginning of the window; by default a day before its end."),
+        moment("since", "The beginning of the window, at most 7 days before its end; by default a day before it."),
         moment("until", "The end of the window; by default now."),
     ),
     replies=[Reply(200, "The aggregates.", views.MetricsView, examples.METRICS)],
