@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from plugyard.application.ports import AuditFilter, ExecutionFilter, LogFilter, PageRequest, Reply, StoredReply
+from plugyard.application.ports import AuditFilter, ExecutionFilter, LogFilter, LogStep, PageRequest, Reply, StoredReply
 from plugyard.domain.execution import ExecutionStatus, Usage
 from plugyard.domain.plugin import Plugin, PluginState
 from tests.contract.conftest import Stored
@@ -57,7 +57,7 @@ async def test_another_tenants_executions_and_logs_are_not_found(stored: Stored)
         assert await tx.execution(execution.id) is None
         assert (await tx.list_executions(plugin.id, ExecutionFilter(), PageRequest())).items == ()
         assert (await tx.list_logs(plugin.id, LogFilter(), PageRequest())).items == ()
-        assert list(await tx.logs_after(plugin.id, LogFilter(), None)) == []
+        assert await tx.logs_after(plugin.id, LogFilter(), None) == LogStep()
         assert await tx.outcomes(plugin.id, ago(days=1)) == {}
         assert (await tx.metrics(plugin.id, ago(days=1), NOW)).by_status == {}
 
@@ -136,17 +136,31 @@ async def test_a_log_is_followed_from_its_newest_line_on(stored: Stored) -> None
     await stored.recorder.record(execution, early, [], [])
     later_execution = an_execution(plugin)
     async with stored.store.for_tenant(plugin.tenant_id) as tx:
-        (newest,) = await tx.logs_after(plugin.id, LogFilter(), None)
-        assert newest == early[-1]
-        assert list(await tx.logs_after(plugin.id, LogFilter(), newest.id)) == []
+        newest = early[-1]
+        assert await tx.logs_after(plugin.id, LogFilter(), None) == LogStep((newest,), newest.id)
+        assert await tx.logs_after(plugin.id, LogFilter(q="2"), None) == LogStep((newest,), newest.id)
+        assert await tx.logs_after(plugin.id, LogFilter(), newest.id) == LogStep()
     late = [a_log_line(later_execution, f"late {number}", "error" if number % 2 else "info") for number in range(250)]
     await stored.recorder.record(later_execution, late, [], [])
     async with stored.store.for_tenant(plugin.tenant_id) as tx:
         step = await tx.logs_after(plugin.id, LogFilter(), newest.id)
-        assert list(step) == late[:200]
-        assert list(await tx.logs_after(plugin.id, LogFilter(), step[-1].id)) == late[200:]
+        assert step == LogStep(tuple(late[:200]), late[199].id, more=True)
+        assert await tx.logs_after(plugin.id, LogFilter(), late[199].id) == LogStep(tuple(late[200:]), late[-1].id)
         errors = await tx.logs_after(plugin.id, LogFilter(level="error"), newest.id)
-        assert list(errors) == late[1::2]
+        assert errors == LogStep(tuple(late[1::2]), late[-1].id)
+
+
+async def test_a_log_is_followed_behind_what_does_not_pass(stored: Stored) -> None:
+    plugin = await _plugin(stored)
+    execution = an_execution(plugin)
+    lines = [a_log_line(execution, f"line {number}") for number in range(3)]
+    await stored.recorder.record(execution, lines, [], [])
+    nothing = LogFilter(q="nobody says this")
+    async with stored.store.for_tenant(plugin.tenant_id) as tx:
+        assert await tx.logs_after(plugin.id, nothing, None) == LogStep((), lines[-1].id)
+        assert await tx.logs_after(plugin.id, nothing, lines[0].id) == LogStep((), lines[-1].id)
+        assert await tx.logs_after(plugin.id, nothing, lines[-1].id) == LogStep()
+        assert await tx.logs_after(plugin.id, LogFilter(q="line 1"), lines[0].id) == LogStep((lines[1],), lines[-1].id)
 
 
 async def test_metrics_tell_the_same_on_every_store(stored: Stored) -> None:

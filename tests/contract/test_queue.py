@@ -11,13 +11,14 @@ from typing import Any, Protocol
 import pytest
 
 from plugyard.application.ports import ExecutionFilter, PageRequest
+from plugyard.domain.events import Event, EventType
 from plugyard.domain.execution import Attempt, ExecutionStatus
 from plugyard.domain.plugin import Plugin
 from plugyard.domain.queue import Delivery, Priority, QueuedCall, QueuedExecution, QueueEnd, QueueState
 from plugyard.infrastructure.queue.jobs import PostgresQueue
 from plugyard.infrastructure.queue.worker import pool_of
 from tests.contract.conftest import Stored
-from tests.contract.given import a_log_line, a_stored_plugin, a_tenant, an_event, an_execution, new_id
+from tests.contract.given import NOW, a_log_line, a_stored_plugin, a_tenant, an_event, an_execution, new_id
 from tests.integration.conftest import Database
 from tests.memory.store import MemoryStore
 
@@ -503,3 +504,29 @@ async def tell_of(stored: Stored, workers: Workers, plugin: Plugin, count: int) 
     await queue(stored, *[an_entry_of(plugin, call=call) for _ in range(count)])
     for taken in await workers.take(count):
         await end(stored, plugin, taken, an_end(taken))
+
+
+async def test_each_tenant_has_its_turn_with_a_few_of_its_events(stored: Stored) -> None:
+    plugins = [await a_stored_plugin(stored.store, (await a_tenant(stored.store)).id) for _ in range(2)]
+    said: list[list[str]] = []
+    for plugin, count in zip(plugins, (30, 2), strict=True):
+        events = [an_event(plugin, EventType.PLUGIN_EVENT_PUBLISHED) for _ in range(count)]
+        async with stored.store.for_tenant(plugin.tenant_id) as tx:
+            for event in events:
+                await tx.emit(event)
+            await tx.emit(an_event(plugin))
+        said.append([event.id for event in events])
+
+    async def waiting(tenants: int = 100_000) -> list[Event]:
+        ours = {plugin.tenant_id for plugin in plugins}
+        async with stored.store.for_operator() as tx:
+            return [one for one in await tx.waiting_events(tenants, 10) if one.tenant_id in ours]
+
+    assert [one.id for one in await waiting()] == [*said[0][:10], *said[1]]
+    assert len({one.tenant_id for one in await waiting(1)}) <= 1
+    async with stored.store.for_operator() as tx:
+        await tx.mark_delivered([*said[0][:10], *said[1]], NOW)
+    assert [one.id for one in await waiting()] == said[0][10:20]
+    async with stored.store.for_operator() as tx:
+        await tx.mark_delivered(said[0], NOW)
+    assert await waiting() == []

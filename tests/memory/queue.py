@@ -1,6 +1,7 @@
 """Executions that wait, in memory: the same places, limits and fences as the functions in the database."""
 
 import json
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -113,12 +114,16 @@ class MemoryOutbox:
 
     _tables: Tables
 
-    async def waiting_events(self, limit: int) -> Sequence[Event]:
-        return [
+    async def waiting_events(self, tenants: int, of_each: int) -> Sequence[Event]:
+        waiting = [
             one
             for one in self._tables.outbox
             if one.type is EventType.PLUGIN_EVENT_PUBLISHED and one.id not in self._tables.published
-        ][:limit]
+        ]
+        names = sorted({one.tenant_id for one in waiting})
+        served = random.sample(names, min(tenants, len(names)))
+        theirs = {name: [one for one in waiting if one.tenant_id == name][:of_each] for name in served}
+        return [one for one in waiting if one in theirs.get(one.tenant_id, ())]
 
     async def mark_delivered(self, event_ids: Sequence[str], at: datetime) -> None:
         self._tables.published.update(event_ids)

@@ -11,6 +11,7 @@ from plugyard.application.ports import (
     Holdings,
     ListingFilter,
     LogFilter,
+    LogStep,
     Metrics,
     Page,
     PageRequest,
@@ -173,11 +174,15 @@ class MemoryTransaction(MemoryTrail, MemoryKeys, MemoryStandings, MemoryPublishe
     async def list_logs(self, plugin_id: str, filters: LogFilter, page: PageRequest) -> Page[StoredLogLine]:
         return lists.paged("logs", self._logs_of(plugin_id, filters), lambda one: (one.id,), page)
 
-    async def logs_after(self, plugin_id: str, filters: LogFilter, after_id: str | None) -> Sequence[StoredLogLine]:
-        ordered = sorted(self._logs_of(plugin_id, filters), key=lambda one: one.id)
+    async def logs_after(self, plugin_id: str, filters: LogFilter, after_id: str | None) -> LogStep:
+        looked_at = sorted(one.id for one in self._logs_of(plugin_id, LogFilter()) if one.id > (after_id or ""))
+        last = looked_at[-1] if looked_at else None
+        passing = sorted(self._logs_of(plugin_id, filters), key=lambda one: one.id)
         if after_id is None:
-            return ordered[-1:]
-        return [one for one in ordered if one.id > after_id][:200]
+            return LogStep(tuple(passing[-1:]), last)
+        lines = tuple(one for one in passing if one.id > after_id)[:200]
+        full = len(lines) == 200
+        return LogStep(lines, lines[-1].id if full else last, full)
 
     async def metrics(self, plugin_id: str, since: datetime, until: datetime) -> Metrics:
         return lists.metrics(self._executions_of(plugin_id), since, until)

@@ -19,5 +19,6 @@ async def analytics(
     """All of the tenant's executions over a window, with the ``top`` plugins that ran most; raises ``InvalidInput``."""
     require(caller, Action.READ)
     window = window_of(platform.clock(), since, until, grain)
-    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+    tenant_id = tenant_of(caller)
+    async with platform.long_reads.one(tenant_id), platform.store.for_tenant(tenant_id) as tx:
         return await tx.analytics(window, top)

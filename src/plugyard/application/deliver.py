@@ -6,26 +6,31 @@ back may be said by anybody who can write to its topic, and the outbox is the se
 platform says that this service extends; ``infrastructure/relay/consumer.py`` reads it from a topic of the platform's.
 """
 
+import asyncio
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from plugyard.application.enqueue import entry_for
+from plugyard.application.enqueue import add, entry_for
 from plugyard.application.executable import Call, executable_of
 from plugyard.application.platform import Platform
 from plugyard.domain.covering import topic_allows
-from plugyard.domain.errors import NotFound, PlugyardError, StoreUnavailable
+from plugyard.domain.errors import NotFound, Overloaded, PlugyardError, StoreUnavailable
 from plugyard.domain.events import Event, EventType, PlatformEvent
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.manifest import Runtime
 from plugyard.domain.plugin import PluginState, PluginView
+from plugyard.domain.queue import QueuedExecution
 from plugyard.domain.tenants import TenantState
 
 MOST_HOPS = 8
 """How many events may follow from one another. Whoever is at the end of a chain may not publish."""
 _AT_ONCE = 100
+_TENANTS, _OF_EACH, _BESIDE = 20, 10, 4
+"""How many tenants have their turn in a round, with how many of their events, and how many of them at a time."""
 _SUBSCRIBER = Caller("event", Role.DEVELOPER, None)
 
 
@@ -44,19 +49,33 @@ class _News:
 async def deliver(platform: Platform, event: Event) -> int:
     """Queue an execution for each active plugin of the tenant that subscribes; how many are new.
 
-    Raises ``StoreUnavailable``. An event that starts nothing, by its type or its hops, is delivered to nobody.
+    Raises ``StoreUnavailable``, and ``Overloaded`` where too many of the tenant's wait; then none is queued. An event
+    that starts nothing, by its type or its hops, is delivered to nobody.
     """
+    return await _deliver(platform, event, await _installed(platform, event.tenant_id))
+
+
+async def _deliver(platform: Platform, event: Event, installed: Sequence[PluginView]) -> int:
     topic, hops = event.data.get("topic"), event.data.get("hops", 1)
     if event.type is not EventType.PLUGIN_EVENT_PUBLISHED or not isinstance(topic, str) or hops > MOST_HOPS:
         return 0
     told = _told(event.id, topic, event.data.get("payload"), event.occurred_at, published_by=event.plugin_id)
     asked_by = str(event.data.get("executionId", ""))
-    return await _spread(platform, _News(event.tenant_id, topic, told, f"event {event.id}", hops, asked_by))
+    news = _News(event.tenant_id, topic, told, f"event {event.id}", hops, asked_by)
+    entries = await _entries(platform, news, installed)
+    if not entries:
+        return 0
+    # All or none: what is tried again later would otherwise come to those that it has started already.
+    async with platform.store.for_tenant(event.tenant_id) as tx:
+        return sum([await add(platform, tx, entry) for entry in entries])
 
 
 async def hear(platform: Platform, said: PlatformEvent) -> bool:
     """Queue an execution for each active plugin that subscribes to what the platform said; it is durable when this
     returns. Whether its tenant may execute at all: what is said to one that is stopped starts nothing, then or later.
+
+    However many of the tenant's wait: how much it says is the platform's own choice, and no tenant's, and what is
+    behind a message on its topic would have to wait for this one's room.
 
     Raises ``NotFound`` where there is no such tenant, and ``StoreUnavailable``.
     """
@@ -69,7 +88,12 @@ async def hear(platform: Platform, said: PlatformEvent) -> bool:
     # Both parts are the platform's own words, of any length, so their hash is kept.
     name = hashlib.sha256(json.dumps([said.source, said.id]).encode()).hexdigest()
     told = _told(said.id, said.topic, said.payload, said.occurred_at, source=said.source)
-    await _spread(platform, _News(said.tenant_id, said.topic, told, f"inbox {name}", 1, said.id))
+    news = _News(said.tenant_id, said.topic, told, f"inbox {name}", 1, said.id)
+    entries = await _entries(platform, news, await _installed(platform, said.tenant_id))
+    if entries:
+        async with platform.store.for_tenant(said.tenant_id) as tx:
+            for entry in entries:
+                await tx.enqueue(entry)
     return True
 
 
@@ -87,13 +111,16 @@ def _told(
     }
 
 
-async def _spread(platform: Platform, news: _News) -> int:
-    async with platform.store.for_tenant(news.tenant_id) as tx:
-        listening = [view for view in await tx.installed_plugins() if _listens(view, news.topic)]
-    queued = 0
-    for view in listening:
-        queued += await _start(platform, news, view)
-    return queued
+async def _installed(platform: Platform, tenant_id: str) -> Sequence[PluginView]:
+    async with platform.store.for_tenant(tenant_id) as tx:
+        return await tx.installed_plugins()
+
+
+async def _entries(platform: Platform, news: _News, installed: Sequence[PluginView]) -> list[QueuedExecution]:
+    """What the news starts, in one order, so that processes which deliver the same never wait crosswise."""
+    listening = sorted((view for view in installed if _listens(view, news.topic)), key=lambda view: view.plugin.id)
+    entries = [await _entry(platform, news, view) for view in listening]
+    return [entry for entry in entries if entry is not None]
 
 
 def _listens(view: PluginView, topic: str) -> bool:
@@ -111,32 +138,58 @@ def handler_of(view: PluginView) -> str | None:
     return named if named in view.version.functions else None
 
 
-async def _start(platform: Platform, news: _News, view: PluginView) -> bool:
+async def _entry(platform: Platform, news: _News, view: PluginView) -> QueuedExecution | None:
     try:
         executable = await executable_of(platform, news.tenant_id, view.plugin.id)
     except StoreUnavailable:
         raise
     except PlugyardError:
         # It went, or its tenant was suspended, between the look and now.
-        return False
+        return None
     call = Call(handler_of(view) or "", json.dumps(news.told).encode(), hops=news.hops)
     entry = entry_for(platform, executable, call, _SUBSCRIBER, origin="event", once=news.once)
-    entry = replace(entry, call=replace(entry.call, request_id=news.request_id))
-    async with platform.store.for_tenant(news.tenant_id) as tx:
-        return await tx.enqueue(entry) is not None
+    return replace(entry, call=replace(entry.call, request_id=news.request_id))
 
 
 async def deliver_waiting(platform: Platform) -> int:
     """Deliver what waits in the outbox, and note it there; how many events that were.
 
-    Several processes may deliver the same, and one that dies in between has some delivered again: that changes nothing,
-    the order included, for each of them goes through all in order and what is queued already stays.
+    Each tenant has its turn with a few, so that nobody's wait behind all of another's; those of a tenant whose queue is
+    full wait until it has room. Several processes may deliver the same, and one that dies in between has some delivered
+    again: that changes nothing, the order included, for each of them goes through a tenant's in order and what is
+    queued already stays.
     """
-    async with platform.store.for_operator() as tx:
-        waiting = await tx.waiting_events(_AT_ONCE)
-    for one in waiting:
-        await deliver(platform, one)
-    if waiting:
+    delivered = 0
+    while delivered < _AT_ONCE:
         async with platform.store.for_operator() as tx:
-            await tx.mark_delivered([one.id for one in waiting], platform.clock())
-    return len(waiting)
+            waiting = await tx.waiting_events(_TENANTS, _OF_EACH)
+        tenants: dict[str, list[Event]] = {}
+        for one in waiting:
+            tenants.setdefault(one.tenant_id, []).append(one)
+        places = asyncio.Semaphore(_BESIDE)
+        works = (_deliver_of(platform, tenant_id, theirs, places) for tenant_id, theirs in tenants.items())
+        found = await asyncio.gather(*works, return_exceptions=True)
+        for count in found:
+            if isinstance(count, BaseException):
+                raise count
+            delivered += count
+        if not any(found):
+            break
+    return delivered
+
+
+async def _deliver_of(platform: Platform, tenant_id: str, events: Sequence[Event], places: asyncio.Semaphore) -> int:
+    done: list[str] = []
+    async with places:
+        installed = await _installed(platform, tenant_id)
+        try:
+            for one in events:
+                await _deliver(platform, one, installed)
+                done.append(one.id)
+        except Overloaded:
+            pass  # It and what is behind it are delivered when there is room.
+        finally:
+            if done:
+                async with platform.store.for_operator() as tx:
+                    await tx.mark_delivered(done, platform.clock())
+    return len(done)

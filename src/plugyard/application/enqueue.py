@@ -1,6 +1,7 @@
 """An execution that nobody waits for: acknowledged when it is durable, run when its turn comes.
 
-``http/executions.py`` calls ``enqueue``; schedules, events and replays add theirs by ``add``. ``work.py`` runs them.
+``http/executions.py`` calls ``enqueue``; events and replays add theirs by ``add``. Schedules of many tenants are queued
+in one transaction, so ``schedules.py`` looks for room itself. ``work.py`` runs them.
 """
 
 from dataclasses import dataclass, replace

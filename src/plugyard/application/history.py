@@ -94,7 +94,8 @@ async def executions(
     """The executions of a plugin, newest first. ``running`` shows those that run at this moment: of those that
     were asked for and are waited for, the ones in this process."""
     require(caller, Action.READ)
-    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+    tenant_id = tenant_of(caller)
+    async with platform.long_reads.one(tenant_id), platform.store.for_tenant(tenant_id) as tx:
         await plugin_of(tx, plugin_id)
         if filters.status is ExecutionStatus.RUNNING:
             mine = [

@@ -1,16 +1,19 @@
 """Step six: logs, metrics and health, folded from executions; a plugin that keeps failing is suspended."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from plugyard.application.install import forget_cached
 from plugyard.application.platform import Platform, event, plugin_of, record_change, require, tenant_of
-from plugyard.application.ports import LogFilter, Metrics, Page, PageRequest, StoredLogLine
+from plugyard.application.ports import LogFilter, LogStep, Metrics, Page, PageRequest, StoredLogLine
+from plugyard.domain.errors import FieldError, InvalidInput
 from plugyard.domain.events import EventType
 from plugyard.domain.health import Health, judge, reason_to_suspend
 from plugyard.domain.identity import Action, Caller, Role
 from plugyard.domain.plugin import PluginState
+
+LONGEST = timedelta(days=7)
+"""The longest window of metrics; what lies further back, ``analytics`` tells by the hour and the day."""
 
 
 async def logs(
@@ -18,17 +21,19 @@ async def logs(
 ) -> Page[StoredLogLine]:
     """What the plugin logged, newest first."""
     require(caller, Action.READ)
-    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+    tenant_id = tenant_of(caller)
+    async with platform.long_reads.one(tenant_id), platform.store.for_tenant(tenant_id) as tx:
         await plugin_of(tx, plugin_id)
         return await tx.list_logs(plugin_id, filters, page)
 
 
 async def logs_after(
     platform: Platform, caller: Caller, plugin_id: str, filters: LogFilter, after_id: str | None
-) -> Sequence[StoredLogLine]:
+) -> LogStep:
     """What came behind a line, oldest first: one step of following."""
     require(caller, Action.READ)
-    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+    tenant_id = tenant_of(caller)
+    async with platform.long_reads.one(tenant_id), platform.store.for_tenant(tenant_id) as tx:
         await plugin_of(tx, plugin_id)
         return await tx.logs_after(plugin_id, filters, after_id)
 
@@ -36,15 +41,24 @@ async def logs_after(
 async def metrics(
     platform: Platform, caller: Caller, plugin_id: str, since: datetime | None, until: datetime | None
 ) -> tuple[Metrics, Health]:
-    """Aggregates over a window (the last day by default), and the plugin's health now."""
+    """Aggregates over a window (the last day by default), and the plugin's health now.
+
+    Every execution of the window is read for it. Raises ``InvalidInput`` where it is longer than `LONGEST`.
+    """
     require(caller, Action.READ)
-    now = platform.clock()
-    async with platform.store.for_tenant(tenant_of(caller)) as tx:
+    tenant_id, now = tenant_of(caller), platform.clock()
+    end = until or now
+    try:
+        begin = since or end - timedelta(days=1)
+    except OverflowError:
+        raise InvalidInput(errors=[FieldError("query/until", "must be a time of this age")]) from None
+    if end - begin > LONGEST:
+        raise InvalidInput(errors=[FieldError("query/since", f"must be at most {LONGEST.days} days before until")])
+    async with platform.long_reads.one(tenant_id), platform.store.for_tenant(tenant_id) as tx:
         await plugin_of(tx, plugin_id)
         window = timedelta(seconds=platform.policies.health_window_s)
         health = judge(await tx.outcomes(plugin_id, now - window), now)
-        end = until or now
-        return await tx.metrics(plugin_id, since or end - timedelta(days=1), end), health
+        return await tx.metrics(plugin_id, begin, end), health
 
 
 async def check_health(platform: Platform, tenant_id: str, plugin_id: str) -> None:

@@ -30,6 +30,7 @@ from plugyard.application.ports import (
     Webhooks,
 )
 from plugyard.application.tracing import Tracing
+from plugyard.application.turns import Turns
 from plugyard.application.uses import UseBook
 from plugyard.domain.errors import Forbidden, NotFound, TenantRequired
 from plugyard.domain.events import Event, EventType
@@ -116,6 +117,7 @@ class Platform:
     endpoint_cache: EndpointCache = field(default_factory=lambda: EndpointCache(0))
     denials: DenialBook = field(default_factory=DenialBook)
     tracing: Tracing | None = None
+    long_reads: Turns = field(default_factory=lambda: Turns(4))  # of a store's 20 connections
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:

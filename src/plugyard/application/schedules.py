@@ -7,26 +7,65 @@ upgraded or suspended has others in the same transaction.
 
 import json
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from plugyard.application.platform import Platform
 from plugyard.domain.queue import QueuedCall, QueuedExecution
 from plugyard.domain.schedule import GRACE, Missed, Schedule
 
 _AT_ONCE = 100
+_TRIED_AGAIN_AFTER = timedelta(seconds=60)
+
+
+class _NoRoom(Exception):
+    """These schedules are due and their tenants' queues are full; it undoes the transaction that found out."""
+
+    def __init__(self, places: frozenset[tuple[str, int]]) -> None:
+        super().__init__()
+        self.places = places
 
 
 async def run_due(platform: Platform) -> int:
-    """Queue what is due; how many schedules were looked at."""
+    """Queue what is due; how many schedules were looked at.
+
+    A time that finds its tenant's queue full is a missed one: it is skipped, or made up for a minute later, or with the
+    next time where that is sooner.
+    """
     now = platform.clock()
+    full: frozenset[tuple[str, int]] = frozenset()
+    while True:
+        try:
+            return await _run_due(platform, now, full)
+        except _NoRoom as met:
+            full |= met.places
+
+
+async def _run_due(platform: Platform, now: datetime, full: frozenset[tuple[str, int]]) -> int:
+    met = set()
     async with platform.store.for_operator() as tx:
         due = await tx.due_schedules(now, _AT_ONCE)
         for one in due:
+            place = (one.plugin_id, one.number)
+            if place in full:
+                await tx.save_next_due(one, _without_room(one, now))
+                continue
             entry, following = _judged(platform, one, now)
             if entry is not None:
-                await tx.enqueue(entry)
+                before = await tx.enqueue(entry)
+                if before is not None and before >= platform.policies.queued_per_tenant:
+                    met.add(place)
             await tx.save_next_due(one, following)
+        if met:
+            raise _NoRoom(frozenset(met))
     return len(due)
+
+
+def _without_room(one: Schedule, now: datetime) -> datetime | None:
+    following = one.after(now)
+    if one.missed is Missed.SKIP:
+        return following
+    again = now + _TRIED_AGAIN_AFTER
+    return again if following is None else min(following, again)
 
 
 def _judged(platform: Platform, one: Schedule, now: datetime) -> tuple[QueuedExecution | None, datetime | None]:

@@ -4,12 +4,11 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator
-from typing import Any
 
 from starlette.types import ASGIApp
 
 from plugyard.application import observe
-from plugyard.application.ports import LogFilter, StoredLogLine
+from plugyard.application.ports import LogFilter, LogStep, StoredLogLine
 from plugyard.application.tenants import require_active
 from plugyard.domain.errors import Overloaded, PlugyardError
 from plugyard.http import examples, present, views
@@ -20,6 +19,8 @@ from plugyard.http.operations import Reply, operation
 from plugyard.http.queries import PAGE, Parameter, choice, flag, moment, page_of, text
 
 POLL_S, HEARTBEAT_S = 0.25, 15.0
+# While there is more to be told already; how quickly its reader takes it decides the rest.
+CATCHING_UP_S = 0.02
 # Records are committed in another order than their ids were given, but hardly this much later.
 OVERLAP_MS = 2_000
 # Each stream asks the database four times a second, so one tenant gets only so many at a time.
@@ -69,9 +70,10 @@ LAST_EVENT_ID = Parameter(
 async def read_logs(exchange: Exchange) -> ASGIApp:
     """Read what a plugin logged, newest first, or follow it.
 
-    With `follow=true` the answer is a stream of server-sent events that begins with the newest line and ends when the
-    client leaves or the service ends. Each event's data is a log line; its id is the line's, so that a client which
-    comes back with `Last-Event-ID` misses nothing. A comment every 15 seconds keeps the connection open.
+    With `follow=true` the answer is a stream of server-sent events that begins with the newest line that passes the
+    filters, if it is among the latest 2,500, and ends when the client leaves or the service ends. Each event's data is
+    a log line; its id is the line's, so that a client which comes back with `Last-Event-ID` misses nothing. A comment
+    every 15 seconds keeps the connection open.
     """
     asked = exchange.query
     filters = LogFilter(asked["level"], asked["executionId"], asked["q"], asked["since"], asked["until"])
@@ -88,24 +90,25 @@ async def read_logs(exchange: Exchange) -> ASGIApp:
 
 
 class Following:
-    """Follows a plugin's log by polling, and never sends a line twice."""
+    """Follows a plugin's log by polling, and never sends a line twice.
+
+    Each step looks at so many lines and is told before the next, so that a stream holds no more than that, however far
+    back it begins, and costs the store the same four times a second whether its filters find anything or not.
+    """
 
     def __init__(self, exchange: Exchange, plugin_id: str, filters: LogFilter) -> None:
         self._exchange, self._plugin_id, self._filters = exchange, plugin_id, filters
-        self._start = NIL
+        self._start = self._newest = NIL
         self._sent: set[str] = set()
-        self._first: list[StoredLogLine] = []
+        self._first = LogStep()
 
     async def begin(self, last_seen: str | None) -> None:
         """Find where to start; raises ``NotFound`` before anything was sent."""
-        lines = await self._after(last_seen)
-        if last_seen is not None:
-            self._start = last_seen
-        elif lines:
-            self._start = lines[-1].id
-        self._first = list(lines)
+        self._first = await self._after(last_seen)
+        # Behind the newest of all lines, not of those that pass: what never passed would be looked for from the first.
+        self._start = self._newest = last_seen or self._first.last or NIL
 
-    async def _after(self, line_id: str | None) -> Any:
+    async def _after(self, line_id: str | None) -> LogStep:
         exchange = self._exchange
         return await observe.logs_after(exchange.platform, exchange.caller, self._plugin_id, self._filters, line_id)
 
@@ -114,33 +117,40 @@ class Following:
         streams, tenant_id = self._exchange.service.streams, self._exchange.caller.tenant_id or ""
         streams[tenant_id] += 1
         left = asyncio.ensure_future(self._client_left())
-        last_sign = time.monotonic()
+        last_sign = checked = time.monotonic()
         try:
             yield b"retry: 1000\n\n"
-            newest = self._first[-1].id if self._first else self._start
-            if self._first:
-                yield self._told(self._first)
+            step = self._first
             while not left.done() and not self._exchange.service.draining.begun:
-                try:
-                    lines = await self._new_lines(newest)
-                except PlugyardError:
-                    # The store is away for a moment: the client comes back by itself, and is then told so.
-                    return
-                if lines:
-                    newest = max(newest, lines[-1].id)
+                if time.monotonic() - checked >= HEARTBEAT_S:
+                    if not await self._still_allowed():
+                        return
+                    checked = time.monotonic()
+                if lines := [one for one in step.lines if one.id not in self._sent]:
                     yield self._told(lines)
                     last_sign = time.monotonic()
                 elif time.monotonic() - last_sign >= HEARTBEAT_S:
-                    if not await self._still_allowed():
-                        return
                     yield b": still here\n\n"
                     last_sign = time.monotonic()
-                await asyncio.wait([left], timeout=POLL_S)
+                place = self._behind(step)
+                await asyncio.wait([left], timeout=CATCHING_UP_S if step.more and step.lines else POLL_S)
+                try:
+                    step = await self._after(place)
+                except PlugyardError:
+                    # The store is away for a moment: the client comes back by itself, and is then told so.
+                    return
         finally:
             left.cancel()
             streams[tenant_id] -= 1
             if not streams[tenant_id]:
                 del streams[tenant_id]
+
+    def _behind(self, step: LogStep) -> str:
+        """Where the next step goes on: behind this one, or where something may have been committed late meanwhile."""
+        self._newest = max(self._newest, step.last or NIL)
+        late = max(self._start, earlier(self._newest, OVERLAP_MS))
+        self._sent = {one for one in self._sent if one > late}
+        return step.last if step.more and step.last is not None else late
 
     async def _client_left(self) -> None:
         while (await self._exchange.receive())["type"] != "http.disconnect":
@@ -155,18 +165,6 @@ class Following:
         except PlugyardError:
             return False
         return True
-
-    async def _new_lines(self, newest: str) -> list[StoredLogLine]:
-        """What came since, and what was committed late behind a newer line."""
-        after = max(self._start, earlier(newest, OVERLAP_MS))
-        self._sent = {one for one in self._sent if one > after}
-        found: list[StoredLogLine] = []
-        while True:
-            lines = await self._after(after)
-            found += [one for one in lines if one.id not in self._sent]
-            if len(lines) < 200:
-                return found
-            after = lines[-1].id
 
     def _told(self, lines: list[StoredLogLine]) -> bytes:
         self._sent.update(one.id for one in lines)
@@ -189,7 +187,7 @@ def earlier(line_id: str, by_ms: int) -> str:
     "/api/v1/plugins/{pluginId}/metrics",
     tag=_TAG,
     query=(
-        moment("since", "The beginning of the window; by default a day before its end."),
+        moment("since", "The beginning of the window, at most 7 days before its end; by default a day before it."),
         moment("until", "The end of the window; by default now."),
     ),
     replies=[Reply(200, "The aggregates.", views.MetricsView, examples.METRICS)],

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from plugyard.application.ports import Invocation, Outcome
+from plugyard.application import observe
+from plugyard.application.ports import Invocation, LogStep, Outcome
 from plugyard.domain.errors import Overloaded, SandboxUnavailable
 from plugyard.domain.execution import LogLine
 from plugyard.domain.identity import Role
@@ -137,6 +138,67 @@ async def test_following_goes_on_behind_the_last_event_id(http: Http, admin: Any
     await stream.ended
     bad = await admin.get(url + "?follow=true", headers={"Last-Event-ID": "7"})
     assert pointers(problem(bad, 422, "invalid_input")) == {"header/Last-Event-ID"}
+
+
+async def test_following_what_nothing_passes_looks_at_each_line_about_once(
+    http: Http, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observability, "earlier", lambda line_id, by_ms: line_id)
+    plugin_id = await logging_plugin(http, admin)
+    looked_behind = []
+    step_of = observe.logs_after
+
+    async def noted(*asked: Any) -> LogStep:
+        looked_behind.append(asked[-1])
+        return await step_of(*asked)
+
+    monkeypatch.setattr(observe, "logs_after", noted)
+    await say(http, admin, plugin_id, "one")
+    stream = Stream(http, f"/api/v1/plugins/{plugin_id}/logs?follow=true&q=nothing")
+    await stream.next()
+    await say(http, admin, plugin_id, "two")
+    newest = (await admin.get(f"/api/v1/plugins/{plugin_id}/logs")).json()["items"][0]["id"]
+    await asyncio.sleep(3 * observability.POLL_S)
+    assert looked_behind[0] is None
+    assert observability.NIL not in looked_behind
+    assert looked_behind[-1] == newest
+    stream.leave()
+    await stream.ended
+
+
+async def test_a_long_history_is_told_in_pieces(http: Http, admin: Any) -> None:
+    async def script(invocation: Invocation) -> Outcome:
+        return succeeded(logs=tuple(LogLine(http.world.clock(), "info", f"{number}", {}) for number in range(450)))
+
+    http.world.executor.scripts["greet"] = script
+    plugin_id = await http.plugin(admin)
+    await admin.post(f"/api/v1/plugins/{plugin_id}/execute", json={"function": "greet"})
+    before = {"Last-Event-ID": "00000000-0000-0000-0000-000000000001"}
+    stream = Stream(http, f"/api/v1/plugins/{plugin_id}/logs?follow=true", **before)
+    pieces = [await stream.events() for _ in range(3)]
+    assert [len(one) for one in pieces] == [200, 200, 50]
+    assert [data["message"] for piece in pieces for _, data in piece] == [str(number) for number in range(450)]
+    await asyncio.sleep(2 * observability.POLL_S)
+    assert stream.pieces.empty()
+    stream.leave()
+    await stream.ended
+
+
+async def test_a_stream_that_is_never_quiet_ends_with_its_key_too(
+    http: Http, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observability, "HEARTBEAT_S", 0.3)
+    plugin_id = await logging_plugin(http, admin)
+    made = (await admin.post("/api/v1/keys", json={"name": "k", "role": "viewer"})).json()
+    stream = Stream(http, f"/api/v1/plugins/{plugin_id}/logs?follow=true", authorization=f"Bearer {made['secret']}")
+    await stream.next()
+    await admin.delete(f"/api/v1/keys/{made['id']}")
+    for number in range(30):
+        if stream.ended.done():
+            break
+        await say(http, admin, plugin_id, f"line {number}")
+        await asyncio.sleep(0.04)
+    assert stream.ended.done()
 
 
 async def test_a_plugin_that_has_not_logged_yet_can_be_followed(http: Http, admin: Any) -> None:

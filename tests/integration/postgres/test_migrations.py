@@ -120,6 +120,32 @@ async def test_entries_that_are_older_than_the_chain_are_chained_and_going_back_
             connection.execute("drop database unchained")
 
 
+async def test_a_narrowed_key_is_revoked_before_its_scopes_are_forgotten(
+    postgres_urls: Urls, superuser_url: str
+) -> None:
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        connection.execute("create database unscoped owner plugyard_owner")
+    url = postgres_urls.owner_url.rpartition("/")[0] + "/unscoped"
+    try:
+        upgrade(url, SERVICE_ROLE, to="0003")
+        with psycopg.connect(url) as connection:
+            connection.execute("select set_config('plugyard.operator', 'on', true)")
+            for number, scopes in enumerate(("[]", '["plugins:read"]')):
+                connection.execute(
+                    "insert into plugyard.api_keys (id, secret_hash, name, role, created_at, scopes) "
+                    "values (gen_random_uuid(), %s, %s, 'operator', now(), %s)",
+                    [bytes([number]) * 32, f"key {number}", scopes],
+                )
+        downgrade(url, "0002")
+        with psycopg.connect(url) as connection:
+            connection.execute("select set_config('plugyard.operator', 'on', true)")
+            kept = connection.execute("select name from plugyard.api_keys where revoked_at is null").fetchall()
+        assert kept == [("key 0",)]
+    finally:
+        with psycopg.connect(superuser_url, autocommit=True) as connection:
+            connection.execute("drop database unscoped")
+
+
 async def test_older_code_goes_on_writing_events_into_the_outbox_that_relays_share(
     postgres_urls: Urls, superuser_url: str
 ) -> None:

@@ -7,14 +7,16 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
-from plugyard.application.ports import LogFilter, PageRequest
-from plugyard.domain.errors import StoreUnavailable
+from plugyard.application.ports import LogFilter, PageRequest, Reply
+from plugyard.domain.errors import InvalidInput, StoreUnavailable
 from plugyard.domain.execution import ExecutionFailure, ExecutionStatus
+from plugyard.domain.plugin import Plugin
 from plugyard.infrastructure.postgres.recorder import PostgresRecorder
-from tests.contract.given import a_log_line, a_stored_plugin, a_tenant, an_event, an_execution, new_id
+from tests.contract.given import a_log_line, a_stored_plugin, a_tenant, an_entry, an_event, an_execution, new_id
 from tests.integration.conftest import Database
 
 
@@ -46,6 +48,67 @@ async def test_callers_that_wait_share_a_commit(database: Database) -> None:
         ).fetchone()
     assert row is not None
     assert row[0] <= 3
+
+
+async def test_recorders_that_have_the_trails_of_the_same_tenants_never_wait_for_each_other_crosswise(
+    database: Database,
+) -> None:
+    recorders = [PostgresRecorder(database.urls.service_url) for _ in range(2)]
+    for recorder in recorders:
+        await recorder.open()
+    plugins = [await a_stored_plugin(database.store, (await a_tenant(database.store)).id) for _ in range(2)]
+
+    def record(recorder: PostgresRecorder, in_order: list[Plugin]) -> list[asyncio.Task[None]]:
+        entries = [(one, an_entry(one.tenant_id, action="security.violated")) for one in in_order]
+        return [asyncio.create_task(recorder.record(an_execution(one), [], [], [entry])) for one, entry in entries]
+
+    await asyncio.gather(*record(recorders[0], plugins))  # so that both trails have a head to lock
+    sessions = [recorder._statement and recorder._statement.backend for recorder in recorders]
+    first, _ = sorted(plugins, key=lambda one: one.tenant_id)
+    for held in (first, *plugins):
+        with database.as_owner() as owner, owner.transaction():
+            owner.execute("select from audit_heads where chain = %s for update", [held.tenant_id])
+            waiting = record(recorders[0], plugins)
+            await asyncio.sleep(0.2)
+            waiting += record(recorders[1], plugins[::-1])
+            await asyncio.sleep(0.2)
+        await asyncio.gather(*waiting)
+    # A deadlock would have cost one of them its session.
+    assert [recorder._statement and recorder._statement.backend for recorder in recorders] == sessions
+    for recorder in recorders:
+        await recorder.close()
+
+
+async def test_large_answers_do_not_share_a_commit(database: Database) -> None:
+    plugin = await a_stored_plugin(database.store, (await a_tenant(database.store)).id)
+    executions = [an_execution(plugin, output_bytes=1 << 20) for _ in range(20)]
+    large = [Reply(new_id(), {"output": "x" * (1 << 20)}) for _ in executions]
+    await asyncio.gather(
+        *(database.recorder.record(one, [], [], [], reply=reply) for one, reply in zip(executions, large, strict=True))
+    )
+    with database.as_owner() as owner:
+        rows = owner.execute(
+            "select count(*) from plugin_executions where plugin_id = %s group by xmin::text", [plugin.id]
+        ).fetchall()
+    assert sum(executed for (executed,) in rows) == 20
+    assert max(executed for (executed,) in rows) == 8
+
+
+async def test_what_postgresql_has_no_room_for_fails_alone_and_is_sent_once(database: Database) -> None:
+    plugin = await a_stored_plugin(database.store, (await a_tenant(database.store)).id)
+    recorder = PostgresRecorder(database.urls.service_url)
+    await recorder.open()
+    assert recorder._statement is not None
+    session = recorder._statement.backend
+    too_deep = Reply("key", {"output": msgspec.Raw(b"[" * 50_000 + b"]" * 50_000)})
+    good, bad = an_execution(plugin), an_execution(plugin)
+    answers = await asyncio.gather(
+        recorder.record(good, [], [], []), recorder.record(bad, [], [], [], reply=too_deep), return_exceptions=True
+    )
+    assert answers[0] is None
+    assert isinstance(answers[1], InvalidInput)
+    assert recorder._statement.backend == session
+    await recorder.close()
 
 
 async def test_a_row_that_cannot_be_stored_fails_alone(database: Database) -> None:

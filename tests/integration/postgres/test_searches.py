@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from plugyard.application.ports import ExecutionFilter, LogFilter, PageRequest
+from plugyard.application.ports import ExecutionFilter, LogFilter, LogStep, PageRequest
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.infrastructure.postgres import lists
 from tests.contract.given import a_log_line, a_stored_plugin, a_tenant, ago, an_execution
 from tests.integration.conftest import Database
+
+NIL = "00000000-0000-0000-0000-000000000000"
 
 
 @pytest.mark.parametrize("most", [1, 7, 10, 30, 31])
@@ -42,6 +44,36 @@ async def test_what_is_rare_is_found_over_pages_that_may_be_empty(
     assert crashed == [executions[number].id for number in sorted(rare)]
     assert sorted(lines) == sorted(crashed)
     assert pages >= 30 // most
+
+
+async def test_a_step_of_following_looks_at_so_many_lines_and_goes_on_behind_them(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "MOST_SEEN", 10)
+    plugin = await a_stored_plugin(database.store, (await a_tenant(database.store)).id)
+    execution = an_execution(plugin)
+    lines = [a_log_line(execution, "rare" if number in {3, 24} else "usual") for number in range(30)]
+    await database.recorder.record(execution, lines, [], [])
+    rare, place, steps = LogFilter(q="rare"), NIL, []
+    async with database.store.for_tenant(plugin.tenant_id) as tx:
+        while True:
+            step = await tx.logs_after(plugin.id, rare, place)
+            steps.append(step)
+            if not step.more:
+                break
+            assert step.last is not None
+            place = step.last
+        # The newest that passes is behind those that one look goes through.
+        usual = [a_log_line(execution, "usual") for _ in range(20)]
+    await database.recorder.record(execution, usual, [], [])
+    async with database.store.for_tenant(plugin.tenant_id) as tx:
+        assert await tx.logs_after(plugin.id, rare, None) == LogStep((), usual[-1].id)
+    assert steps == [
+        LogStep((lines[3],), lines[9].id, more=True),
+        LogStep((), lines[19].id, more=True),
+        LogStep((lines[24],), lines[29].id, more=True),
+        LogStep(),
+    ]
 
 
 async def test_an_execution_is_found_however_far_from_the_time_in_its_id_it_started(database: Database) -> None:

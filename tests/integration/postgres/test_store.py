@@ -171,3 +171,28 @@ async def test_every_statement_of_a_file_has_a_title_of_its_own() -> None:
         found = statements(name)
         assert len(found) > 3
         assert all(text.startswith(f"/* {title} */") for title, text in found.items())
+
+
+async def test_what_took_too_long_is_not_tried_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    async def too_long(*asked: object) -> None:
+        tried.append(asked)
+        raise psycopg.errors.QueryCanceled
+
+    monkeypatch.setattr(database.store, "_attempt", too_long)
+    with pytest.raises(StoreUnavailable):
+        await database.store.ensure_partitions()
+    assert len(tried) == 1
+
+
+async def test_a_pool_whose_connections_are_all_in_use_is_waited_for_once(database: Database) -> None:
+    small = PostgresStore(database.urls.service_url, Seals(SECRET_KEYS), connections=2)
+    small._pool.timeout = 0.3
+    await small.open()
+    begun = asyncio.get_running_loop().time()
+    async with small.for_operator(), small.for_operator():
+        with pytest.raises(StoreUnavailable):
+            await small.ping()
+    assert asyncio.get_running_loop().time() - begun < 0.55
+    await small.close()

@@ -23,13 +23,13 @@ async def said(database: Database, plugin: Plugin, count: int) -> list[str]:
 
 async def test_plugins_own_events_wait_in_order_until_they_are_noted(database: Database) -> None:
     with database.as_owner() as owner:
-        owner.execute("update outbox set published_at = now() where published_at is null")
+        owner.execute("update outbox set published_at = now(), delivered_at = now() where delivered_at is null")
     plugin = await a_stored_plugin(database.store, (await a_tenant(database.store)).id)
     ids = await said(database, plugin, 7)
     async with database.store.for_operator() as tx:
-        found = await tx.waiting_events(5)
+        found = await tx.waiting_events(1, 5)
         assert [one.id for one in found] == ids[:5]
         assert found[0].data == {"topic": "a.b", "hops": 1}
         await tx.mark_delivered(ids[:5], datetime.now(UTC))
     async with database.store.for_operator() as tx:
-        assert [one.id for one in await tx.waiting_events(5)] == ids[5:]
+        assert [one.id for one in await tx.waiting_events(1, 5)] == ids[5:]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+from plugyard.application.platform import Policies
 from plugyard.application.schedules import run_due
 from plugyard.domain.manifest import Manifest
 from plugyard.domain.plugin import Plugin, PluginState
@@ -34,7 +35,7 @@ async def change(database: Database, plugin: Plugin, state: PluginState) -> Plug
 
 
 def looker(database: Database, now: datetime) -> Any:
-    return SimpleNamespace(store=database.store, clock=lambda: now, ids=new_id)
+    return SimpleNamespace(store=database.store, clock=lambda: now, ids=new_id, policies=Policies())
 
 
 def queued(database: Database, plugin: Plugin) -> list[tuple[Any, ...]]:

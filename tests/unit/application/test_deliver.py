@@ -93,6 +93,52 @@ async def test_events_of_the_service_start_nothing_and_a_plugins_is_taken_once(w
     assert len(world.store.tables.queued) == 1
 
 
+async def test_one_tenants_events_do_not_wait_behind_all_of_anothers(world: World, admin: Caller) -> None:
+    other = await world.caller("other")
+    speaker, quiet = await world.active(admin), await world.active(other)
+    await listener(world, admin)
+    theirs = await listener(world, other)
+    for _ in range(250):
+        await say(world, speaker)
+    await say(world, quiet)
+    assert await deliver_waiting(world.platform) < 250
+    assert theirs.plugin.id in {one.plugin_id for one in world.store.tables.queued.values()}
+    while await deliver_waiting(world.platform):
+        pass
+    assert len(world.store.tables.queued) == 251
+    started_by = [one.once for one in world.store.tables.queued.values() if one.plugin_id != theirs.plugin.id]
+    said = [one for one in world.events if one.type is EventType.PLUGIN_EVENT_PUBLISHED]
+    assert started_by == [f"event {one.id}" for one in said if one.plugin_id == speaker.plugin.id]
+
+
+async def test_events_wait_until_their_tenant_has_room_and_hold_up_nobody_elses(world: World, admin: Caller) -> None:
+    object.__setattr__(world.platform.policies, "queued_per_tenant", 3)
+    other = await world.caller("other")
+    speaker, quiet = await world.active(admin), await world.active(other)
+    await listener(world, admin)
+    await listener(world, admin, "second")
+    await listener(world, other)
+    for _ in range(4):
+        await say(world, speaker)
+    await say(world, quiet)
+    # Two subscribers: the second event has room for one of them alone, and so for neither.
+    assert await deliver_waiting(world.platform) == 2
+    assert await deliver_waiting(world.platform) == 0
+    assert len(world.store.tables.queued) == 3
+    assert await world.work() == 3
+    while await deliver_waiting(world.platform):
+        await world.work()
+    assert len(world.executor.invocations) == 9
+
+
+async def test_what_the_platform_says_is_queued_however_much_waits(world: World, admin: Caller) -> None:
+    object.__setattr__(world.platform.policies, "queued_per_tenant", 1)
+    await listener(world, admin)
+    for number in range(3):
+        assert await hear(world.platform, said_to(admin, id=f"o-{number}"))
+    assert len(world.store.tables.queued) == 3
+
+
 def said_to(admin: Caller, **more: Any) -> PlatformEvent:
     at = datetime(2026, 11, 28, 9, tzinfo=UTC)
     event = PlatformEvent("o-1", "/shop", "invoice.created", str(admin.tenant_id), at, {"n": 1})

@@ -159,11 +159,11 @@ async def test_logs_come_newest_first_and_follow_oldest_first(world: World, admi
     await world.execute(admin, view)
     page = await logs(world.platform, admin, view.plugin.id, LogFilter(level="info"), PageRequest())
     assert [row.line.level for row in page.items] == ["error", "info"]
-    (newest,) = await logs_after(world.platform, admin, view.plugin.id, LogFilter(), None)
+    (newest,) = (await logs_after(world.platform, admin, view.plugin.id, LogFilter(), None)).lines
     assert newest.line.level == "error"
     await world.execute(admin, view)
     behind = await logs_after(world.platform, admin, view.plugin.id, LogFilter(), newest.id)
-    assert [row.line.level for row in behind] == ["debug", "info", "error"]
+    assert [row.line.level for row in behind.lines] == ["debug", "info", "error"]
 
 
 async def test_another_tenant_s_logs_and_metrics_are_missing(world: World, admin: Caller) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from plugyard.application.activate import activate, deactivate
+from plugyard.application.enqueue import enqueue
+from plugyard.application.executable import Call
 from plugyard.application.schedules import run_due
 from plugyard.application.upgrade import upgrade
 from plugyard.domain.identity import Caller
@@ -83,3 +85,23 @@ async def test_the_jitter_delays_a_run_and_never_the_next_time(world: World, adm
     delays = [(one.due_at - one.queued_at).total_seconds() for one in entries]
     assert all(0 <= delay < 300 for delay in delays)
     assert max(delays) > 15
+
+
+@pytest.mark.parametrize(("missed", "runs"), [("skip", 0), ("runOnce", 1)])
+async def test_a_time_that_finds_the_queue_full_is_a_missed_one(
+    world: World, admin: Caller, missed: str, runs: int
+) -> None:
+    object.__setattr__(world.platform.policies, "queued_per_tenant", 1)
+    view = await scheduled(world, admin, missed=missed)
+    other = await world.caller("other")
+    theirs = await scheduled(world, other)
+    await run_due(world.platform)
+    await enqueue(world.platform, admin, view.plugin.id, Call("greet", b"1"))
+    while not any(one.plugin_id == theirs.plugin.id for one in world.store.tables.queued.values()):
+        world.clock.forward(seconds=15)
+        await run_due(world.platform)
+    waiting = [one for one in world.store.tables.queued.values() if one.plugin_id == view.plugin.id]
+    assert [one.call.origin for one in waiting] == ["call"]
+    # There is room again long before the next time.
+    world.store.tables.queued.clear()
+    assert len(await pass_time(world, minutes=5)) == runs

@@ -109,6 +109,19 @@ class StoredLogLine:
 
 
 @dataclass(frozen=True, slots=True)
+class LogStep:
+    """One step of following a log: its lines, the oldest first.
+
+    ``last`` is the last line that was looked at, whether it passes the filters or not; ``None`` where there was none.
+    A step looks at so many lines; ``more`` says that there may be others behind ``last`` already.
+    """
+
+    lines: tuple[StoredLogLine, ...] = ()
+    last: str | None = None
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Metrics:
     """Aggregates over a window. Percentiles and means are ``None`` where nothing ran; milliseconds and bytes."""
 

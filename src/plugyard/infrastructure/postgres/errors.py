@@ -10,6 +10,8 @@ import psycopg_pool
 
 from plugyard.domain.errors import InvalidInput, StoreUnavailable
 
+TOO_MUCH = (psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
+"""What PostgreSQL has no room for, however often it is sent. psycopg counts both among the operational errors."""
 _LOST = (
     psycopg.OperationalError,  # Connection trouble, a server that shuts down, a deadlock, too long a statement.
     psycopg.InterfaceError,  # The connection is closed.
@@ -24,12 +26,13 @@ _LOST = (
 def translated() -> Iterator[None]:
     """Raises `StoreUnavailable` where the database is away and `InvalidInput` where a value cannot be stored.
 
-    What cannot be stored: text with U+0000 or a lone surrogate, which PostgreSQL has no form for, and numbers beyond
-    the range of a column. Every other error of psycopg is a fault of the statement and passes unchanged.
+    What cannot be stored: text with U+0000 or a lone surrogate, which PostgreSQL has no form for, numbers beyond
+    the range of a column, and what is larger, or nested deeper, than PostgreSQL takes. Every other error of psycopg is
+    a fault of the statement and passes unchanged.
     """
     try:
         yield
-    except psycopg.errors.DataError as error:
+    except (psycopg.errors.DataError, *TOO_MUCH) as error:
         raise InvalidInput(f"A value cannot be stored: {_first_line(error)}") from error
     except UnicodeEncodeError as error:
         raise InvalidInput("A text cannot be stored: it holds a surrogate without its other half.") from error

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from plugyard.application.ports import ExecutionFilter, LogFilter, Metrics, Page, PageRequest, StoredLogLine
+from plugyard.application.ports import ExecutionFilter, LogFilter, LogStep, Metrics, Page, PageRequest, StoredLogLine
 from plugyard.domain.execution import Attempt, Execution, ExecutionFailure, ExecutionStatus, LogLine, Usage
 from plugyard.infrastructure.postgres.rows import Session, time_in, uuid_or_none
 from plugyard.infrastructure.postgres.statements import statements
 
 _SQL = statements("executions")
-_FOLLOWED_AT_ONCE = 200
 _BEFORE, _BEHIND = timedelta(minutes=5), timedelta(hours=1)
 """How far an execution's start may lie from the time in its id and be found at once."""
 
@@ -53,18 +52,30 @@ class ExecutionRows(Session):
         rows, cursor = query.page(await self._all(query.text, query.parameters))
         return Page(tuple(_log_line(row) for row in rows), cursor)
 
-    async def logs_after(self, plugin_id: str, filters: LogFilter, after_id: str | None) -> Sequence[StoredLogLine]:
+    async def logs_after(self, plugin_id: str, filters: LogFilter, after_id: str | None) -> LogStep:
         """At most 200 log lines behind `after_id`, the oldest first; without one, the newest line to follow from."""
         from plugyard.infrastructure.postgres import lists
 
         if uuid_or_none(plugin_id) is None:
-            return ()
+            return LogStep()
         if after_id is None:
-            return (await self.list_logs(plugin_id, filters, PageRequest(limit=1))).items
+            # Whatever the filters pass: to find where they last did, all of the log might have to be read.
+            newest = (await self.list_logs(plugin_id, LogFilter(), PageRequest(limit=1))).items
+            lines = newest if filters == LogFilter() else None
+            if lines is None:
+                lines = (await self.list_logs(plugin_id, filters, PageRequest(limit=1))).items
+            return LogStep(lines, newest[0].id if newest else None)
         if uuid_or_none(after_id) is None:
-            return ()
-        query = lists.logs_after(plugin_id, filters, after_id, _FOLLOWED_AT_ONCE)
-        return [_log_line(row) for row in await self._all(query.text, query.parameters)]
+            return LogStep()
+        query = lists.logs_after(plugin_id, filters, after_id)
+        rows = await self._all(query.text, query.parameters)
+        passing = [row for row in rows if row.get("passes", True)][: query.limit]
+        if not rows:
+            return LogStep()
+        full = len(passing) == query.limit
+        last = passing[-1] if full else rows[-1]
+        more = full or last.get("seen") == lists.MOST_SEEN
+        return LogStep(tuple(_log_line(row) for row in passing), last["id"], more)
 
     async def metrics(self, plugin_id: str, since: datetime, until: datetime) -> Metrics:
         """Aggregates over the executions that started from `since` on and before `until`."""

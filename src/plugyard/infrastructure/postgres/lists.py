@@ -143,6 +143,8 @@ MOST_SEEN = 2_500
 """How many rows one page of a search looks at. What is rare in a long list is found over several pages, each of which
 costs the same, and not by one that reads millions of rows."""
 
+_FOLLOWED_AT_ONCE = 200
+
 
 def _query(columns: Sequence[Any], where: Sequence[Any], order: _Order, page: PageRequest, joined: Any = None) -> Query:
     """The statement for one page, with the tenant's own condition among `where` so that the indexes serve."""
@@ -305,12 +307,24 @@ def logs(plugin_id: str, filters: LogFilter, page: PageRequest) -> Query:
     return _search(_columns(_LOGS, _LOG_COLUMNS), where, passes, order, page)
 
 
-def logs_after(plugin_id: str, filters: LogFilter, after_id: str, limit: int) -> Query:
-    """The log lines behind one, the oldest first, for those who follow a log."""
+def logs_after(plugin_id: str, filters: LogFilter, after_id: str) -> Query:
+    """The log lines behind one, the oldest first, for those who follow a log: of `MOST_SEEN` lines, as in a search.
+
+    The last of these comes along whether it passes or not.
+    """
     where, passes = _log_conditions(plugin_id, filters)
-    where += [*passes, _LOGS.c.id > after_id]
-    statement = sa.select(*_columns(_LOGS, _LOG_COLUMNS)).where(*where).order_by(_LOGS.c.id).limit(limit)
-    return _compiled("logs after", statement, limit)
+    where.append(_LOGS.c.id > after_id)
+    columns = _columns(_LOGS, _LOG_COLUMNS)
+    if not passes:
+        statement = sa.select(*columns).where(*where).order_by(_LOGS.c.id).limit(_FOLLOWED_AT_ONCE)
+        return _compiled("logs after", statement, _FOLLOWED_AT_ONCE)
+    passing = sa.and_(*passes).label("passes")
+    place = sa.func.row_number().over(order_by=_LOGS.c.id).label("seen")
+    looked_at = sa.select(*columns, passing, place).where(*where).order_by(_LOGS.c.id).limit(MOST_SEEN)
+    seen = looked_at.cte("looked_at")
+    last = sa.select(sa.func.max(seen.c.seen)).scalar_subquery()
+    statement = sa.select(seen).where(sa.or_(seen.c.passes, seen.c.seen == last)).order_by(seen.c.id)
+    return _compiled("logs after", statement.limit(_FOLLOWED_AT_ONCE + 1), _FOLLOWED_AT_ONCE)
 
 
 def _log_conditions(plugin_id: str, filters: LogFilter) -> tuple[list[Any], list[Any]]:

@@ -122,9 +122,9 @@ class ScheduleRows(Enqueueing):
 class OutboxRows(Session):
     """The part of `application.ports.OperatorTransaction` that delivers events."""
 
-    async def waiting_events(self, limit: int) -> Sequence[Event]:
-        """Plugins' own events that are not published yet, in their order."""
-        rows = await self._all(_SQL["waiting in the outbox"], {"limit": limit})
+    async def waiting_events(self, tenants: int, of_each: int) -> Sequence[Event]:
+        """Plugins' own events that are not delivered yet, in their order; so many of each of so many tenants."""
+        rows = await self._all(_SQL["waiting in the outbox"], {"tenants": tenants, "of_each": of_each})
         return [
             Event(
                 row["id"], EventType(row["type"]), row["tenant_id"], row["plugin_id"], row["occurred_at"], row["data"]

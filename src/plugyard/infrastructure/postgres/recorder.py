@@ -8,7 +8,7 @@ Made and opened by `plugyard.bootstrap`.
 from __future__ import annotations
 
 import asyncio
-import json
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,13 +22,16 @@ from plugyard.domain.errors import StoreUnavailable
 from plugyard.domain.events import Event
 from plugyard.domain.execution import Execution
 from plugyard.domain.queue import QueueEnd
-from plugyard.infrastructure.postgres.errors import translated
+from plugyard.infrastructure.postgres.errors import TOO_MUCH, translated
 from plugyard.infrastructure.postgres.repeated import RepeatedStatement
 from plugyard.infrastructure.postgres.silence import SEEN_THERE
 from plugyard.infrastructure.postgres.statements import statements
 
 _RECORD = statements("executions")["record executions"]
 _OPTIONS = "-c search_path=plugyard -c timezone=UTC -c statement_timeout=30s" + SEEN_THERE
+_LARGEST_BATCH = 8 << 20
+"""Most bytes of a batch, unless one execution alone has more. PostgreSQL refuses JSON beyond 256 MB, and numbers take
+several times the room there that they take as text."""
 _LARGEST_BIGINT = 2**63 - 1
 _REPLACEMENT = "\ufffd"
 _ESCAPED_NUL = b"\\u0000"
@@ -36,10 +39,15 @@ _ESCAPED_NUL = b"\\u0000"
 
 @dataclass(frozen=True)
 class _Item:
-    """One execution with what belongs to it, and the caller that waits for it."""
+    """One execution with what belongs to it, and the caller that waits for it.
+
+    `logs` are rows in JSON, separated by commas. `size` is about how many bytes all of it takes.
+    """
 
     tenant_id: str
     parts: dict[str, list[dict[str, Any]]]
+    logs: bytes
+    size: int
     done: asyncio.Future[None]
 
 
@@ -49,7 +57,7 @@ class PostgresRecorder:
     def __init__(self, service_url: str, *, batch: int = 256) -> None:
         self._url = service_url
         self._batch = batch
-        self._waiting: list[_Item] = []
+        self._waiting: deque[_Item] = deque()
         self._wake = asyncio.Event()
         self._statement: RepeatedStatement | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -86,16 +94,18 @@ class PostgresRecorder:
         if self._closing or self._writer is None:
             raise StoreUnavailable
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        parts = {
+        parts: dict[str, list[dict[str, Any]]] = {
             # What is tried again has no record yet.
             "executions": [] if end is not None and not end.state.over else [_execution_row(execution, len(logs))],
-            "logs": [_log_row(execution, line) for line in logs],
             "events": [_event_row(event) for event in events],
             "audit": [_audit_row(entry) for entry in audit],
             "ends": [_end_row(end)] if end is not None else [],
             "replies": [_reply_row(execution, reply)] if reply is not None else [],
         }
-        self._waiting.append(_Item(execution.tenant_id, parts, done))
+        lines = _encoded([_log_row(execution, line) for line in logs])[1:-1] if logs else b""
+        # What else there is of it is small.
+        size = len(lines) + (execution.output_bytes if reply is not None or end is not None else 0)
+        self._waiting.append(_Item(execution.tenant_id, parts, lines, size, done))
         self._wake.set()
         await done
 
@@ -104,10 +114,18 @@ class PostgresRecorder:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                taken, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
-                await self._write(taken)
+                await self._write(self._taken())
             if self._closing:
                 return
+
+    def _taken(self) -> list[_Item]:
+        """The next batch: so many as one may hold, and so much, that large answers do not fail what came with them."""
+        taken = [self._waiting.popleft()]
+        size = taken[0].size
+        while self._waiting and len(taken) < self._batch and size + self._waiting[0].size <= _LARGEST_BATCH:
+            taken.append(self._waiting.popleft())
+            size += taken[-1].size
+        return taken
 
     async def _write(self, items: list[_Item]) -> None:
         """Writes a batch and tells its callers. A row that cannot be stored fails alone, not with its neighbours."""
@@ -132,6 +150,8 @@ class PostgresRecorder:
         with translated():
             try:
                 await self._send(document)
+            except TOO_MUCH:
+                raise  # It would be too much again.
             except (psycopg.OperationalError, psycopg.InterfaceError, OSError):
                 await self._disconnect()
                 await self._connect()
@@ -152,22 +172,36 @@ class PostgresRecorder:
 
 
 def _document(items: Iterable[_Item]) -> bytes:
-    """The batch as the database's function reads it: for each tenant its rows."""
+    """The batch as the database's function reads it: for each tenant its rows.
+
+    The tenants stand in one order, whoever writes them: at the commit the head of each one's trail is locked in it.
+    """
     tenants: dict[str, dict[str, Any]] = {}
+    logs: dict[str, list[bytes]] = {}
     for item in items:
         own = tenants.get(item.tenant_id)
         if own is None:
             own = tenants[item.tenant_id] = {"tenant": item.tenant_id, **{name: [] for name in item.parts}}
+            logs[item.tenant_id] = []
         for name, rows in item.parts.items():
             own[name].extend(rows)
-    batch = list(tenants.values())
+        if item.logs:
+            logs[item.tenant_id].append(item.logs)
+    batch = [tenants[tenant_id] for tenant_id in sorted(tenants)]
+    for own in batch:
+        own["logs"] = msgspec.Raw(b"[%b]" % b",".join(logs[own["tenant"]]))
+    return _encoded(batch)
+
+
+def _encoded(rows: list[dict[str, Any]]) -> bytes:
+    """The rows as JSON that PostgreSQL can hold."""
     try:
-        encoded = msgspec.json.encode(batch)
+        encoded = msgspec.json.encode(rows)
         if _ESCAPED_NUL not in encoded:
             return encoded
     except (UnicodeEncodeError, OverflowError, TypeError):
         pass
-    return json.dumps(_storable(batch), allow_nan=False).encode()
+    return msgspec.json.encode(_storable(rows))
 
 
 def _storable(value: Any) -> Any:
@@ -182,7 +216,7 @@ def _storable(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, float) and value - value != 0:  # Infinite or not a number.
         return None
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | int | float | msgspec.Raw):
         return value
     return _storable(str(value))
 

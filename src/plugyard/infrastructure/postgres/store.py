@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import psycopg
+import psycopg_pool
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb, set_json_dumps, set_json_loads
 from psycopg.types.string import TextLoader
@@ -45,6 +46,9 @@ _PLUGINS = statements("plugins")
 _OPTIONS = "-c search_path=plugyard -c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s" + SEEN_THERE
 _LOCK = "/* alone */ select pg_try_advisory_lock(hashtextextended('plugyard ' || %s, 0)) as mine"
 _UNLOCK = "/* alone no longer */ select pg_advisory_unlock(hashtextextended('plugyard ' || %s, 0))"
+_AGAIN_THE_SAME = (psycopg.errors.QueryCanceled, psycopg_pool.PoolTimeout)
+"""Operational errors of connections that are well: what took too long, or found them all in use, would do so again."""
+_DROP_TRIES, _DROP_PAUSE_S = 5, 1.0
 _NOWHERE = ""
 """The tenant of a transaction for an id that is none: no row is its."""
 
@@ -245,21 +249,54 @@ class PostgresStore:
             if counted < at_most:
                 return folded
 
-    async def clean_up(self, executions_kept: timedelta, logs_kept: timedelta) -> CleanUp:
-        """Drops the partitions that are older than their retention, and what else has served its time."""
-        parameters = {"executions_kept": executions_kept, "logs_kept": logs_kept}
-        return CleanUp(**(await self._statement(_SQL["clean up"], parameters) or {}))
+    async def clean_up(self, executions_kept: timedelta, logs_kept: timedelta, at_most: int = 20_000) -> CleanUp:
+        """Drops the days that are older than their retention, and what else has served its time.
 
-    async def forget_events(self, before: datetime) -> int:
-        """Drops events from before then that no relay will carry on; how many. For a service without a relay."""
-        row = await self._statement(_SQL["forget events"], {"before": before})
-        return int(row["gone"]) if row else 0
+        So many rows in a transaction and one day in another, so that nobody waits for more than a piece of it and what
+        is done stays done. A day that others are reading all the time is left to the next clean-up.
+        """
+        keys = events = 0
+        parameters = {"executions_kept": executions_kept, "logs_kept": logs_kept, "at_most": at_most}
+        more = True
+        while more:
+            row = await self._statement(_SQL["clear old"], parameters) or {"keys": 0, "events": 0, "more": False}
+            keys, events, more = keys + row["keys"], events + row["events"], row["more"]
+        execution_days = await self._drop_days("plugin_executions", executions_kept)
+        return CleanUp(execution_days, await self._drop_days("plugin_logs", logs_kept), keys, events)
+
+    async def _drop_days(self, parent: str, kept: timedelta) -> int:
+        dropped, tries = 0, _DROP_TRIES
+        while tries:
+            row = await self._statement(_SQL["drop an old day"], {"parent": parent, "kept": kept})
+            if row is None or row["dropped"] is False:
+                break
+            if row["dropped"]:
+                dropped += 1
+            else:
+                tries -= 1
+                await asyncio.sleep(_DROP_PAUSE_S)
+        return dropped
+
+    async def forget_events(self, before: datetime, at_most: int = 20_000) -> int:
+        """Drops events from before then that no relay will carry on; how many. For a service without a relay.
+
+        What a plugin published and its subscribers have not had is kept for a week longer.
+        """
+        forgotten = 0
+        while True:
+            row = await self._statement(_SQL["forget events"], {"before": before, "at_most": at_most})
+            gone = int(row["gone"]) if row else 0
+            forgotten += gone
+            if gone < at_most:
+                return forgotten
 
     async def _statement(self, statement: str, parameters: Mapping[str, Any]) -> DictRow | None:
         """Runs one statement in a transaction of its own, without a tenant; all that come here may be run twice."""
         with translated():
             try:
                 return await self._attempt(statement, parameters)
+            except _AGAIN_THE_SAME:
+                raise
             except psycopg.OperationalError:
                 await self._pool.check()
                 return await self._attempt(statement, parameters)

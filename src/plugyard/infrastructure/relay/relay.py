@@ -246,7 +246,7 @@ class Relay:
     async def _measure(self) -> None:
         """Keep the lag known, over a connection of its own, also while this relay leads nothing."""
         while True:
-            with contextlib.suppress(StoreUnavailable):
+            try:
                 outbox = await Outbox.open(self._url, alone=True)
                 try:
                     while True:
@@ -254,4 +254,8 @@ class Relay:
                         await asyncio.sleep(MEASURED_EVERY_S)
                 finally:
                     await outbox.close()
+            except StoreUnavailable:
+                pass  # The relay itself says so.
+            except Exception as error:  # The last lag would otherwise be told for ever.
+                log.warning("the lag of the outbox cannot be measured", error=repr(error)[:500])
             await asyncio.sleep(LONGEST_PAUSE_S)

@@ -80,8 +80,26 @@ update plugyard.plugin_schedules set next_due = %(next_due)s, looked_at = true
 where plugin_id = %(plugin_id)s and number = %(number)s;
 
 -- # waiting in the outbox
-select id, tenant_id, plugin_id, type, occurred_at, data from plugyard.outbox
-where delivered_at is null and type = 'plugin.event_published' order by position limit %(limit)s;
+-- From one tenant to the next by the index, so that what it costs are the tenants that wait and not their events; which of
+-- them have their turn is chance, so that nobody is behind others for good.
+with recursive waiting as (
+  (select tenant_id from plugyard.outbox
+   where delivered_at is null and type = 'plugin.event_published' order by tenant_id limit 1)
+  union all
+  select (
+    select o.tenant_id from plugyard.outbox o
+    where o.delivered_at is null and o.type = 'plugin.event_published' and o.tenant_id > w.tenant_id
+    order by o.tenant_id limit 1)
+  from waiting w where w.tenant_id is not null
+),
+served as materialized (
+  select tenant_id from waiting where tenant_id is not null order by random() limit %(tenants)s
+)
+select theirs.* from served cross join lateral (
+  select o.id, o.tenant_id, o.plugin_id, o.type, o.occurred_at, o.data, o.position from plugyard.outbox o
+  where o.delivered_at is null and o.type = 'plugin.event_published' and o.tenant_id = served.tenant_id
+  order by o.position limit %(of_each)s) as theirs
+order by theirs.position;
 
 -- # mark delivered
 update plugyard.outbox set delivered_at = %(at)s where id = any(%(ids)s) and delivered_at is null;

@@ -136,13 +136,16 @@ select distinct digest from plugyard.plugin_versions where digest = any(%(digest
 select plugyard.ensure_partitions(%(days_ahead)s);
 
 -- # forget events
-select plugyard.forget_events(%(before)s) as gone;
+select plugyard.forget_events(%(before)s, %(at_most)s) as gone;
 
 -- # fold executions
 select plugyard.fold_executions(%(at_most)s) as folded;
 
--- # clean up
-select execution_days, log_days, keys, events from plugyard.clean_up(%(executions_kept)s, %(logs_kept)s);
+-- # clear old
+select keys, events, more from plugyard.clear_old(%(executions_kept)s, %(logs_kept)s, %(at_most)s);
+
+-- # drop an old day
+select plugyard.drop_old_day(%(parent)s, %(kept)s) as dropped;
 
 -- # ping
 select 1;
