@@ -15,10 +15,10 @@ from datetime import datetime
 from typing import Any
 
 from plugyard.application.enqueue import add, entry_for
-from plugyard.application.executable import Call, executable_of
+from plugyard.application.executable import Call, Executable, executable_of
 from plugyard.application.platform import Platform
 from plugyard.domain.covering import topic_allows
-from plugyard.domain.errors import NotFound, Overloaded, PlugyardError, StoreUnavailable
+from plugyard.domain.errors import NotFound, Overloaded, PlugyardError, SecretsLocked, StoreUnavailable
 from plugyard.domain.events import Event, EventType, PlatformEvent
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.manifest import Runtime
@@ -139,10 +139,14 @@ def handler_of(view: PluginView) -> str | None:
 
 
 async def _entry(platform: Platform, news: _News, view: PluginView) -> QueuedExecution | None:
+    executable: Executable | PluginView
     try:
         executable = await executable_of(platform, news.tenant_id, view.plugin.id)
     except StoreUnavailable:
         raise
+    except SecretsLocked:
+        # Whoever carries it out waits for the key, as with all that is queued.
+        executable = view
     except PlugyardError:
         # It went, or its tenant was suspended, between the look and now.
         return None

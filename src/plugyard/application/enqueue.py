@@ -17,6 +17,7 @@ from plugyard.domain.errors import FieldError, IdempotencyConflict, IdempotencyM
 from plugyard.domain.execution import Execution
 from plugyard.domain.identity import Caller
 from plugyard.domain.limits import RequestedLimits
+from plugyard.domain.plugin import PluginView
 from plugyard.domain.queue import Priority, QueuedCall, QueuedExecution
 
 _REPLY = {"queued": True}
@@ -72,7 +73,7 @@ async def add(platform: Platform, tx: Transaction, entry: QueuedExecution) -> bo
 
 def entry_for(
     platform: Platform,
-    executable: Executable,
+    executable: Executable | PluginView,
     call: Call,
     caller: Caller,
     *,

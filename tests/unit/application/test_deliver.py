@@ -1,6 +1,7 @@
 """Events start whom they concern: of the tenant, active, subscribed, once for each event."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ from plugyard.domain.errors import NotFound, StoreUnavailable
 from plugyard.domain.events import Event, EventType, PlatformEvent
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.plugin import PluginView
+from plugyard.domain.secrets import LockedSecrets
 from tests.memory.world import World, manifest
 
 
@@ -58,6 +60,22 @@ async def test_the_same_event_starts_a_plugin_once(world: World, admin: Caller) 
     await world.work()
     assert await deliver(world.platform, event) == 0
     assert len(world.executor.invocations) == 1
+
+
+async def test_a_plugin_whose_secrets_are_locked_here_is_started_when_they_are_not(world: World, admin: Caller) -> None:
+    """During a change of the key, one replica may not have it yet; what it delivers is not to be lost."""
+    speaker, view = await world.active(admin), await listener(world, admin)
+
+    def have(secrets: Mapping[str, Any]) -> None:
+        plugins = world.store.tables.plugins
+        plugins[view.plugin.id] = replace(plugins[view.plugin.id], secrets=secrets)
+        world.platform.copies.forget()
+
+    have(LockedSecrets(view.plugin.id, "new", b""))
+    assert await deliver(world.platform, await say(world, speaker)) == 1
+    have({})
+    assert await world.work() == 1
+    assert [one.function for one in world.executor.invocations] == ["onEvent"]
 
 
 async def test_another_tenants_plugins_hear_nothing(world: World, admin: Caller) -> None:
