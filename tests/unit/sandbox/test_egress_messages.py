@@ -170,6 +170,7 @@ def raw_deflate(data: bytes) -> bytes:
         ("deflate", zlib.compress(b"hello" * 999)),
         ("deflate", raw_deflate(b"hello" * 999)),
     ],
+    ids=["none", "identity", "gzip", "x-gzip", "gzip twice", "gzip and more", "deflate", "raw deflate"],
 )
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 async def test_a_body_is_decoded_however_it_is_cut(coding: str, encoded: bytes, size: int) -> None:
@@ -184,6 +185,7 @@ async def test_a_body_is_decoded_however_it_is_cut(coding: str, encoded: bytes, 
         ("deflate", zlib.compress(bytes(50_000_000))),
         ("gzip", gzip.compress(b"") * (CAP // 20 + 1)),
     ],
+    ids=["none", "gzip", "deflate", "gzip of nothing, again and again"],
 )
 async def test_a_body_that_grows_beyond_the_cap_is_cut_where_it_does(coding: str, encoded: bytes) -> None:
     with pytest.raises(ServiceFault) as fault:
