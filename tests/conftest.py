@@ -28,6 +28,11 @@ hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, prin
 hypothesis.settings.register_profile("dev", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
+# A container may forbid that compiled modules are kept. Each of the hundreds of processes that are started here would
+# then compile all its libraries anew, which takes longer than the rest of its start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 STARTS_WITHIN_S = 240  # the very first start builds the guests
 
 

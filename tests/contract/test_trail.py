@@ -45,7 +45,7 @@ async def test_a_tenant_is_denied_modules_whatever_its_policy(stored: Stored) ->
         assert await tx.tenant(tenant.id) == replace(expected, modules_denied=())
 
 
-@pytest.mark.parametrize("missing", [new_id(), "no id"])
+@pytest.mark.parametrize("missing", [new_id(), "no id"], ids=["an id", "no id"])
 async def test_nobody_is_denied_modules_who_is_not_there(stored: Stored, missing: str) -> None:
     with pytest.raises(NotFound):
         async with stored.store.for_operator() as tx:

@@ -1,6 +1,7 @@
 """The chart below ``deploy/helm``, rendered by Helm's own library, which comes in a wheel."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,13 @@ def notes(name: str) -> str:
 
 
 def documents(name: str) -> list[Document]:
-    """Every object of the release with the values of this name."""
+    """Every object of the release with the values of this name, for the caller alone."""
+    return deepcopy(_documents(name))
+
+
+@cache
+def _documents(name: str) -> list[Document]:
+    # Reading YAML takes a second each time, and nearly every test asks for it several times.
     return list(parsed(_texts(name)))
 
 

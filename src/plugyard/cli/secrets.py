@@ -9,7 +9,6 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from plugyard.cli.author import Data, Url
-from plugyard.cli.client import Client
 from plugyard.settings import DEFAULT_DATA
 
 Key = Annotated[str | None, Parameter(help="Operator key; by default the one in the data folder.")]
@@ -44,6 +43,8 @@ def keys(*, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA) -> None
     plugyard secrets keys
     ```
     """
+    from plugyard.cli.client import Client
+
     found = Client.find(url, key, data, whose="operator").call("GET", "/api/v1/secrets")["keys"]
     for one in found:
         print(f"{one['id']:40} {one['plugins']:8}{'  seals now' if one['seals'] else ''}")
@@ -60,6 +61,8 @@ def rotate(*, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA) -> No
     plugyard secrets rotate
     ```
     """
+    from plugyard.cli.client import Client
+
     client = Client.find(url, key, data, whose="operator")
     sealed, locked, after = 0, [], None
     while True:

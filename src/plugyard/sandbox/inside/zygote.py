@@ -46,6 +46,7 @@ def run(last_argument: str, prepare: Callable[[], Mapping[str, Role]]) -> NoRetu
     try:
         # Before the namespaces, in which files of others could be out of reach, and the process another one.
         roles = prepare()
+        sys.dont_write_bytecode = True
         place = jail.enter(promised.split(",") if promised else ())
         _tell_of_birth(control)
         place.leave_files()
