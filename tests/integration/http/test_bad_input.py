@@ -285,7 +285,7 @@ async def test_an_idempotency_key_of_another_shape_is_refused(http: Http, admin:
 
 
 async def test_secrets_in_a_configuration_may_not_hold_what_no_database_keeps(http: Http, admin: Any) -> None:
-    for patch, where in [({"a": "\0"}, "/a"), ({"a": {"b": ["\0"]}}, "/a"), ({"\0": 1}, "")]:
+    for patch, where in [({"a": "\0"}, "/a"), ({"a": {"b": ["\0"]}}, "/a/b/0"), ({"\0": 1}, "")]:
         answer = await admin.patch(f"/api/v1/plugins/{MISSING}/config", json=patch)
         assert pointers(problem(answer, 422, "invalid_input")) == {where}
 
