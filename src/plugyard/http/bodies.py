@@ -5,15 +5,16 @@ msgspec decodes what is right, fast; only where it refuses are all the faults lo
 
 import asyncio
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cache
+from itertools import chain, islice
 from typing import Any, TypeVar, cast
 
 import jsonschema_rs
 import msgspec
 from starlette.types import Receive
 
-from plugyard.application.schemas import compiled, pointer
+from plugyard.application.schemas import compiled, deeper_than, larger_than, pointer
 from plugyard.domain.errors import FieldError, InvalidInput, TooLarge
 from plugyard.http.problems import MalformedJson, MalformedRequest, RequestTimeout, UnsupportedMediaType
 
@@ -21,6 +22,11 @@ T = TypeVar("T")
 MAX_ERRORS = 50
 DEFAULT_CAP = 256 * 1024
 IDLE_S = 30.0
+# The library follows no value deeper than 255 levels when it tells of its faults.
+_DEEPEST = 250
+# Up to how many members and characters a body is told of with all of its faults. Each error has a copy of the value
+# that it is about: a type's are few for each field, but of a configuration every name has one with the whole object.
+_SMALL, _SMALL_CONFIGURATION = 16_000, 400
 JSON_TYPE, MERGE_PATCH_TYPE = "application/json", "application/merge-patch+json"
 
 
@@ -78,17 +84,18 @@ def decode(raw: bytes, type_: type[T], *, schema: str = "", document: Mapping[st
     ``document`` is a schema to hold it against, under the name ``schema``; by default it is the type's own.
     """
     validator = _validator(cast("Hashable", type_)) if document is None else _named_validator(schema, document)
+    small = _SMALL if document is None else _SMALL_CONFIGURATION
     try:
         value = msgspec.json.decode(raw, type=type_)
     except msgspec.ValidationError as error:
-        if faults := _faults(raw, validator):
+        if faults := _faults(raw, validator, small):
             raise InvalidInput("The body does not fit.", faults) from error
         value = _with_whole_numbers(raw, type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedJson(_why_malformed(raw, error)) from error
     # The types leave two things open: names that stand twice, and a line feed that "$" overlooks in Python.
     if not validator.is_valid(_once_each(raw)):
-        raise InvalidInput("The body does not fit.", _faults(raw, validator))
+        raise InvalidInput("The body does not fit.", _faults(raw, validator, small))
     return value
 
 
@@ -140,21 +147,33 @@ def _named_validator(name: str, document: Mapping[str, Any]) -> jsonschema_rs.Dr
     return _named[name]
 
 
-def _faults(raw: bytes, validator: jsonschema_rs.Draft202012Validator) -> list[FieldError]:
-    """Every fault of the body by the schema; none where only msgspec saw one."""
+def _faults(raw: bytes, validator: jsonschema_rs.Draft202012Validator, small: int) -> list[FieldError]:
+    """Every fault of the body by the schema, of one that is not small the first; none where only msgspec saw one."""
     try:
         value = msgspec.json.decode(raw)
     except msgspec.ValidationError as error:
         return [_from_msgspec(str(error))]  # a number beyond what JSON readers agree on
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedJson(_why_malformed(raw, error)) from error
-    return [fault for error in validator.iter_errors(value) for fault in _told(error)][:MAX_ERRORS]
+    if deeper_than(_DEEPEST, raw, value):
+        raise MalformedJson("The body nests too deep.")
+    errors: Iterable[jsonschema_rs.ValidationError] = ()
+    if not larger_than(small, value):
+        errors = validator.iter_errors(value)
+    else:
+        # All errors are there before the first is given, so the first is asked for in another way.
+        try:
+            validator.validate(value)
+        except jsonschema_rs.ValidationError as error:
+            errors = (error,)
+    return list(islice(chain.from_iterable(map(_told, errors)), MAX_ERRORS))
 
 
 def _told(error: jsonschema_rs.ValidationError) -> list[FieldError]:
     where, kind = pointer(error.instance_path), error.kind
     if isinstance(kind, jsonschema_rs.ValidationErrorKind.AdditionalProperties):
-        return [FieldError(where + pointer([name[:100]]), "no such field here") for name in kind.unexpected]
+        unknown = islice(kind.unexpected, MAX_ERRORS)
+        return [FieldError(where + pointer([name[:100]]), "no such field here") for name in unknown]
     if isinstance(kind, jsonschema_rs.ValidationErrorKind.Required):
         return [FieldError(where + pointer([str(kind.property)]), "is required")]
     if isinstance(kind, jsonschema_rs.ValidationErrorKind.AnyOf):

@@ -304,18 +304,16 @@ class Decide(Command, frozen=True):
 
 
 # What configurations are made of: JSON without NUL in its text, which PostgreSQL's JSONB does not keep.
+# Each keyword holds for its own type alone, so there is no `anyOf`: told of a fault below one, the validator makes an
+# error for every branch at every level, each with a copy of all that lies below.
 CONFIGURATION_VALUE: dict[str, Any] = {
     "title": "ConfigurationValue",
-    "anyOf": [
-        {"type": ["null", "boolean", "number"]},
-        {"type": "string", "maxLength": 65_536, "pattern": r"^[^\u0000]*$"},
-        {"type": "array", "items": {"$ref": "#/$defs/ConfigurationValue"}},
-        {
-            "type": "object",
-            "propertyNames": {"maxLength": 200, "pattern": r"^[^\u0000]*$"},
-            "additionalProperties": {"$ref": "#/$defs/ConfigurationValue"},
-        },
-    ],
+    "type": ["null", "boolean", "number", "string", "array", "object"],
+    "maxLength": 65_536,
+    "pattern": r"^[^\u0000]*$",
+    "items": {"$ref": "#/$defs/ConfigurationValue"},
+    "propertyNames": {"maxLength": 200, "pattern": r"^[^\u0000]*$"},
+    "additionalProperties": {"$ref": "#/$defs/ConfigurationValue"},
 }
 CONFIGURATION_PATCH: dict[str, Any] = {
     "title": "ConfigurationPatch",

@@ -1,6 +1,6 @@
 """Operators' own keys over HTTP."""
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 
 from starlette.types import ASGIApp
 
@@ -10,7 +10,7 @@ from plugyard.http import commands, examples, present, views
 from plugyard.http.answers import json_answer
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import Body, Reply, operation
-from plugyard.http.queries import PAGE, page_of
+from plugyard.http.queries import PAGE, in_utc, page_of
 
 _TAG = "Keys and tenants"
 _KEYS = "/api/v1/operator-keys"
@@ -51,7 +51,7 @@ async def create_operator_key(exchange: Exchange) -> ASGIApp:
     `scopes` narrow it as they narrow tenants' keys. It never may do more than the key that makes it.
     """
     asked = await exchange.body(commands.CreateOperatorKey)
-    expires_at = None if asked.expires_at is None else asked.expires_at.astimezone(UTC)
+    expires_at = None if asked.expires_at is None else in_utc(asked.expires_at)
     if asked.expires_in_days is not None:
         then = exchange.platform.clock() + timedelta(days=asked.expires_in_days)
         expires_at = then if expires_at is None else min(then, expires_at)

@@ -1,7 +1,5 @@
 """Publishers and their keys over HTTP: what stands behind a signature."""
 
-from datetime import UTC
-
 from starlette.types import ASGIApp
 
 from plugyard.application import signing
@@ -10,7 +8,7 @@ from plugyard.http import commands, examples, present, trust, views
 from plugyard.http.answers import json_answer
 from plugyard.http.exchange import Exchange
 from plugyard.http.operations import Body, Reply, operation
-from plugyard.http.queries import PAGE, page_of
+from plugyard.http.queries import PAGE, in_utc, page_of
 
 _TAG = "Publishers"
 _KEYS = "/api/v1/publisher-keys"
@@ -106,7 +104,7 @@ async def revoke_publisher_key(exchange: Exchange) -> ASGIApp:
     counts as not signed, wherever it is shown and demanded. Revoking again may only reach further back.
     """
     asked = await exchange.body(commands.RevokePublisherKey)
-    since = None if asked.invalid_from is None else asked.invalid_from.astimezone(UTC)
+    since = None if asked.invalid_from is None else in_utc(asked.invalid_from)
     key_id = exchange.digest("publisherKeyId")
     key = await signing.revoke_publisher_key(exchange.platform, exchange.caller, key_id, asked.reason, since)
     return json_answer(trust.publisher_key(key))

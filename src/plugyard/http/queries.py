@@ -96,6 +96,15 @@ def flag(name: str, description: str) -> Parameter:
     return Parameter(name, description, {"type": "boolean", "default": False}, read, default=False)
 
 
+def in_utc(moment: datetime) -> datetime:
+    """The moment in UTC; one before the first or behind the last that there is in UTC becomes that one."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        # Only on the first and the last day that can be written.
+        return (datetime.min if moment.year == 1 else datetime.max).replace(tzinfo=UTC)
+
+
 def moment(name: str, description: str) -> Parameter:
     """A date and time of RFC 3339, with its offset."""
 
@@ -106,11 +115,7 @@ def moment(name: str, description: str) -> Parameter:
             raise ValueError("a date and time of RFC 3339, as in 2026-01-31T09:30:00Z") from None
         if found.tzinfo is None:
             raise ValueError("a date and time with its offset, as in 2026-01-31T09:30:00Z")
-        try:
-            return found.astimezone(UTC)
-        except OverflowError:
-            # Only the first and the last day that can be written are out of reach in UTC.
-            return (datetime.min if found.year == 1 else datetime.max).replace(tzinfo=UTC)
+        return in_utc(found)
 
     schema = {"type": "string", "format": "date-time"}
     return Parameter(name, description, schema, read, example="2026-01-31T09:30:00Z")

@@ -1,11 +1,14 @@
 """What bad requests get: a problem document that names what is wrong, and never a 5xx, a hang or a trace."""
 
+import base64
 import json
 import re
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from plugyard.cli.signing import SigningKey
 from plugyard.domain.identity import LOWEST_ROLE, Role
 from plugyard.http.app import OPERATIONS
 from plugyard.http.operations import Operation
@@ -131,6 +134,27 @@ async def test_the_ends_of_time_are_read(http: Http, admin: Any, moment: str) ->
     plugin_id = await http.plugin(admin)
     answer = await admin.get(f"/api/v1/plugins/{plugin_id}/executions?since={moment}&until={moment}")
     assert answer.json() == {"items": [], "nextCursor": None}
+
+
+@pytest.mark.parametrize("path", ["/api/v1/keys", "/api/v1/operator-keys"])
+@pytest.mark.parametrize("end", ["9999-12-31T23:59:59-01:00", "9999-12-31T23:59:59-23:59"])
+async def test_a_key_may_end_with_time_itself(http: Http, path: str, end: str) -> None:
+    async with http.client(Role.OPERATOR if "operator" in path else Role.ADMIN) as client:
+        body = {"name": "k", "expiresAt": end} | ({} if "operator" in path else {"role": "viewer"})
+        answer = await client.post(path, json=body)
+        assert (answer.status_code, answer.json()["expiresAt"]) == (201, "9999-12-31T23:59:59.999999Z")
+        problem(await client.post(path, json={**body, "expiresAt": "0001-01-01T00:00:00+14:00"}), 422, "invalid_input")
+
+
+async def test_a_publisher_key_may_be_invalid_from_the_beginning_of_time(http: Http, admin: Any) -> None:
+    key = SigningKey(Ed25519PrivateKey.generate())
+    proof = key.proof((await admin.get("/api/v1/tenant")).json()["id"])
+    body = {"name": "ci", "publicKey": base64.b64encode(key.public).decode(), "proof": proof}
+    revoke = f"/api/v1/publisher-keys/{(await admin.post('/api/v1/publisher-keys', json=body)).json()['id']}/revoke"
+    late = {"reason": "It leaked.", "invalidFrom": "9999-12-31T23:59:59-01:00"}
+    problem(await admin.post(revoke, json=late), 422, "invalid_input")
+    answer = await admin.post(revoke, json={**late, "invalidFrom": "0001-01-01T00:00:00+14:00"})
+    assert (answer.status_code, answer.json()["invalidFrom"]) == (200, "0001-01-01T00:00:00Z")
 
 
 JSON_FAULTS = [
@@ -285,7 +309,7 @@ async def test_an_idempotency_key_of_another_shape_is_refused(http: Http, admin:
 
 
 async def test_secrets_in_a_configuration_may_not_hold_what_no_database_keeps(http: Http, admin: Any) -> None:
-    for patch, where in [({"a": "\0"}, "/a"), ({"a": {"b": ["\0"]}}, "/a"), ({"\0": 1}, "")]:
+    for patch, where in [({"a": "\0"}, "/a"), ({"a": {"b": ["\0"]}}, "/a/b/0"), ({"\0": 1}, "")]:
         answer = await admin.patch(f"/api/v1/plugins/{MISSING}/config", json=patch)
         assert pointers(problem(answer, 422, "invalid_input")) == {where}
 
