@@ -104,7 +104,7 @@ def _beyond_schemas(case: schemathesis.Case) -> list[Any]:
     # Which scopes fit a role, which times are to come, and what a signature holds for, no schema says either.
     beyond = ("/api/v1/plugins/upload", "/api/v1/keys", "/api/v1/publisher-keys", "/api/v1/operator-keys")
     # Which window is one, and how long it may be, depends on both of its ends.
-    if case.operation.path == "/api/v1/analytics":
+    if case.operation.path in ("/api/v1/analytics", "/api/v1/plugins/{pluginId}/metrics"):
         return [positive_data_acceptance]
     if case.operation.path in beyond or case.operation.path.endswith("/revoke") or "cursor" in query:
         return [positive_data_acceptance]
