@@ -92,21 +92,22 @@ def decode(raw: bytes, type_: type[T], *, schema: str = "", document: Mapping[st
             raise InvalidInput("The body does not fit.", faults) from error
         value = _with_whole_numbers(raw, type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedJson(_why_malformed(raw, error)) from error
+        raise malformed(raw, error) from error
     # The types leave two things open: names that stand twice, and a line feed that "$" overlooks in Python.
     if not validator.is_valid(_once_each(raw)):
         raise InvalidInput("The body does not fit.", _faults(raw, validator, small))
     return value
 
 
-def _why_malformed(raw: bytes, error: Exception) -> str:
+def malformed(raw: bytes, error: Exception) -> MalformedJson:
+    """What to raise for a body of which msgspec said that it is no JSON."""
     if not raw.strip():
-        return "The body is empty; a JSON object is needed."
+        return MalformedJson("The body is empty; a JSON object is needed.")
     if isinstance(error, RecursionError):
-        return "The body nests too deep."
+        return MalformedJson("The body nests too deep.")
     if isinstance(error, UnicodeDecodeError):
-        return f"The body is not UTF-8: {error.reason} at byte {error.start}."
-    return f"{error}."
+        return MalformedJson(f"The body is not UTF-8: {error.reason} at byte {error.start}.")
+    return MalformedJson(f"{error}.")
 
 
 class _Twice(ValueError):
@@ -154,7 +155,7 @@ def _faults(raw: bytes, validator: jsonschema_rs.Draft202012Validator, small: in
     except msgspec.ValidationError as error:
         return [_from_msgspec(str(error))]  # a number beyond what JSON readers agree on
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedJson(_why_malformed(raw, error)) from error
+        raise malformed(raw, error) from error
     if deeper_than(_DEEPEST, raw, value):
         raise MalformedJson("The body nests too deep.")
     errors: Iterable[jsonschema_rs.ValidationError] = ()

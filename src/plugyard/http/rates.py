@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, Protocol
 
 from plugyard.domain.errors import PlugyardError
@@ -106,7 +106,7 @@ class RateLimits:
         """
         if not self._barred or self._failures is None:
             return
-        address = f"{at} {address_of(scope, headers, self._trusted)}"
+        address = f"{at} {address_of(scope, self._trusted)}"
         until = self._barred.get(address)
         if until is None or hash(headers.get("authorization", "")) in self._known:
             return
@@ -133,7 +133,7 @@ class RateLimits:
         """Count wrong credentials; an address with too many is barred there until fewer lie within the window."""
         if self._failures is None:
             return
-        address = f"{at} {address_of(scope, headers, self._trusted)}"
+        address = f"{at} {address_of(scope, self._trusted)}"
         rate = await self._rates.take(self._failures, address)
         if not rate.allowed or rate.remaining == 0:
             now = time.monotonic()
@@ -166,17 +166,23 @@ def _refusal(policy: RatePolicy, rate: Rate, whose: str) -> RateLimited:
     )
 
 
-def address_of(scope: Any, headers: Mapping[str, str], trusted: Sequence[IPv4Network | IPv6Network]) -> str:
+def address_of(scope: Any, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
     """The client's address: the nearest that is no trusted proxy's. Of IPv6 the network of 64 bits, which one client
     has to itself (RFC 6177)."""
     peer = scope.get("client")
-    chain = [*headers.get("x-forwarded-for", "").split(","), peer[0] if peer else ""]
+    # Each proxy may add a line of its own: all of them are one list, in which empty places count for nothing (RFC 9110,
+    # sections 5.3 and 5.6.1).
+    lines = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"x-forwarded-for"]
+    chain = [one for one in map(str.strip, ",".join(lines).split(",")) if one]
     nearest = "unknown"
-    for text in reversed(chain):
+    for text in (peer[0] if peer else "", *reversed(chain)):
         try:
-            address = ip_address(text.strip())
+            address = ip_address(text)
         except ValueError:
             break
+        if isinstance(address, IPv6Address):
+            # As ::ffff:192.0.2.1 a socket of IPv6 names clients of IPv4, whose 64 bits would all be the same.
+            address = address.ipv4_mapped or address
         nearest = str(address)
         if address.version == 6:
             nearest = str(IPv6Network((int(address) >> 64 << 64, 64)))

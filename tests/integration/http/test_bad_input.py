@@ -295,7 +295,7 @@ async def test_a_number_written_as_4_0_is_the_integer_that_json_schema_says(http
     )
     assert answer.status_code == 200, answer.text
     asked = http.world.executor.invocations[-1]
-    assert (asked.limits.timeout_ms, asked.limits.cpu_ms, asked.input) == (2000, 900, b'{"n":1.0}')
+    assert (asked.limits.timeout_ms, asked.limits.cpu_ms, asked.input) == (2000, 900, b'{"n": 1.0}')
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "two words", "é"])

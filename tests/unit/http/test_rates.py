@@ -203,8 +203,29 @@ async def test_an_address_that_guesses_is_barred_and_those_known_before_are_not(
         ("10.0.0.1", "", "10.0.0.1"),
         ("2001:db8:1:2:3:4:5:6", "", "2001:db8:1:2::/64"),
         (None, "198.51.100.7", "unknown"),
+        ("::ffff:192.0.2.1", "", "192.0.2.1"),  # of IPv4, as a socket of IPv6 has it
+        ("::ffff:10.0.0.1", "198.51.100.7", "198.51.100.7"),
+        ("10.0.0.1", "::ffff:198.51.100.7", "198.51.100.7"),
+        ("10.0.0.1", "198.51.100.7, ,", "198.51.100.7"),
     ],
 )
 def test_the_address_is_the_nearest_that_is_no_proxy_of_ours(peer: str | None, forwarded: str, address: str) -> None:
-    scope = {"client": None if peer is None else (peer, 1)}
-    assert address_of(scope, {"x-forwarded-for": forwarded}, [ip_network("10.0.0.0/8")]) == address
+    headers = [(b"x-forwarded-for", forwarded.encode())] if forwarded else []
+    scope = {"client": None if peer is None else (peer, 1), "headers": headers}
+    assert address_of(scope, [ip_network("10.0.0.0/8")]) == address
+
+
+def test_proxies_may_each_add_a_line_of_their_own() -> None:
+    lines = [(b"x-forwarded-for", b"203.0.113.9, 198.51.100.7"), (b"host", b"a"), (b"x-forwarded-for", b"10.0.0.2")]
+    scope = {"client": ("10.0.0.1", 1), "headers": lines}
+    assert address_of(scope, [ip_network("10.0.0.0/8")]) == "198.51.100.7"
+
+
+async def test_who_guesses_bars_no_others_where_the_service_listens_on_all_addresses(
+    rates: LimitedRates, clock: Any
+) -> None:
+    limits = limits_of(rates, 0, 0, failures=1)
+    await limits.count_failure(*request("::ffff:192.0.2.1", "wrong"))
+    limits.check_address(*request("::ffff:198.51.100.7", "another"))
+    with pytest.raises(RateLimited):
+        limits.check_address(*request("::ffff:192.0.2.1", "another"))
