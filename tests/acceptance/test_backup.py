@@ -54,6 +54,17 @@ class Before:
     trail: int
 
 
+@dataclass
+class Ended:
+    """A service that was backed up while it ran and has ended since: its folder, its backup, and what was there."""
+
+    data: Path
+    backup: Path
+    before: Before
+    lost: str
+    """An execution that came after the backup."""
+
+
 def fill(running: RunningService) -> Before:
     """Have one thing of every kind that must come back."""
     with running.client() as client:
@@ -88,13 +99,23 @@ def check(running: RunningService, before: Before) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture
-def folders() -> Iterator[tuple[Path, Path, Path]]:
-    """A data folder, a place for its backup, and a folder to restore into."""
-    made = tuple(reachable_folder() for _ in range(3))
-    yield made[0], made[1], made[2]
-    for folder in made:
-        shutil.rmtree(folder, ignore_errors=True)
+@pytest.fixture(scope="module")
+def ended() -> Iterator[Ended]:
+    """One for all: what they do is done to copies."""
+    data, backup = reachable_folder(), reachable_folder()
+    running = start_service(data)
+    try:
+        before = fill(running)
+        back_up(data, backup)
+        # What comes after the backup is not in it.
+        with running.client() as client:
+            lost = run(client, before.plugin, "recall")["executionId"]
+        assert running.stop() == 0
+        yield Ended(data, backup, before, lost)
+    finally:
+        stop(running)
+        for folder in (data, backup):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def stop(running: RunningService) -> None:
@@ -174,24 +195,14 @@ def _with_secrets(data: Path, backup: Path) -> Path:
     return data
 
 
-async def test_what_was_dumped_while_the_service_ran_comes_back(folders: tuple[Path, Path, Path]) -> None:
-    data, backup, fresh = folders
-    running = start_service(data)
+async def test_what_was_dumped_while_the_service_ran_comes_back(ended: Ended, data_folder: Path) -> None:
+    await restore(ended.backup, data_folder)
+    running = start_service(data_folder)
     try:
-        before = fill(running)
-        back_up(data, backup)
-        # What comes after the backup is not in it.
+        check(running, ended.before)
         with running.client() as client:
-            lost = run(client, before.plugin, "recall")["executionId"]
-    finally:
-        stop(running)
-    await restore(backup, fresh)
-    running = start_service(fresh)
-    try:
-        check(running, before)
-        with running.client() as client:
-            assert client.get(f"/api/v1/executions/{lost}").status_code == 404
-        with closing(_as_service(fresh)) as connection:
+            assert client.get(f"/api/v1/executions/{ended.lost}").status_code == 404
+        with closing(_as_service(data_folder)) as connection:
             # The role of the service is still bound by row-level security: without a tenant it sees nothing.
             assert connection.execute("select count(*) from plugyard.plugins").fetchone() == (0,)
     finally:
@@ -206,38 +217,30 @@ def _as_service(data: Path) -> psycopg.Connection[Any]:
     )
 
 
-def test_a_copy_of_a_stopped_service_starts_elsewhere(folders: tuple[Path, Path, Path]) -> None:
-    data, _, fresh = folders
-    running = start_service(data)
-    try:
-        before = fill(running)
-    finally:
-        assert running.stop() == 0
+def _copied(ended: Ended, elsewhere: Path) -> Path:
     # With owners and modes, for PostgreSQL runs as somebody else where the service is root.
-    subprocess.run(["cp", "-a", f"{data}/.", str(fresh)], check=True)
-    running = start_service(fresh)
+    subprocess.run(["cp", "-a", f"{ended.data}/.", str(elsewhere)], check=True)
+    return elsewhere
+
+
+def test_a_copy_of_a_stopped_service_starts_elsewhere(ended: Ended, data_folder: Path) -> None:
+    running = start_service(_copied(ended, data_folder))
     try:
-        check(running, before)
+        check(running, ended.before)
     finally:
         stop(running)
 
 
-def test_without_its_keys_a_restored_database_opens_no_secret(folders: tuple[Path, Path, Path]) -> None:
-    data, _, fresh = folders
-    running = start_service(data)
-    try:
-        before = fill(running)
-    finally:
-        assert running.stop() == 0
-    subprocess.run(["cp", "-a", f"{data}/.", str(fresh)], check=True)
-    kept = json.loads((fresh / "keys.json").read_text())
-    (fresh / "keys.json").write_text(json.dumps({**kept, "secrets": []}))
-    running = start_service(fresh)
+def test_without_its_keys_a_restored_database_opens_no_secret(ended: Ended, data_folder: Path) -> None:
+    keys = _copied(ended, data_folder) / "keys.json"
+    keys.write_text(json.dumps({**json.loads(keys.read_text()), "secrets": []}))
+    running = start_service(data_folder)
     try:
         with running.client() as client:
-            answer = client.post(f"/api/v1/plugins/{before.plugin}/execute", json={"function": "recall", "input": None})
+            path = f"/api/v1/plugins/{ended.before.plugin}/execute"
+            answer = client.post(path, json={"function": "recall", "input": None})
             assert (answer.status_code, answer.json()["code"]) == (503, "secrets_locked")
-            assert _is_there(client, before)
+            assert _is_there(client, ended.before)
     finally:
         stop(running)
 
