@@ -268,7 +268,7 @@ class Settings:
 
     requests_at_once: CountOrNone = 1_000
     """Requests that this process works on at a time; what comes beyond is answered 503 at once. 0 is no bound."""
-    uploads_at_once: CountOrNone = 32
+    uploads_at_once: CountOrNone = 64
     """Uploads under way at a time in this process, a quarter of them of one tenant at most; 0 is no bound."""
     rate_reads_per_key: CountOrNone = 6_000
     """Requests of one key that only read, within a minute; 0 is no limit, here and below."""
