@@ -11,7 +11,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from plugyard.application.enqueue import add, entry_for
@@ -52,17 +53,13 @@ async def deliver(platform: Platform, event: Event) -> int:
     Raises ``StoreUnavailable``, and ``Overloaded`` where too many of the tenant's wait; then none is queued. An event
     that starts nothing, by its type or its hops, is delivered to nobody.
     """
-    return await _deliver(platform, event, await _installed(platform, event.tenant_id))
-
-
-async def _deliver(platform: Platform, event: Event, installed: Sequence[PluginView]) -> int:
     topic, hops = event.data.get("topic"), event.data.get("hops", 1)
     if event.type is not EventType.PLUGIN_EVENT_PUBLISHED or not isinstance(topic, str) or hops > MOST_HOPS:
         return 0
     told = _told(event.id, topic, event.data.get("payload"), event.occurred_at, published_by=event.plugin_id)
     asked_by = str(event.data.get("executionId", ""))
     news = _News(event.tenant_id, topic, told, f"event {event.id}", hops, asked_by)
-    entries = await _entries(platform, news, installed)
+    entries = await _entries(platform, news, await _listeners(platform, event.tenant_id))
     if not entries:
         return 0
     # All or none: what is tried again later would otherwise come to those that it has started already.
@@ -79,21 +76,19 @@ async def hear(platform: Platform, said: PlatformEvent) -> bool:
 
     Raises ``NotFound`` where there is no such tenant, and ``StoreUnavailable``.
     """
-    async with platform.store.for_tenant(said.tenant_id) as tx:
-        tenant = await tx.tenant(said.tenant_id)
-    if tenant is None:
-        raise NotFound(f"There is no tenant {said.tenant_id}.")
-    if tenant.state is not TenantState.ACTIVE:
-        return False
     # Both parts are the platform's own words, of any length, so their hash is kept.
     name = hashlib.sha256(json.dumps([said.source, said.id]).encode()).hexdigest()
     told = _told(said.id, said.topic, said.payload, said.occurred_at, source=said.source)
     news = _News(said.tenant_id, said.topic, told, f"inbox {name}", 1, said.id)
-    entries = await _entries(platform, news, await _installed(platform, said.tenant_id))
-    if entries:
-        async with platform.store.for_tenant(said.tenant_id) as tx:
-            for entry in entries:
-                await tx.enqueue(entry)
+    entries = await _entries(platform, news, await _listeners(platform, said.tenant_id))
+    async with platform.store.for_tenant(said.tenant_id) as tx:
+        tenant = await tx.tenant(said.tenant_id)
+        if tenant is None:
+            raise NotFound(f"There is no tenant {said.tenant_id}.")
+        if tenant.state is not TenantState.ACTIVE:
+            return False
+        for entry in entries:
+            await tx.enqueue(entry)
     return True
 
 
@@ -111,23 +106,37 @@ def _told(
     }
 
 
-async def _installed(platform: Platform, tenant_id: str) -> Sequence[PluginView]:
+async def _listeners(platform: Platform, tenant_id: str) -> Sequence[PluginView]:
+    """The tenant's active plugins that subscribe to anything, as they are now or were a moment ago.
+
+    In one order, so that processes which deliver the same never wait crosswise.
+    """
+    now = platform.clock()
+    until = now + timedelta(seconds=platform.policies.plugin_cache_s)
+    read = partial(_read_listeners, platform, tenant_id)
+    found: Sequence[PluginView] = await platform.copies.get(("listeners", tenant_id), now, until, read)
+    return found
+
+
+async def _read_listeners(platform: Platform, tenant_id: str) -> Sequence[PluginView]:
     async with platform.store.for_tenant(tenant_id) as tx:
-        return await tx.installed_plugins()
+        installed = await tx.installed_plugins()
+    active = [view for view in installed if view.plugin.state is PluginState.ACTIVE and _subscribed(view)]
+    return sorted((view for view in active if handler_of(view) is not None), key=lambda view: view.plugin.id)
 
 
-async def _entries(platform: Platform, news: _News, installed: Sequence[PluginView]) -> list[QueuedExecution]:
-    """What the news starts, in one order, so that processes which deliver the same never wait crosswise."""
-    listening = sorted((view for view in installed if _listens(view, news.topic)), key=lambda view: view.plugin.id)
+async def _entries(platform: Platform, news: _News, listeners: Sequence[PluginView]) -> list[QueuedExecution]:
+    """What the news starts."""
+    listening = [
+        view for view in listeners if any(topic_allows(pattern, news.topic) for pattern in _subscribed(view))
+    ]
     entries = [await _entry(platform, news, view) for view in listening]
     return [entry for entry in entries if entry is not None]
 
 
-def _listens(view: PluginView, topic: str) -> bool:
-    if view.plugin.state is not PluginState.ACTIVE:
-        return False
-    subscribed = view.version.manifest.document.get("events", {}).get("subscribes", ())
-    return handler_of(view) is not None and any(topic_allows(pattern, topic) for pattern in subscribed)
+def _subscribed(view: PluginView) -> Sequence[str]:
+    found: Sequence[str] = view.version.manifest.document.get("events", {}).get("subscribes", ())
+    return found
 
 
 def handler_of(view: PluginView) -> str | None:
@@ -185,10 +194,9 @@ async def deliver_waiting(platform: Platform) -> int:
 async def _deliver_of(platform: Platform, tenant_id: str, events: Sequence[Event], places: asyncio.Semaphore) -> int:
     done: list[str] = []
     async with places:
-        installed = await _installed(platform, tenant_id)
         try:
             for one in events:
-                await _deliver(platform, one, installed)
+                await deliver(platform, one)
                 done.append(one.id)
         except Overloaded:
             pass  # It and what is behind it are delivered when there is room.

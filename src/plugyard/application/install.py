@@ -98,5 +98,6 @@ async def consent_needed(tx: Transaction, view: PluginView) -> tuple[Permission,
 
 
 def forget_cached(platform: Platform, plugin_id: str) -> None:
-    """The next execution reads the plugin anew; within this process at once, in others when their copy ages out."""
-    platform.copies.forget(lambda name: name[0] == "plugin" and name[2] == plugin_id)
+    """The next execution reads the plugin anew, and the next event who listens; within this process at once, in others
+    when their copy ages out."""
+    platform.copies.forget(lambda name: name[0] == "listeners" or (name[0] == "plugin" and name[2] == plugin_id))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from plugyard.application.activate import activate_in
-from plugyard.application.install import install_in
+from plugyard.application.install import forget_cached, install_in
 from plugyard.application.names import require_own_name
 from plugyard.application.platform import Platform, plugin_of, record_change, require, require_scope, tenant_of
 from plugyard.application.ports import ListingFilter, Page, PageRequest, Transaction
@@ -175,6 +175,7 @@ async def install_listing(
         await tx.count_installation(found.id)
         if activate:
             view = await activate_in(platform, tx, caller, view)
+    forget_cached(platform, plugin_id)
     return view
 
 

@@ -274,7 +274,7 @@ def halt(platform: Platform, tenant_id: str, reason: str) -> None:
 
 def forget_tenant(platform: Platform, tenant_id: str) -> None:
     """What is cached of a tenant is read anew: within this process at once, in others when their copy ages out."""
-    platform.copies.forget(lambda name: name[0] in ("plugin", "standing") and name[1] == tenant_id)
+    platform.copies.forget(lambda name: name[0] in ("plugin", "listeners", "standing") and name[1] == tenant_id)
 
 
 def cancel_running(platform: Platform, tenant_id: str) -> None:

@@ -47,7 +47,7 @@ class Hook:
         if limits is not None:
             limits.check_address(scope, headers, at)
         if webhook is None:
-            await self._count_failure(scope, headers, at)
+            await self._count_failure(scope, at)
             raise RouteNotFound()
         body = await read_body(receive, headers, platform.policies.endpoint_body_bytes)
         caller = caller_of(webhook, state["request_id"])
@@ -55,7 +55,7 @@ class Hook:
         try:
             delivery = prove(platform, webhook, headers, body)
         except DeliveryRefused as error:
-            await self._count_failure(scope, headers, at)
+            await self._count_failure(scope, at)
             denial = Denial(caller.tenant_id, caller.actor, f"POST {PATH}", error.code, "", caller.request_id)
             note_denial(platform, denial)
             raise
@@ -70,6 +70,6 @@ class Hook:
             answered = await deliver(platform, caller, webhook, delivery, request)
         await answer_of(state, answered)(scope, receive, send)
 
-    async def _count_failure(self, scope: Scope, headers: dict[str, Any], at: str) -> None:
+    async def _count_failure(self, scope: Scope, at: str) -> None:
         if self._service.limits is not None:
-            await self._service.limits.count_failure(scope, headers, at)
+            await self._service.limits.count_failure(scope, at)

@@ -239,7 +239,7 @@ class Endpoint:
             caller = await caller_of(platform, headers, request_id)
         except Unauthenticated:
             if "authorization" in headers:
-                await limits.count_failure(scope, headers)
+                await limits.count_failure(scope)
             raise
         limits.recognise(headers)
         return caller

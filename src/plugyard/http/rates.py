@@ -129,7 +129,7 @@ class RateLimits:
                 del known[next(iter(known))]
             known[mark] = None
 
-    async def count_failure(self, scope: Any, headers: Mapping[str, str], at: str = "") -> None:
+    async def count_failure(self, scope: Any, at: str = "") -> None:
         """Count wrong credentials; an address with too many is barred there until fewer lie within the window."""
         if self._failures is None:
             return

@@ -180,7 +180,7 @@ async def test_an_address_that_guesses_is_barred_and_those_known_before_are_not(
     limits.recognise(request("192.0.2.1", "right")[1])
     for number in range(5):
         limits.check_address(*request("192.0.2.1", f"wrong {number}"))
-        await limits.count_failure(*request("192.0.2.1", f"wrong {number}"))
+        await limits.count_failure(request("192.0.2.1", f"wrong {number}")[0])
     with pytest.raises(RateLimited, match="wrong credentials") as raised:
         limits.check_address(*request("192.0.2.1", "another"))
     assert 0 < raised.value.retry_after_s <= 60
@@ -225,7 +225,7 @@ async def test_who_guesses_bars_no_others_where_the_service_listens_on_all_addre
     rates: LimitedRates, clock: Any
 ) -> None:
     limits = limits_of(rates, 0, 0, failures=1)
-    await limits.count_failure(*request("::ffff:192.0.2.1", "wrong"))
+    await limits.count_failure(request("::ffff:192.0.2.1", "wrong")[0])
     limits.check_address(*request("::ffff:198.51.100.7", "another"))
     with pytest.raises(RateLimited):
         limits.check_address(*request("::ffff:192.0.2.1", "another"))

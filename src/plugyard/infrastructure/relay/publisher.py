@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -97,8 +97,14 @@ class Publisher:
     ) -> None:
         """Hand a message over; its report bears this number. Raises `TooLarge` and `BrokerAway`."""
 
-        def report(error: KafkaError | None, _: Any) -> None:
-            self._reports.append((number, None if error is None else _said(error)))
+        def report(error: KafkaError | None, message: Message) -> None:
+            wrong = None if error is None else _said(error)
+            if error is None and message.offset() is None:
+                # The broker knew the message's number from a try before and says that it has it, but not where. One
+                # that kept the number and lost the message would say so too; whoever sends it anew sends it twice at
+                # worst, with the id by which it is known.
+                wrong = "a message was confirmed without its place"
+            self._reports.append((number, wrong))
             if len(self._reports) == 1:
                 self._tell()
 
