@@ -15,6 +15,7 @@ import pytest
 from plugyard.cli import webhooks
 from plugyard.cli.author import packed
 from plugyard.cli.failure import Failure
+from plugyard.cli.reach import Reach
 from plugyard.domain.webhooks import sign
 from tests.acceptance.test_path_of_a_package import package, upload
 from tests.conftest import RunningService
@@ -186,7 +187,7 @@ def test_an_admin_makes_rotates_and_revokes_webhooks_on_the_command_line(
     client: httpx.Client, plugin: str, service: RunningService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     named = client.get(plugin).json()["name"]
-    reached: dict[str, Any] = {"url": service.url, "key": service.admin_key, "as_json": True}
+    reached: dict[str, Any] = {"reach": Reach(service.url, service.admin_key), "as_json": True}
 
     def said(command: Callable[..., None], *given: str, **more: Any) -> Any:
         command(named, *given, **reached, **more)

@@ -15,7 +15,8 @@ from cyclopts import App, Parameter
 from plugyard.cli.failure import Failure
 from plugyard.cli.findings import finding_lines
 from plugyard.cli.output import print_json, printable
-from plugyard.settings import CONFIG_FILE, DEFAULT_DATA
+from plugyard.cli.reach import HERE, Reach
+from plugyard.settings import CONFIG_FILE
 
 LEFT_OUT = {"node_modules", "__pycache__", "dist", ".git", ".venv", ".DS_Store"}
 
@@ -59,9 +60,6 @@ TEMPLATES = {
     },
 }
 
-Url = Annotated[str | None, Parameter(help="The service; by default the one that runs on the data folder.")]
-Key = Annotated[str | None, Parameter(help="API key; by default the admin key in the data folder.")]
-Data = Annotated[Path, Parameter(help="The data folder of a service on this machine.")]
 Form = Annotated[Literal["text", "json", "sarif"], Parameter(name="--format", help="The form of the report.")]
 Rules = Annotated[
     list[str] | None,
@@ -171,9 +169,7 @@ def upload(
     activate: bool = False,
     sign: Annotated[Path | None, Parameter(help="Sign it with this key (PEM), which is registered there.")] = None,
     signature: Annotated[Path | None, Parameter(help="Send this signature, which plugyard sign made.")] = None,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Upload a package, or a folder that is packed first.
@@ -186,10 +182,9 @@ def upload(
     plugyard upload hello --sign publisher.pem
     ```
     """
-    from plugyard.cli.client import Client
     from plugyard.cli.signing import signature_for
 
-    with Client.find(url, key, data) as client, tempfile.TemporaryDirectory() as folder:
+    with reach.client() as client, tempfile.TemporaryDirectory() as folder:
         archive = packed_in(package, folder)
         answer = client.upload(archive, activate=activate, **signature_for(archive, sign, signature))
     if as_json:
@@ -221,9 +216,7 @@ def execute(
     /,
     *,
     input: Annotated[str, Parameter(help="JSON, or @FILE to read it from a file.")] = "null",
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Execute a function of an active plugin, named by its name or id.
@@ -235,9 +228,7 @@ def execute(
     plugyard execute invoice-totals total --input @invoice.json --json
     ```
     """
-    from plugyard.cli.client import Client
-
-    client = Client.find(url, key, data)
+    client = reach.client()
     answer, took = client.execute(client.plugin_named(plugin)["id"], function, _json_value(input))
     if as_json:
         print_json(answer)

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from plugyard.cli.author import AsJson, Data, Key, Url
+from plugyard.cli.author import AsJson
 from plugyard.cli.failure import Failure
 from plugyard.cli.output import print_json, printable
-from plugyard.settings import DEFAULT_DATA
+from plugyard.cli.reach import HERE, Reach
 
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")]
 Grant = Annotated[
@@ -37,9 +37,7 @@ def install(
     *,
     grant: Grant = None,
     yes: Yes = False,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Show what a plugin asks for and why, and consent to it.
@@ -55,10 +53,8 @@ def install(
     plugyard install invoices --yes --json
     ```
     """
-    from plugyard.cli.client import Client
-
     grants = [_grant(text) for text in grant] if grant is not None else None
-    with Client.find(url, key, data) as client:
+    with reach.client() as client:
         proposed = _proposed(client, plugin, decides=grants is not None)
         if not as_json:
             print(proposed.said)
@@ -79,9 +75,7 @@ def diff(
     after: str,
     /,
     *,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Show what changes from one version of a plugin to another.
@@ -95,9 +89,7 @@ def diff(
     """
     from urllib.parse import quote
 
-    from plugyard.cli.client import Client
-
-    with Client.find(url, key, data) as client:
+    with reach.client() as client:
         plugin_id = client.plugin_named(plugin)["id"]
         numbers = f"{quote(before, safe='')}/diff/{quote(after, safe='')}"
         found = client.call("GET", f"/api/v1/plugins/{plugin_id}/versions/{numbers}")
@@ -116,9 +108,7 @@ def rights(
     *,
     unused: Annotated[bool, Parameter(negative="", help="Only rights that went unused.")] = False,
     drop: Annotated[bool, Parameter(negative="", help="Take away all that went unused.")] = False,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """List the rights that plugins hold, with their last use, and drop those that went unused.
@@ -130,9 +120,7 @@ def rights(
     plugyard rights invoices --drop
     ```
     """
-    from plugyard.cli.client import Client
-
-    with Client.find(url, key, data) as client:
+    with reach.client() as client:
         if drop and plugin is None:
             raise Failure("name the plugin whose unused rights are to be dropped")
         if plugin is None:

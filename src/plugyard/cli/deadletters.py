@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from plugyard.cli.author import AsJson, Data, Key, Url
+from plugyard.cli.author import AsJson
 from plugyard.cli.output import printable
-from plugyard.settings import DEFAULT_DATA
+from plugyard.cli.reach import HERE, Reach
 
 if TYPE_CHECKING:
     from plugyard.cli.client import Client
@@ -25,9 +25,7 @@ def register(app: App) -> None:
     app.command(group)
 
 
-def list_(
-    *, plugin: Plugin = None, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA, as_json: AsJson = False
-) -> None:
+def list_(*, plugin: Plugin = None, reach: Reach = HERE, as_json: AsJson = False) -> None:
     """List the dead letters of the tenant, the latest first.
 
     For example:
@@ -37,9 +35,7 @@ def list_(
     plugyard dead-letters list --plugin 01a1f0c4-7a10-7000-8000-000000000021 --json
     ```
     """
-    from plugyard.cli.client import Client
-
-    with Client.find(url, key, data) as client:
+    with reach.client() as client:
         found = _all(client, plugin)
     if as_json:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
@@ -51,9 +47,7 @@ def list_(
     print("Next: plugyard dead-letters show EXECUTION_ID" if found else "There is no dead letter.")
 
 
-def show(
-    execution: str, /, *, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA, as_json: AsJson = False
-) -> None:
+def show(execution: str, /, *, reach: Reach = HERE, as_json: AsJson = False) -> None:
     """Show a dead letter with its tries, and its input while that is kept.
 
     For example:
@@ -62,9 +56,7 @@ def show(
     plugyard dead-letters show 01a1f0c4-7a10-7000-8000-000000000021
     ```
     """
-    from plugyard.cli.client import Client
-
-    with Client.find(url, key, data) as client:
+    with reach.client() as client:
         found = client.call("GET", f"{_BASE}/{execution}")
     if as_json:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
@@ -77,9 +69,7 @@ def show(
     print(json.dumps(found["input"], indent=2) if letter["inputBytes"] is not None else "Its input is no longer kept.")
 
 
-def replay(
-    execution: str, /, *, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA, as_json: AsJson = False
-) -> None:
+def replay(execution: str, /, *, reach: Reach = HERE, as_json: AsJson = False) -> None:
     """Run a dead letter again; it becomes an execution of its own.
 
     For example:
@@ -88,14 +78,12 @@ def replay(
     plugyard dead-letters replay 01a1f0c4-7a10-7000-8000-000000000021
     ```
     """
-    from plugyard.cli.client import Client
-
-    with Client.find(url, key, data) as client:
+    with reach.client() as client:
         found = client.call("POST", f"{_BASE}/{execution}/replay")
     print(json.dumps(found, indent=2) if as_json else f"It is queued as {found['executionId']}.")
 
 
-def drop(execution: str, /, *, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA) -> None:
+def drop(execution: str, /, *, reach: Reach = HERE) -> None:
     """Forget a dead letter; the record of its execution stays.
 
     For example:
@@ -104,9 +92,7 @@ def drop(execution: str, /, *, url: Url = None, key: Key = None, data: Data = DE
     plugyard dead-letters drop 01a1f0c4-7a10-7000-8000-000000000021
     ```
     """
-    from plugyard.cli.client import Client
-
-    with Client.find(url, key, data) as client:
+    with reach.client() as client:
         client.call("DELETE", f"{_BASE}/{execution}")
     print("It is dropped.")
 

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from plugyard.cli.author import AsJson, Data, Key, Url
+from plugyard.cli.author import AsJson
 from plugyard.cli.output import print_json, printable
-from plugyard.settings import DEFAULT_DATA
+from plugyard.cli.reach import HERE, Reach
 
 Operators = Annotated[bool, Parameter(negative="", help="The operators' own keys, which belong to no tenant.")]
 
@@ -24,9 +24,7 @@ def register(app: App) -> None:
 def list_keys(
     *,
     operators: Operators = False,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """List the keys, newest first, without their secrets: what each may do, when it ends, when it was last used.
@@ -38,9 +36,7 @@ def list_keys(
     plugyard keys list --operators --json
     ```
     """
-    from plugyard.cli.client import Client
-
-    with Client.find(url, key, data, whose=_whose(operators=operators)) as client:
+    with reach.client(whose=_whose(operators=operators)) as client:
         found = list(client.all(_path(operators=operators)))
     if as_json:
         print_json(found)
@@ -63,9 +59,7 @@ def create(
         list[str] | None, Parameter(negative="", help="Narrow it to a function of that plugin.")
     ] = None,
     operators: Operators = False,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and show its secret, this once.
@@ -77,10 +71,8 @@ def create(
     plugyard keys create "the shop" --action execute --plugin invoice-totals --function total
     ```
     """
-    from plugyard.cli.client import Client
-
     body: dict[str, Any] = {"name": name, "expiresInDays": days, **({} if operators else {"role": role})}
-    with Client.find(url, key, data, whose=_whose(operators=operators)) as client:
+    with reach.client(whose=_whose(operators=operators)) as client:
         if action or plugin or function:
             plugin_id = client.plugin_named(plugin)["id"] if plugin else None
             body["scopes"] = [{"actions": action or [], "plugin": plugin_id, "functions": function or []}]
@@ -94,9 +86,7 @@ def rotate(
     *,
     overlap_hours: Annotated[float, Parameter(help="For how long the old secret goes on working.")] = 24,
     operators: Operators = False,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Make a new key in the place of one, with the same name, role, scopes and end, and show its secret, this once.
@@ -108,9 +98,7 @@ def rotate(
     plugyard keys rotate 019a8f42-3c4d-7e5f-8061-9b0c1d2e3f40 --overlap-hours 0
     ```
     """
-    from plugyard.cli.client import Client
-
-    with Client.find(url, key, data, whose=_whose(operators=operators)) as client:
+    with reach.client(whose=_whose(operators=operators)) as client:
         body = {"overlapSeconds": round(overlap_hours * 3_600)}
         _tell_new(client.call("POST", f"{_path(operators=operators)}/{key_id}/rotate", json=body), as_json=as_json)
 
@@ -120,9 +108,7 @@ def revoke(
     /,
     *,
     operators: Operators = False,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Revoke a key: it is refused from now on, everywhere within a second.
@@ -133,9 +119,7 @@ def revoke(
     plugyard keys revoke 019a8f42-3c4d-7e5f-8061-9b0c1d2e3f40
     ```
     """
-    from plugyard.cli.client import Client
-
-    with Client.find(url, key, data, whose=_whose(operators=operators)) as client:
+    with reach.client(whose=_whose(operators=operators)) as client:
         done = client.call("DELETE", f"{_path(operators=operators)}/{key_id}")
     if as_json:
         print_json(done)

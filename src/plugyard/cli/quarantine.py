@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from plugyard.cli.author import AsJson, Data, Key, Url
+from plugyard.cli.author import AsJson
 from plugyard.cli.findings import finding_lines
-from plugyard.settings import DEFAULT_DATA
+from plugyard.cli.reach import HERE, Reach
 
 State = Annotated[str, Parameter(help="quarantined, released or refused.")]
 Reason = Annotated[str, Parameter(help="Why; who uploaded the version reads it.")]
@@ -29,9 +29,7 @@ def register(app: App) -> None:
 def list_(
     *,
     state: State = "quarantined",
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """List the versions that wait, of all tenants, the longest waiting first.
@@ -43,9 +41,7 @@ def list_(
     plugyard quarantine list --state refused --json
     ```
     """
-    from plugyard.cli.client import Client
-
-    with Client.find(url, key, data, whose="operator") as client:
+    with reach.client(whose="operator") as client:
         found = _all(client, state)
     if as_json:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
@@ -71,9 +67,7 @@ def _all(client: "Client", state: str) -> list[dict[str, Any]]:
             return found
 
 
-def show(
-    version: str, /, *, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA, as_json: AsJson = False
-) -> None:
+def show(version: str, /, *, reach: Reach = HERE, as_json: AsJson = False) -> None:
     """Show a version with everything that was found in it.
 
     For example:
@@ -82,9 +76,7 @@ def show(
     plugyard quarantine show 01a1f0c4-7a10-7000-8000-000000000031
     ```
     """
-    from plugyard.cli.client import Client
-
-    with Client.find(url, key, data, whose="operator") as client:
+    with reach.client(whose="operator") as client:
         found = client.call("GET", f"{_BASE}/{version}")
     if as_json:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
@@ -100,9 +92,7 @@ def release(
     /,
     *,
     reason: Reason,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Let a version be used.
@@ -113,7 +103,7 @@ def release(
     plugyard quarantine release 01a1f0c4-7a10-7000-8000-000000000031 --reason "A template engine."
     ```
     """
-    _decide("release", version, reason, (url, key, data), as_json)
+    _decide("release", version, reason, reach, as_json)
 
 
 def refuse(
@@ -121,9 +111,7 @@ def refuse(
     /,
     *,
     reason: Reason,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Never let a version be used.
@@ -134,13 +122,11 @@ def refuse(
     plugyard quarantine refuse 01a1f0c4-7a10-7000-8000-000000000031 --reason "It sends its input to a tunnel."
     ```
     """
-    _decide("refuse", version, reason, (url, key, data), as_json)
+    _decide("refuse", version, reason, reach, as_json)
 
 
-def _decide(word: str, version: str, reason: str, where: tuple[Any, Any, Any], as_json: bool) -> None:
-    from plugyard.cli.client import Client
-
-    with Client.find(*where, whose="operator") as client:
+def _decide(word: str, version: str, reason: str, reach: Reach, as_json: bool) -> None:
+    with reach.client(whose="operator") as client:
         found = client.call("POST", f"{_BASE}/{version}/{word}", json={"reason": reason})
     if as_json:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")

@@ -8,10 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from plugyard.cli.author import Data, Url
-from plugyard.settings import DEFAULT_DATA
-
-Key = Annotated[str | None, Parameter(help="Operator key; by default the one in the data folder.")]
+from plugyard.cli.reach import HERE, Reach
 
 
 def register(app: App) -> None:
@@ -34,7 +31,7 @@ def new_key(*, name: Annotated[str | None, Parameter(help="The key's id; by defa
     print(f"{name or datetime.now(UTC).strftime('%Y-%m-%d')}:{base64.b64encode(os.urandom(32)).decode()}")
 
 
-def keys(*, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA) -> None:
+def keys(*, reach: Reach = HERE) -> None:
     """List the keys by their ids, and how many plugins' secrets each seals; the first one seals now.
 
     For example:
@@ -43,14 +40,12 @@ def keys(*, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA) -> None
     plugyard secrets keys
     ```
     """
-    from plugyard.cli.client import Client
-
-    found = Client.find(url, key, data, whose="operator").call("GET", "/api/v1/secrets")["keys"]
+    found = reach.client(whose="operator").call("GET", "/api/v1/secrets")["keys"]
     for one in found:
         print(f"{one['id']:40} {one['plugins']:8}{'  seals now' if one['seals'] else ''}")
 
 
-def rotate(*, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA) -> None:
+def rotate(*, reach: Reach = HERE) -> None:
     """Seal every plugin's secrets with the first key. May be ended and started again at any time.
 
     Ends with status 1 where something could not be opened, and names it.
@@ -61,9 +56,7 @@ def rotate(*, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA) -> No
     plugyard secrets rotate
     ```
     """
-    from plugyard.cli.client import Client
-
-    client = Client.find(url, key, data, whose="operator")
+    client = reach.client(whose="operator")
     sealed, locked, after = 0, [], None
     while True:
         step = client.call("POST", "/api/v1/secrets/rotate", json={"after": after})

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from plugyard.cli.author import AsJson, Data, Key, Url, packed
+from plugyard.cli.author import AsJson, packed
 from plugyard.cli.failure import Failure
 from plugyard.cli.output import print_json, printable
+from plugyard.cli.reach import HERE, Reach
 from plugyard.domain.signatures import key_id_of, proof_statement, statement
-from plugyard.settings import DEFAULT_DATA
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KeyFile = Annotated[Path, Parameter(help="The private key, as keygen or openssl made it (PEM, PKCS #8).")]
-OperatorKey = Annotated[str | None, Parameter(name="--key", help="API key; by default the operator key.")]
 
 
 def register(app: App) -> None:
@@ -159,7 +158,7 @@ def signature_for(package: Path, signing_key: Path | None, signature: Path | Non
     return {"signature": made["signature"], "keyId": made["keyId"]}
 
 
-def show(*, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
+def show(*, reach: Reach = HERE, as_json: AsJson = False) -> None:
     """Show the name that your tenant publishes by, and whether the operator vouches for it.
 
     For example:
@@ -168,9 +167,7 @@ def show(*, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA, as_json
     plugyard publisher show
     ```
     """
-    from plugyard.cli.client import Client
-
-    with Client.find(url, key, data) as client:
+    with reach.client() as client:
         _tell_publisher(client.call("GET", "/api/v1/publisher"), as_json=as_json)
 
 
@@ -179,9 +176,7 @@ def register_key(
     /,
     *,
     name: Annotated[str, Parameter(help="A name to know the key by.")],
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Register a key at a service, so that it takes what the key signs. The private half stays on this machine.
@@ -192,10 +187,8 @@ def register_key(
     plugyard publisher register publisher.pem --name "release machine"
     ```
     """
-    from plugyard.cli.client import Client
-
     own = SigningKey.read(signing_key)
-    with Client.find(url, key, data) as client:
+    with reach.client() as client:
         tenant_id = client.call("GET", "/api/v1/tenant")["id"]
         body = {"name": name, "publicKey": _text(own.public), "proof": own.proof(tenant_id)}
         made = client.call("POST", "/api/v1/publisher-keys", json=body)
@@ -207,7 +200,7 @@ def register_key(
     )
 
 
-def list_keys(*, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
+def list_keys(*, reach: Reach = HERE, as_json: AsJson = False) -> None:
     """List the publisher keys of your tenant, revoked ones too.
 
     For example:
@@ -217,9 +210,7 @@ def list_keys(*, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA, as
     plugyard publisher keys --json
     ```
     """
-    from plugyard.cli.client import Client
-
-    with Client.find(url, key, data) as client:
+    with reach.client() as client:
         found = list(client.all("/api/v1/publisher-keys"))
     if as_json:
         print_json(found)
@@ -238,9 +229,7 @@ def revoke(
     since: Annotated[
         str | None, Parameter(help="From when its signatures count no more (RFC 3339); by default from now.")
     ] = None,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Revoke a publisher key. What was uploaded with it before stays signed, unless --since reaches further back.
@@ -252,10 +241,8 @@ def revoke(
     plugyard publisher revoke 3b6a27bc... --reason "It leaked." --since 2026-11-02T00:00:00Z
     ```
     """
-    from plugyard.cli.client import Client
-
     body = {"reason": reason, "invalidFrom": since}
-    with Client.find(url, key, data) as client:
+    with reach.client() as client:
         done = client.call("POST", f"/api/v1/publisher-keys/{key_id}/revoke", json=body)
     if as_json:
         print_json(done)
@@ -268,9 +255,7 @@ def verify(
     /,
     *,
     name: Annotated[str, Parameter(help="The name that the tenant publishes by.")],
-    url: Url = None,
-    key: OperatorKey = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """As an operator, vouch for the name that a tenant publishes by: it shows as a verified publisher.
@@ -281,16 +266,14 @@ def verify(
     plugyard publisher verify acme --name "Acme Incorporated"
     ```
     """
-    _name_publisher(tenant, {"name": name, "verified": True}, (url, key, data), as_json=as_json)
+    _name_publisher(tenant, {"name": name, "verified": True}, reach, as_json=as_json)
 
 
 def unverify(
     tenant: str,
     /,
     *,
-    url: Url = None,
-    key: OperatorKey = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """As an operator, cease to vouch for a tenant's name, which it keeps.
@@ -301,16 +284,11 @@ def unverify(
     plugyard publisher unverify acme
     ```
     """
-    _name_publisher(tenant, {"verified": False}, (url, key, data), as_json=as_json)
+    _name_publisher(tenant, {"verified": False}, reach, as_json=as_json)
 
 
-def _name_publisher(
-    tenant: str, body: dict[str, Any], where: tuple[str | None, str | None, Path], *, as_json: bool
-) -> None:
-    from plugyard.cli.client import Client
-
-    url, key, data = where
-    with Client.find(url, key, data, whose="operator") as client:
+def _name_publisher(tenant: str, body: dict[str, Any], reach: Reach, *, as_json: bool) -> None:
+    with reach.client(whose="operator") as client:
         found = next((one for one in client.all("/api/v1/tenants") if tenant in (one["slug"], one["id"])), None)
         if found is None:
             raise Failure(f"there is no tenant {tenant}")

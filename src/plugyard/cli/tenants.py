@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from plugyard.cli.author import AsJson, Data, Url
+from plugyard.cli.author import AsJson
 from plugyard.cli.failure import Failure
 from plugyard.cli.output import print_json, printable, progress
-from plugyard.settings import DEFAULT_DATA
+from plugyard.cli.reach import HERE, Reach
 
 if TYPE_CHECKING:
     from plugyard.cli.client import Client
 
-Key = Annotated[str | None, Parameter(help="API key; by default the operator key in the data folder.")]
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")]
 _BLOCK = 1 << 20
 
@@ -33,7 +32,7 @@ def register(app: App) -> None:
     app.command(group)
 
 
-def list_tenants(*, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
+def list_tenants(*, reach: Reach = HERE, as_json: AsJson = False) -> None:
     """List every tenant, and how it stands.
 
     For example:
@@ -43,7 +42,7 @@ def list_tenants(*, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA,
     plugyard tenants list --json
     ```
     """
-    with _client(url, key, data) as client:
+    with reach.client(whose="operator") as client:
         found = list(client.all("/api/v1/tenants"))
     if as_json:
         print_json(found)
@@ -59,9 +58,7 @@ def create(
     /,
     *,
     name: str | None = None,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Make a tenant, and show its first admin key, this once.
@@ -73,7 +70,7 @@ def create(
     plugyard tenants create acme --json
     ```
     """
-    with _client(url, key, data) as client:
+    with reach.client(whose="operator") as client:
         made = client.call("POST", "/api/v1/tenants", json={"slug": slug, "name": name or slug.capitalize()})
     if as_json:
         print_json(made)
@@ -90,9 +87,7 @@ def suspend(
     let_finish: Annotated[
         bool, Parameter(negative="", help="Let what runs now finish, instead of cancelling.")
     ] = False,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Stop a tenant, named by slug or id: its keys are refused, and nothing of it executes.
@@ -105,14 +100,12 @@ def suspend(
     ```
     """
     body = {"reason": reason, "running": "finish" if let_finish else "cancel"}
-    with _client(url, key, data) as client:
+    with reach.client(whose="operator") as client:
         one = _named(client, tenant)
         _tell(client.call("POST", f"/api/v1/tenants/{one['id']}/suspend", json=body), as_json=as_json)
 
 
-def resume(
-    tenant: str, /, *, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA, as_json: AsJson = False
-) -> None:
+def resume(tenant: str, /, *, reach: Reach = HERE, as_json: AsJson = False) -> None:
     """Let a suspended tenant go on.
 
     For example:
@@ -121,7 +114,7 @@ def resume(
     plugyard tenants resume acme
     ```
     """
-    with _client(url, key, data) as client:
+    with reach.client(whose="operator") as client:
         one = _named(client, tenant)
         _tell(client.call("POST", f"/api/v1/tenants/{one['id']}/resume"), as_json=as_json)
 
@@ -131,9 +124,7 @@ def export(
     /,
     *,
     output: Annotated[Path | None, Parameter(help="Where to save it; by default SLUG.zip here.")] = None,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Save everything of a tenant as one archive, and verify every checksum in it.
@@ -145,7 +136,7 @@ def export(
     plugyard tenants export acme --output archives/acme.zip --json
     ```
     """
-    with _client(url, key, data) as client:
+    with reach.client(whose="operator") as client:
         one = _named(client, tenant)
         target = output or Path(f"{one['slug']}.zip")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -178,9 +169,7 @@ def delete(
     export: Annotated[Path | None, Parameter(help="The export that was saved since it is suspended.")] = None,
     force: Annotated[str | None, Parameter(help="Delete without an export, for this reason.")] = None,
     yes: Yes = False,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Delete a suspended tenant and everything that is its own, and wait until nothing of it is left.
@@ -195,7 +184,7 @@ def delete(
     if (export is None) == (force is None):
         raise Failure("name the export that was saved with --export, or say with --force why there is none")
     asked = {"force": force} if export is None else {"confirmation": _confirmation(export)}
-    with _client(url, key, data) as client:
+    with reach.client(whose="operator") as client:
         one = _named(client, tenant)
         if not yes:
             _ask(one)
@@ -241,12 +230,6 @@ def _ask(one: dict[str, Any]) -> None:
     print(f"{one['slug']} ({printable(one['name'])}) and everything of it goes for good.", file=sys.stderr)
     if input("Type its slug to go on: ").strip() != one["slug"]:
         raise Failure("nothing was deleted")
-
-
-def _client(url: str | None, key: str | None, data: Path) -> "Client":
-    from plugyard.cli.client import Client
-
-    return Client.find(url, key, data, whose="operator")
 
 
 def _named(client: "Client", tenant: str) -> dict[str, Any]:

@@ -7,12 +7,11 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from plugyard.cli.author import AsJson, Data, Url
+from plugyard.cli.author import AsJson
 from plugyard.cli.failure import Failure
+from plugyard.cli.reach import HERE, Reach
 from plugyard.domain.trail import BrokenTrail, Head, follow
-from plugyard.settings import DEFAULT_DATA
 
-Key = Annotated[str | None, Parameter(help="API key; by default the admin or operator key in the data folder.")]
 Tenant = Annotated[str | None, Parameter(help="An operator names a tenant, by id or slug.")]
 OfPlatform = Annotated[bool, Parameter(negative="", help="The chain of what operators did to no tenant.")]
 Export = Annotated[Path | None, Parameter(name="--file", help="An export that was saved, instead of a service.")]
@@ -34,9 +33,7 @@ def verify(
     tenant: Tenant = None,
     platform: OfPlatform = False,
     file: Export = None,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Verify the audit trail: recompute every hash from the exported entries, and say where the chain ends.
@@ -53,15 +50,13 @@ def verify(
     plugyard audit verify --file trail.jsonl
     ```
     """
-    from plugyard.cli.client import Client
-
     noted = None if since_head is None else _noted(since_head)
     try:
         if file is not None:
             head = check(_saved(file), noted)
         else:
             whose = "operator" if platform or tenant is not None else "admin"
-            client = Client.find(url, key, data, whose=whose, tenant=tenant)
+            client = reach.client(whose=whose, tenant=tenant)
             answer = client.call("GET", "/api/v1/audit/head")
             told = Head(answer["sequence"], answer["hash"])
             head = check(client.lines("/api/v1/audit/export"), noted, told)

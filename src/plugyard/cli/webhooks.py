@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from plugyard.cli.author import AsJson, Data, Key, Url
+from plugyard.cli.author import AsJson
 from plugyard.cli.failure import Failure
 from plugyard.cli.output import print_json, printable
-from plugyard.settings import DEFAULT_DATA
+from plugyard.cli.reach import HERE, Reach
 
 SecretFile = Annotated[
     Path | None,
@@ -26,9 +26,7 @@ def register(app: App) -> None:
     app.command(group)
 
 
-def list_webhooks(
-    plugin: str, /, *, url: Url = None, key: Key = None, data: Data = DEFAULT_DATA, as_json: AsJson = False
-) -> None:
+def list_webhooks(plugin: str, /, *, reach: Reach = HERE, as_json: AsJson = False) -> None:
     """List the webhooks of a plugin, by its name or id, newest first, without addresses and secrets.
 
     For example:
@@ -38,9 +36,7 @@ def list_webhooks(
     plugyard webhooks list shop --json
     ```
     """
-    from plugyard.cli.client import Client
-
-    with Client.find(url, key, data) as client:
+    with reach.client() as client:
         found = list(client.all(_path(client.plugin_named(plugin))))
     if as_json:
         print_json(found)
@@ -61,9 +57,7 @@ def create(
         Literal["plugyard", "github", "stripe", "slack"], Parameter(help="As who the sender signs.")
     ] = "plugyard",
     secret_file: SecretFile = None,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Make a webhook for an endpoint of a plugin that takes POST. Its address and secret are shown this once.
@@ -75,10 +69,8 @@ def create(
     plugyard webhooks create shop /stripe --name payments --scheme stripe --secret-file - < secret.txt
     ```
     """
-    from plugyard.cli.client import Client
-
     asked = {"name": name, "path": path, "scheme": scheme, "secret": _secret(secret_file)}
-    with Client.find(url, key, data) as client:
+    with reach.client() as client:
         made = client.call("POST", _path(client.plugin_named(plugin)), json=asked)
         made["address"] = client.url.rstrip("/") + made["address"]
     if as_json:
@@ -95,9 +87,7 @@ def rotate(
     *,
     overlap_seconds: Annotated[int, Parameter(help="How long the old secret goes on holding.")] = 86_400,
     secret_file: SecretFile = None,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Give a webhook a new secret, which is shown this once; its address stays.
@@ -109,10 +99,8 @@ def rotate(
     plugyard webhooks rotate shop 01a1f0c4-7a10-7000-8000-000000000081 --overlap-seconds 0
     ```
     """
-    from plugyard.cli.client import Client
-
     asked = {"overlapSeconds": overlap_seconds, "secret": _secret(secret_file)}
-    with Client.find(url, key, data) as client:
+    with reach.client() as client:
         made = client.call("POST", f"{_path(client.plugin_named(plugin))}/{webhook}/rotate", json=asked)
     if as_json:
         print_json(made)
@@ -127,9 +115,7 @@ def revoke(
     webhook: str,
     /,
     *,
-    url: Url = None,
-    key: Key = None,
-    data: Data = DEFAULT_DATA,
+    reach: Reach = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Revoke a webhook: its address answers as one that never was.
@@ -140,9 +126,7 @@ def revoke(
     plugyard webhooks revoke shop 01a1f0c4-7a10-7000-8000-000000000081
     ```
     """
-    from plugyard.cli.client import Client
-
-    with Client.find(url, key, data) as client:
+    with reach.client() as client:
         revoked = client.call("DELETE", f"{_path(client.plugin_named(plugin))}/{webhook}")
     if as_json:
         print_json(revoked)

@@ -13,6 +13,7 @@ from plugyard.application.ports import Outcome
 from plugyard.cli import consent as commands
 from plugyard.cli.author import upload as upload_command
 from plugyard.cli.failure import Failure
+from plugyard.cli.reach import Reach
 from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.identity import Role
 from plugyard.domain.permissions import Service
@@ -32,7 +33,7 @@ class Terminal:
 
     async def run(self, command: Callable[..., None], *given: str, role: Role = Role.ADMIN, **named: Any) -> str:
         self._capsys.readouterr()
-        await asyncio.to_thread(command, *given, url=self._url, key=KEYS[role], **named)
+        await asyncio.to_thread(command, *given, reach=Reach(self._url, KEYS[role]), **named)
         printed = self._capsys.readouterr().out.splitlines()
         # The service writes its log to the same place here.
         said = [line for line in printed if not re.match(r"\d{4}-\d\d-\d\d \d\d:", line)]
