@@ -127,9 +127,7 @@ async def _read_listeners(platform: Platform, tenant_id: str) -> Sequence[Plugin
 
 async def _entries(platform: Platform, news: _News, listeners: Sequence[PluginView]) -> list[QueuedExecution]:
     """What the news starts."""
-    listening = [
-        view for view in listeners if any(topic_allows(pattern, news.topic) for pattern in _subscribed(view))
-    ]
+    listening = [view for view in listeners if any(topic_allows(pattern, news.topic) for pattern in _subscribed(view))]
     entries = [await _entry(platform, news, view) for view in listening]
     return [entry for entry in entries if entry is not None]
 

@@ -1,6 +1,5 @@
 """What senders of webhooks meet: public addresses, where a signature stands in the place of a key."""
 
-from typing import Any
 
 import structlog
 from starlette.routing import Route

@@ -18,7 +18,7 @@ class Scripted:
 
     def produce(self, topic: str, value: bytes, key: Any, *, on_delivery: Any, headers: Any) -> None:
         place = int(value) if value else None
-        on_delivery(None, SimpleNamespace(offset=lambda: place))
+        on_delivery(None, SimpleNamespace(topic=lambda: topic, partition=lambda: 3, offset=lambda: place))
 
     def poll(self, seconds: float) -> int:
         return 0
@@ -30,15 +30,27 @@ class Scripted:
         return 0
 
 
-async def test_what_is_confirmed_without_its_place_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So a broker answers a message whose number it knows from a try before, whether it has the message or lost it."""
+@pytest.mark.parametrize(
+    ("places", "confirmed"),
+    [
+        (("0", "1", "2"), [0, 1, 2]),
+        (("7", "9"), [0, 1]),
+        # A batch of three that the broker says it has, and not where.
+        (("7", "", "0", "1"), [0]),
+        (("7", "7"), [0]),
+        (("",), []),
+    ],
+)
+async def test_what_has_no_place_behind_the_others_is_not_confirmed(
+    monkeypatch: pytest.MonkeyPatch, places: tuple[str, ...], confirmed: list[int]
+) -> None:
     monkeypatch.setattr(publishing, "Producer", Scripted)
     publisher = Publisher(KafkaSettings("kafka:9092", "events"))
     try:
-        for number, value in enumerate((b"7", b"", b"9")):
-            publisher.send(number, "events", "plugin", value, {})
+        for number, place in enumerate(places):
+            publisher.send(number, "events", "plugin", place.encode(), {})
         arrived, wrong = publisher.reports()
     finally:
         await publisher.close()
-    assert arrived == [0, 2]
-    assert wrong == "a message was confirmed without its place"
+    assert arrived == confirmed
+    assert wrong == ("" if len(confirmed) == len(places) else "a message was confirmed without its place")

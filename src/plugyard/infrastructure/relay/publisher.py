@@ -49,6 +49,7 @@ class Publisher:
         self._arrived = asyncio.Event()
         self._last_error = ""
         self._fatal = ""
+        self._places: dict[tuple[Any, Any], int] = {}
         self._ended = threading.Event()
         # What waits for brokers waits in a thread of its own, not in one that the service needs for other work.
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="kafka-publisher")
@@ -98,12 +99,7 @@ class Publisher:
         """Hand a message over; its report bears this number. Raises `TooLarge` and `BrokerAway`."""
 
         def report(error: KafkaError | None, message: Message) -> None:
-            wrong = None if error is None else _said(error)
-            if error is None and message.offset() is None:
-                # The broker knew the message's number from a try before and says that it has it, but not where. One
-                # that kept the number and lost the message would say so too; whoever sends it anew sends it twice at
-                # worst, with the id by which it is known.
-                wrong = "a message was confirmed without its place"
+            wrong = _said(error) if error is not None else self._out_of_place(message)
             self._reports.append((number, wrong))
             if len(self._reports) == 1:
                 self._tell()
@@ -144,6 +140,19 @@ class Publisher:
         """Give up what was not sent. What arrived before is still among the `reports`."""
         await self._loop.run_in_executor(self._helper, self._end)
         self._helper.shutdown(wait=False)
+
+    def _out_of_place(self, message: Message) -> str | None:
+        """What is wrong with the place that a broker gave a message.
+
+        To a batch whose number it knows from a try before, a broker says that it has it and not where: the first place
+        is -1, and librdkafka counts on from there. One that kept the number and lost the batch, as when it is killed
+        between the two, says the same. Whoever sends it anew sends it twice at worst, by the id that it is known by.
+        """
+        where, place = (message.topic(), message.partition()), message.offset()
+        if place is None or place <= self._places.get(where, -1):
+            return "a message was confirmed without its place"
+        self._places[where] = place
+        return None
 
     # --- in other threads --------------------------------------------------------------------------------------------
 
