@@ -1,6 +1,5 @@
 """What senders of webhooks meet: public addresses, where a signature stands in the place of a key."""
 
-
 import structlog
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
