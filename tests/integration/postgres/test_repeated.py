@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+import struct
+import threading
 
 import psycopg
 import pytest
+import uvloop
 
 from plugyard.infrastructure.postgres.repeated import RepeatedStatement
 from tests.integration.conftest import Database
@@ -70,3 +74,50 @@ async def test_a_server_that_does_not_answer_is_given_up(database: Database, mon
     with pytest.raises(psycopg.OperationalError, match="lost"):
         await statement.run(b"0")
     await statement.close()
+
+
+def test_a_connection_that_is_reset_behind_the_servers_last_words_is_lost_at_once() -> None:
+    # uvloop, as in the service: it tells once that a socket is broken, and then there is more than one thing to read.
+    uvloop.run(_reset_behind_last_words())
+
+
+async def _reset_behind_last_words() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    told, spoken = threading.Event(), threading.Event()
+    server = threading.Thread(target=_says_farewell, args=(listener, told, spoken))
+    server.start()
+    try:
+        port = listener.getsockname()[1]
+        statement = await RepeatedStatement.open(f"postgresql://u@127.0.0.1:{port}/d?sslmode=disable", SLEEP, "")
+        running = asyncio.ensure_future(statement.run(b"60"))
+        await asyncio.sleep(0)
+        told.set()
+        spoken.wait(10)  # The loop stands still, as that of a service that has much to do.
+        with pytest.raises(psycopg.errors.AdminShutdown):
+            await asyncio.wait_for(running, 5)
+        assert not statement.usable
+        await statement.close()
+    finally:
+        told.set()
+        server.join(10)
+        listener.close()
+
+
+def _says_farewell(listener: socket.socket, told: threading.Event, spoken: threading.Event) -> None:
+    """As a server that ends in the middle of a statement: it says why, and its kernel resets what it did not read."""
+    ready = _message(b"Z", b"I")
+    with contextlib.closing(listener.accept()[0]) as connection:
+        connection.recv(65_536)  # The start.
+        connection.sendall(_message(b"R", (0).to_bytes(4, "big")) + ready)
+        connection.recv(65_536)  # What is to be prepared.
+        connection.sendall(_message(b"C", b"PREPARE\0") + ready)
+        told.wait(10)
+        why = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to unexpected postmaster exit\0\0"
+        connection.sendall(_message(b"E", why))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    spoken.set()
+
+
+def _message(kind: bytes, body: bytes) -> bytes:
+    """A message of PostgreSQL's protocol, version 3."""
+    return kind + (len(body) + 4).to_bytes(4, "big") + body

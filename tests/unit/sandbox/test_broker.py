@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
+import uvloop
 
 from plugyard.domain.limits import LimitPolicy
 from plugyard.domain.permissions import Permission, Service
@@ -341,6 +342,41 @@ async def test_a_death_is_told_with_how_it_came(impostor: Impostor) -> None:
         await environment.run(INVOKE, calls(), ALLOWANCE)
     assert ended.value.how == Exit(code=-1, signal=31)
     assert environment.violations[0].kind == "forbidden_system_call"
+
+
+def test_a_death_with_something_unread_is_told_as_a_death() -> None:
+    # uvloop, as in the service: of a socket that breaks, which that makes of this one, it tells once.
+    uvloop.run(_dies_with_something_unread())
+
+
+async def _dies_with_something_unread() -> None:
+    outer, inner = socket.socketpair()
+    outer.setblocking(False)
+    with outer, inner:
+        impostor = Impostor(inner, outer, asyncio.get_running_loop().create_future())
+        environment = await standing(impostor)
+        running = asyncio.create_task(environment.run(INVOKE, calls(), ALLOWANCE))
+        await asyncio.sleep(0)
+        impostor.say(wire.Log("info", "the last words", b"{}"))
+        inner.close()  # The request that it was sent lies there unread.
+        await asyncio.sleep(0.05)
+        impostor.exited.set_result(Exit(code=-1, signal=9))
+        with pytest.raises(Ended) as ended:
+            await running
+        assert (ended.value.why, ended.value.how) == (End.DIED, Exit(code=-1, signal=9))
+        assert [line.message for line in environment.logs.lines] == ["the last words"]
+
+
+async def test_what_was_answered_before_the_death_counts(impostor: Impostor) -> None:
+    environment = await standing(impostor)
+    running = asyncio.create_task(environment.run(INVOKE, calls(), ALLOWANCE))
+    await asyncio.sleep(0)
+    impostor.say(wire.Done(True, False, b"1"))
+    impostor.inner.close()
+    impostor.exited.set_result(Exit(code=0, signal=0))
+    assert (await running).payload == b"1"
+    await asyncio.sleep(0)
+    assert environment.state is State.ENDED
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"code": 1}', b"\xff", b"[" * 5000])

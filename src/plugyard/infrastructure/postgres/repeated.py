@@ -6,6 +6,9 @@ take it there and away again each time. For a caller that is alone, that is a go
 
 The loop watches a descriptor of ours for the same socket: libpq closes its own as soon as the connection is lost, the
 next connection gets its number, and whoever then took "the old socket" from the loop would leave that one unheard.
+
+Of a socket that is broken, as by a reset, uvloop tells once and then no more, even where something lies there unread:
+the server's last words. What is broken is therefore read to its end at once.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 from typing import Any
 
 import psycopg
@@ -42,6 +46,8 @@ class RepeatedStatement:
         self._socket = os.dup(self._libpq.socket)
         self._watching = True
         self._writing = False
+        self._broken = select.poll()
+        self._broken.register(self._socket, 0)  # For errors and the end of both directions, which are always told.
 
     @classmethod
     async def open(cls, url: str, statement: str, options: str) -> RepeatedStatement:
@@ -108,28 +114,34 @@ class RepeatedStatement:
             self._loop.remove_writer(self._socket)
 
     def _on_writable(self) -> None:
-        try:
-            # What the server says meanwhile has to be read, or both would wait for each other.
-            self._libpq.consume_input()
-            self._flush()
-        except psycopg.Error as error:
-            self._lost(error)
+        # What the server says meanwhile has to be read, or both would wait for each other.
+        self._on_readable()
+        if self._watching:
+            try:
+                self._flush()
+            except psycopg.Error as error:
+                self._lost(error)
 
     def _on_readable(self) -> None:
         try:
-            self._libpq.consume_input()
-            while not self._libpq.is_busy():
-                result = self._libpq.get_result()
-                if result is None:
-                    self._settle()
-                    return
-                if result.status not in _GOOD and self._failure is None:
-                    self._failure = errors.error_from_result(result)
+            self._read()
+            while self._watching and self._broken.poll(0):
+                self._read()  # It raises when nothing is left.
         except psycopg.Error as error:
             self._lost(error)
         else:
             if self._libpq.status != pq.ConnStatus.OK:
                 self._lost(psycopg.OperationalError("the connection is lost"))
+
+    def _read(self) -> None:
+        self._libpq.consume_input()
+        while not self._libpq.is_busy():
+            result = self._libpq.get_result()
+            if result is None:
+                self._settle()
+                return
+            if result.status not in _GOOD and self._failure is None:
+                self._failure = errors.error_from_result(result)
 
     def _settle(self) -> None:
         if self._done is None or self._done.done():

@@ -155,7 +155,8 @@ class Environment:
         # The CPU clock of another process, see clock_getcpuclockid(3).
         self._clock = (~child.pid << 3) | 2
         self._statm = os.open(f"/proc/{child.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
-        self._loop.add_reader(child.socket.fileno(), self._on_readable)
+        self._loop.add_reader(child.socket.fileno(), self._read)
+        child.exited.add_done_callback(self._on_exit)
 
     @property
     def alive(self) -> bool:
@@ -360,33 +361,46 @@ class Environment:
         if not self._outgoing:
             self._loop.remove_writer(self.child.socket.fileno())
 
-    def _on_readable(self) -> None:
+    def _read(self) -> bool:
+        """Take in what the environment has sent by now; whether there may be more of it."""
         try:
             data = self.child.socket.recv(_READ_BYTES)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError:
             data = b""
         if not data:
-            self._gone()
-            return
+            # How the process died comes from its zygote in a moment.
+            self.memory_used()
+            self._loop.remove_reader(self.child.socket.fileno())
+            self.child.kill()
+            return False
         try:
             for body in self._splitter.feed(data):
                 self._handle(wire.decode_from_environment(body))
                 if self.state is State.ENDED:
-                    return
+                    return False
         except wire.WireError as error:
             self.violations.append(Violation("protocol", str(error)[:200]))
             self.end(End.PROTOCOL, detail=str(error))
+            return False
+        return True
 
-    def _gone(self) -> None:
-        """The stream has ended: how the process died comes from its zygote in a moment."""
-        self.memory_used()
-        self._loop.remove_reader(self.child.socket.fileno())
-        self.child.kill()
-        self.child.exited.add_done_callback(lambda future: self._died(future.result()))
+    def _on_exit(self, exited: asyncio.Future[Exit]) -> None:
+        """The process has ended. What it said before is read first, and to its end.
+
+        Where it left something unread, its socket is broken, and of a broken socket uvloop tells once, not until it is
+        empty: whoever waited to be told of its end would wait until the deadline.
+        """
+        if self.state is State.ENDED or exited.cancelled():
+            return
+        while self._read():
+            pass
+        self._died(exited.result())
 
     def _died(self, how: Exit) -> None:
+        if self.state is State.ENDED:
+            return
         if how.signal == signal.SIGSYS:
             self.violations.append(Violation("forbidden_system_call", "the kernel ended the process at a system call"))
         self._last_cpu = max(self._last_cpu, how.cpu_s)
