@@ -86,6 +86,9 @@ class MemoryOperatorTransaction(
         since = None if state is TenantState.ACTIVE else since or at
         self._change(tenant_id, state=state, suspended_because=reason, suspended_at=since)
 
+    async def tell_of_halt(self, tenant_id: str) -> None:
+        pass  # There are no other replicas of what is in memory.
+
     async def tenants_being_deleted(self) -> Sequence[str]:
         return [one.id for one in self._tables.tenants.values() if one.state is TenantState.DELETING]
 

@@ -22,11 +22,12 @@ class Changed(StrEnum):
     TENANT = "tenant"
     KEY = "key"
     WEBHOOK = "webhook"
+    HALTED = "halted"  # a tenant, of which what runs at this moment is to end
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change by another replica; ``id`` is a plugin's, a webhook's, or a tenant's new state. Empty for a key."""
+    """A change by another replica; ``id`` is a plugin's, a webhook's, or a tenant's new state. Empty for others."""
 
     of: Changed
     tenant_id: str = ""
@@ -44,6 +45,8 @@ async def heard(platform: Platform, change: Change) -> None:
         forget_tenant(platform, change.tenant_id)
         if change.id in (TenantState.DELETING, TenantState.DELETED):
             cancel_running(platform, change.tenant_id)
+    elif change.of is Changed.HALTED:
+        cancel_running(platform, change.tenant_id)
     elif change.of is Changed.WEBHOOK:
         forget_webhooks(platform)
     else:

@@ -172,7 +172,9 @@ async def install_listing(
         await record_change(platform, tx, caller, happened, validated, data)
         asked = version.manifest.permissions if grants is None else tuple(grants)
         view = await install_in(platform, tx, caller, PluginView(validated, version), asked)
+        # From here on nobody withdraws the listing before this is committed; a second look sees who did so before.
         await tx.count_installation(found.id)
+        await _published(tx, found.id)
         if activate:
             view = await activate_in(platform, tx, caller, view)
     forget_cached(platform, plugin_id)

@@ -91,18 +91,28 @@ async def _decide(platform: Platform, caller: Caller, version_id: str, state: St
     require(caller, Action.REVIEW)
     standing = await _standing(platform, version_id)
     decided = standing.decided(state, caller.actor, reason, platform.clock())
+    told = {version_id}
+    await _tell_holders(platform, caller, decided, told)
+    # After the others, so that what breaks off on the way can be said again.
+    await _write_word(platform, caller, decided, standing.plugin_id)
+    # By now no listing offers it, and whoever installed it since the first look has it.
+    await _tell_holders(platform, caller, decided, told)
+    return decided
+
+
+async def _tell_holders(platform: Platform, caller: Caller, decided: Standing, told: set[str]) -> None:
+    """Write the word on the same bytes elsewhere, mostly from the marketplace, for all versions but those ``told``.
+
+    They may be in use now, or again, by a rollback or a consent that waits.
+    """
     async with platform.store.for_operator() as tx:
-        everywhere = await tx.holders(standing.digest)
-    # The same bytes elsewhere, mostly from the marketplace: the word on them is the same, whether they are in use now
-    # or may be again, by a rollback or a consent that waits.
+        everywhere = await tx.holders(decided.digest)
     for tenant_id, plugin_id, held_id in everywhere:
-        if held_id != version_id:
+        if held_id not in told:
+            told.add(held_id)
             word = replace(decided, version_id=held_id, tenant_id=tenant_id, plugin_id=plugin_id)
             with contextlib.suppress(NotFound):  # It was erased meanwhile.
                 await _write_word(platform, caller, word, plugin_id)
-    # The last, so that what breaks off on the way can be said again.
-    await _write_word(platform, caller, decided, standing.plugin_id)
-    return decided
 
 
 async def _write_word(platform: Platform, caller: Caller, word: Standing, plugin_id: str) -> None:

@@ -197,12 +197,14 @@ async def suspend(
 ) -> Tenant:
     """Stop a tenant: its keys are refused, nothing of it executes, its listings are hidden from others.
 
-    What runs at this moment is cancelled, or with ``let_finish`` runs to its end. Again, to change the reason. Raises
-    ``NotFound``, and ``Conflict`` for a tenant that is being deleted.
+    What runs at this moment, in whichever replica, is cancelled, or with ``let_finish`` runs to its end. Again, to
+    change the reason. Raises ``NotFound``, and ``Conflict`` for a tenant that is being deleted.
     """
     require(caller, Action.MANAGE_TENANTS)
     detail = {"reason": reason, "running": "finish" if let_finish else "cancel"}
-    suspended = await _stand(platform, caller, tenant_id, TenantState.SUSPENDED, reason, "tenant.suspended", detail)
+    suspended = await _stand(
+        platform, caller, tenant_id, TenantState.SUSPENDED, reason, "tenant.suspended", detail, ends=not let_finish
+    )
     halt(platform, tenant_id, reason)
     if not let_finish:
         cancel_running(platform, tenant_id)
@@ -227,6 +229,8 @@ async def _stand(
     reason: str | None,
     action: str,
     detail: dict[str, Any],
+    *,
+    ends: bool = False,
 ) -> Tenant:
     async with platform.store.for_operator() as tx:
         before = _found(await tx.tenant_locked(tenant_id))
@@ -236,6 +240,8 @@ async def _stand(
             raise Conflict("The tenant is not suspended.")
         await tx.save_state(tenant_id, state, reason, platform.clock())
         await record_tenant_change(platform, tx, caller, action, tenant_id, detail)
+        if ends:
+            await tx.tell_of_halt(tenant_id)
         return _found(await tx.tenant(tenant_id))
 
 

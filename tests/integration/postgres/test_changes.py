@@ -96,7 +96,9 @@ async def test_what_matters_to_others_is_told_and_nothing_else(database: Databas
         await heard.until(Change(Changed.TENANT, tenant.id, "active"))
         async with store.for_operator() as operator:
             await operator.save_state(tenant.id, TenantState.SUSPENDED, "unpaid", NOW)
-        await heard.until(Change(Changed.TENANT, tenant.id, "suspended"))
+            await operator.tell_of_halt(tenant.id)
+        await heard.until(Change(Changed.HALTED, tenant.id))
+        assert heard.changes[-2:] == [Change(Changed.TENANT, tenant.id, "suspended"), Change(Changed.HALTED, tenant.id)]
         heard.changes.clear()
         async with store.for_tenant(tenant.id) as tx:
             view = await tx.plugin(plugin.id)

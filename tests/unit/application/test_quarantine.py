@@ -183,6 +183,30 @@ async def test_refusing_a_version_in_use_stops_it_wherever_it_runs(world: World,
         assert (await activate(world.platform, caller, one)).plugin.state is PluginState.ACTIVE
 
 
+async def test_what_is_installed_while_it_is_being_refused_is_refused_too(
+    world: World, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploaded = await _suspicious(world, admin)
+    await quarantine.release(world.platform, OPERATOR, uploaded.version.id, "fine")
+    await install(world.platform, admin, uploaded.view.plugin.id, None)
+    await activate(world.platform, admin, uploaded.view.plugin.id)
+    listing = await publish(world.platform, admin, uploaded.view.plugin.id, None)
+    late, copies = await world.caller("late"), []
+    write = quarantine._write_word
+
+    async def after_an_install(*word: Any) -> None:
+        if not copies:
+            copies.append(await install_listing(world.platform, late, listing.id, None, activate=True))
+        await write(*word)
+
+    monkeypatch.setattr(quarantine, "_write_word", after_an_install)
+    await quarantine.refuse(world.platform, OPERATOR, uploaded.version.id, "it leaks after all")
+    view = await world.fetch(late, copies[0].plugin.id)
+    assert view.plugin.state is PluginState.SUSPENDED
+    with pytest.raises(VersionQuarantined):
+        await activate(world.platform, late, view.plugin.id)
+
+
 async def test_releasing_touches_nobody_who_was_never_kept_from_it(world: World, admin: Caller) -> None:
     guest = await world.caller("guest")
     theirs = await world.upload(guest, activate=True)

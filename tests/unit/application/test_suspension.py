@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from plugyard.application.changes import Change, Changed, heard
 from plugyard.application.executable import Call
 from plugyard.application.execute import execute
 from plugyard.application.marketplace import categories, featured, install_listing, listing, publish, search
@@ -97,6 +98,28 @@ async def test_what_runs_is_cancelled_or_finishes_as_the_operator_says(
     assert world.executor.cancelled == ([] if let_finish else [execution_id])
     gate.set()
     assert (await running).execution.status is ExecutionStatus.SUCCEEDED
+
+
+async def test_what_runs_is_cancelled_when_another_replica_suspends(world: World, admin: Caller) -> None:
+    view = await world.active(admin)
+    began, gate = asyncio.Event(), asyncio.Event()
+
+    async def waits(invocation: Invocation) -> Outcome:
+        began.set()
+        await gate.wait()
+        return succeeded()
+
+    world.executor.scripts["greet"] = waits
+    running = asyncio.ensure_future(world.execute(admin, view))
+    await began.wait()
+    (execution_id,) = world.platform.running
+    await heard(world.platform, Change(Changed.HALTED, "another tenant"))
+    await heard(world.platform, Change(Changed.TENANT, of(admin), "suspended"))
+    assert world.executor.cancelled == [], "it may have been let finish"
+    await heard(world.platform, Change(Changed.HALTED, of(admin)))
+    assert world.executor.cancelled == [execution_id]
+    gate.set()
+    await running
 
 
 async def test_a_call_that_is_on_its_way_when_its_tenant_is_suspended_does_not_execute(

@@ -202,6 +202,7 @@ class OperatorTransaction(KeyRows, Protocol):
     async def save_bounds(self, tenant_id: str, bounds: TenantBounds, at: datetime) -> None: ...  # NotFound
     async def save_state(self, tenant_id: str, state: TenantState, reason: str | None, at: datetime) -> None: ...
     # save_state: NotFound; a tenant that is not active is hidden from the others' marketplace
+    async def tell_of_halt(self, tenant_id: str) -> None: ...  # the other replicas: end what runs of this tenant
     async def tenants_being_deleted(self) -> Sequence[str]: ...
     async def plugins_of(self, tenant_id: str) -> list[str]: ...  # their ids, of uninstalled ones too
     async def digests_of(self, tenant_id: str) -> list[str]: ...  # of all packages that its versions name

@@ -90,4 +90,6 @@ def change_of(line: str) -> Change | None:
     if len(words) != 3 or words[0] not in set(Changed):
         return None
     of = Changed(words[0])
-    return Change(of) if of is Changed.KEY else Change(of, words[1], words[2])
+    if of is Changed.KEY:
+        return Change(of)
+    return Change(of, words[1], "" if of is Changed.HALTED else words[2])

@@ -82,6 +82,10 @@ class PostgresOperatorTransaction(
         if uuid_or_none(tenant_id) is None or await self._run(_SQL["save state"], row) == 0:
             raise NotFound("There is no tenant of this id.")
 
+    async def tell_of_halt(self, tenant_id: str) -> None:
+        """Tells the other replicas, when this is committed, to end what runs of a tenant."""
+        await self._run(_SQL["tell of a halt"], {"id": tenant_id})
+
     async def tenant_locked(self, tenant_id: str) -> Tenant | None:
         """The tenant, which nobody else changes until this transaction ends."""
         if uuid_or_none(tenant_id) is None:

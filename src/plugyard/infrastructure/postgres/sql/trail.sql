@@ -31,6 +31,11 @@ update plugyard.tenants set
   suspended_at = case when %(state)s = 'active' then null else coalesce(suspended_at, %(at)s) end, updated_at = %(at)s
 where id = %(id)s and state <> 'deleted';
 
+-- # tell of a halt
+select pg_notify(
+  'plugyard_changes',
+  format('%%s halted %%s -', coalesce(nullif(current_setting('plugyard.replica', true), ''), '-'), %(id)s::text));
+
 -- # tenants being deleted
 select id from plugyard.tenants where state = 'deleting' order by id;
 
