@@ -76,20 +76,40 @@ async def hear(platform: Platform, said: PlatformEvent) -> bool:
 
     Raises ``NotFound`` where there is no such tenant, and ``StoreUnavailable``.
     """
-    # Both parts are the platform's own words, of any length, so their hash is kept.
-    name = hashlib.sha256(json.dumps([said.source, said.id]).encode()).hexdigest()
-    told = _told(said.id, said.topic, said.payload, said.occurred_at, source=said.source)
-    news = _News(said.tenant_id, said.topic, told, f"inbox {name}", 1, said.id)
-    entries = await _entries(platform, news, await _listeners(platform, said.tenant_id))
-    async with platform.store.for_tenant(said.tenant_id) as tx:
-        tenant = await tx.tenant(said.tenant_id)
+    return await _hear_of(platform, said.tenant_id, [said])
+
+
+async def hear_all(platform: Platform, said: Sequence[PlatformEvent]) -> Sequence[bool]:
+    """``hear`` each of them, with one commit for all of a tenant. Where it raises, some may have been heard.
+
+    Of one tenant's, the order is kept.
+    """
+    tenants: dict[str, list[PlatformEvent]] = {}
+    for one in said:
+        tenants.setdefault(one.tenant_id, []).append(one)
+    heard = {tenant_id: await _hear_of(platform, tenant_id, theirs) for tenant_id, theirs in tenants.items()}
+    return [heard[one.tenant_id] for one in said]
+
+
+async def _hear_of(platform: Platform, tenant_id: str, said: Sequence[PlatformEvent]) -> bool:
+    listeners = await _listeners(platform, tenant_id)
+    entries = [entry for one in said for entry in await _entries(platform, _said(one), listeners)]
+    async with platform.store.for_tenant(tenant_id) as tx:
+        tenant = await tx.tenant(tenant_id)
         if tenant is None:
-            raise NotFound(f"There is no tenant {said.tenant_id}.")
+            raise NotFound(f"There is no tenant {tenant_id}.")
         if tenant.state is not TenantState.ACTIVE:
             return False
         for entry in entries:
             await tx.enqueue(entry)
     return True
+
+
+def _said(said: PlatformEvent) -> _News:
+    # Both parts are the platform's own words, of any length, so their hash is kept.
+    name = hashlib.sha256(json.dumps([said.source, said.id]).encode()).hexdigest()
+    told = _told(said.id, said.topic, said.payload, said.occurred_at, source=said.source)
+    return _News(said.tenant_id, said.topic, told, f"inbox {name}", 1, said.id)
 
 
 def _told(

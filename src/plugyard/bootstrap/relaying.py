@@ -13,7 +13,7 @@ import structlog
 import uuid_utils
 
 from plugyard import __version__
-from plugyard.application.deliver import hear
+from plugyard.application.deliver import hear, hear_all
 from plugyard.application.platform import Platform
 from plugyard.bootstrap.keys import CannotStart
 from plugyard.infrastructure.logs import configure_logging
@@ -82,7 +82,7 @@ def start_inbox(settings: Settings, platform: Platform, telemetry: Telemetry) ->
     _warn_of_the_clear(kafka)
     from plugyard.infrastructure.relay.consumer import Consumer
 
-    inbox = Consumer(kafka, settings.kafka_inbox_group, partial(hear, platform))
+    inbox = Consumer(kafka, settings.kafka_inbox_group, partial(hear, platform), partial(hear_all, platform))
     for name, (meaning, read) in inbox.counts().items():
         telemetry.counter(name, meaning, read)
     for name, (meaning, read) in inbox.figures().items():

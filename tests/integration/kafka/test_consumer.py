@@ -6,14 +6,14 @@ import asyncio
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 import pytest_asyncio
 
 from plugyard.domain.errors import NotFound, StoreUnavailable
 from plugyard.domain.events import PlatformEvent
-from plugyard.infrastructure.relay.consumer import Consumer, OnEvent, Patience
+from plugyard.infrastructure.relay.consumer import TOGETHER, Consumer, OnEvent, OnEvents, Patience
 from plugyard.infrastructure.relay.envelope import CONTENT_TYPE
 from plugyard.infrastructure.relay.publisher import Publisher
 from plugyard.infrastructure.relay.settings import KafkaSettings
@@ -97,8 +97,8 @@ async def listen(kafka: KafkaSettings) -> AsyncIterator[Callable[..., Consumer]]
     """Starts consumers of one group, and ends them."""
     started: list[Consumer] = []
 
-    def start(on_event: OnEvent, patience: Patience = QUICK) -> Consumer:
-        started.append(Consumer(kafka, "listeners", on_event, patience))
+    def start(on_event: OnEvent, on_events: OnEvents | None = None, patience: Patience = QUICK) -> Consumer:
+        started.append(Consumer(kafka, "listeners", on_event, on_events, patience=patience))
         started[-1].start()
         return started[-1]
 
@@ -160,6 +160,32 @@ async def test_poison_goes_aside_with_its_reason_and_what_is_behind_it_is_heard(
     assert reasons[3] == "the message is empty"
     assert reasons[4] == "it failed 3 times, at last with ValueError('never')"
     assert reasons[5] == "There is no such tenant."
+
+
+async def test_what_waits_is_acted_on_together_and_one_by_one_where_that_fails(
+    sender: Sender, listen: Callable[..., Consumer], plugins: list[str]
+) -> None:
+    plugin = plugins[0]
+    for number in range(3 * TOGETHER):
+        await sender.event(number, plugin)
+    await sender.raw(b"rubbish", plugin)
+    for number in range(3 * TOGETHER, 5 * TOGETHER):
+        await sender.event(number, plugin)
+    heard = Heard()
+    heard.fails = {TOGETHER + 5: ValueError("never")}
+    sizes: list[int] = []
+
+    async def together(events: Sequence[PlatformEvent]) -> list[bool]:
+        sizes.append(len(events))
+        if any(one.payload["n"] in heard.fails for one in events):
+            raise ValueError("one of them")
+        return [await heard(one) for one in events]
+
+    consumer = listen(heard, together)
+    await until(lambda: consumer.taken + consumer.dropped + consumer.buried == 5 * TOGETHER + 1, 30)
+    assert heard.numbers(plugin) == [one for one in range(5 * TOGETHER) if one != TOGETHER + 5]
+    assert (consumer.dropped, consumer.buried) == (1, 2)
+    assert max(sizes) == TOGETHER
 
 
 async def test_a_partition_that_waits_for_the_store_loses_nothing_and_holds_up_no_other_partition(
@@ -230,7 +256,7 @@ async def test_a_consumer_starts_before_its_broker(own_broker: Tansu, plugins: l
     own_broker.kill()
     kafka = KafkaSettings(own_broker.url, "events")
     heard = Heard()
-    consumer = Consumer(kafka, "listeners", heard, QUICK)
+    consumer = Consumer(kafka, "listeners", heard, patience=QUICK)
     consumer.start()
     await until(lambda: "Kafka cannot be read" in consumer.state)
     own_broker.start()

@@ -68,7 +68,7 @@ async def test_what_was_queued_when_a_consumer_died_is_queued_once_and_an_absent
             await asyncio.sleep(3600)
         return True
 
-    first = Consumer(kafka, "inbox", dies, QUICK)
+    first = Consumer(kafka, "inbox", dies, patience=QUICK)
     first.start()
     async with asyncio.timeout(30):
         await committed.wait()
@@ -83,7 +83,7 @@ async def test_what_was_queued_when_a_consumer_died_is_queued_once_and_an_absent
         heard.append(event.payload["n"])
         return await hear(world.platform, event)
 
-    second = Consumer(kafka, "inbox", goes_on, QUICK)
+    second = Consumer(kafka, "inbox", goes_on, patience=QUICK)
     second.start()
     await until(lambda: heard[-1:] == [9] and second.taken == len(heard), 30)
     await second.close()

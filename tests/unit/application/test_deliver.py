@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from plugyard.application.activate import deactivate
-from plugyard.application.deliver import MOST_HOPS, deliver, deliver_waiting, hear
+from plugyard.application.deliver import MOST_HOPS, deliver, deliver_waiting, hear, hear_all
 from plugyard.application.publish import Published, publish
 from plugyard.application.tenants import suspend
 from plugyard.domain.errors import NotFound, StoreUnavailable
@@ -195,6 +195,21 @@ async def test_what_the_platform_says_is_one_by_its_source_and_id(world: World, 
     for one in told:
         await hear(world.platform, one)
     assert len(world.store.tables.queued) == 5, "one of the plugin, and four names of the platform's"
+
+
+async def test_what_the_platform_says_to_several_tenants_is_heard_in_each_ones_order(
+    world: World, admin: Caller
+) -> None:
+    other, stopped = await world.caller("other"), await world.caller("stopped")
+    for one in (admin, other, stopped):
+        await listener(world, one)
+    await suspend(world.platform, Caller("operator", Role.OPERATOR, None), str(stopped.tenant_id), "abuse")
+    told = [said_to(whom, id=f"o-{n}", payload={"n": n}) for n in range(3) for whom in (admin, stopped, other)]
+    assert list(await hear_all(world.platform, [*told, told[0]])) == [True, False, True] * 3 + [True]
+    for whom in (admin, other):
+        theirs = [one for one in world.store.tables.queued.values() if one.tenant_id == whom.tenant_id]
+        assert [json.loads(one.input)["payload"]["n"] for one in theirs] == [0, 1, 2]
+    assert len(world.store.tables.queued) == 6
 
 
 async def test_a_tenant_that_is_stopped_hears_nothing_and_one_that_is_none_is_an_error(

@@ -4,6 +4,9 @@ A group of consumers shares the partitions of the topic. An offset is committed 
 consumer was at when it died comes again, to another one. Nothing is remembered here: whoever must not act twice keeps
 the event's name with what it does, in the same transaction.
 
+Messages that wait on a partition are acted on together, up to `TOGETHER` of them, for what they cost in the store is
+mostly the commit; where that does not go well, one by one.
+
 A message that is no event, or that `on_event` refuses, goes to the topic of dead letters with the reason, and what is
 behind it goes on. While the store is away the partition waits. `bootstrap/relaying.py` makes a `Consumer` where the
 process works on what is queued.
@@ -16,7 +19,7 @@ import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,7 +40,10 @@ OnEvent = Callable[[PlatformEvent], Awaitable[bool]]
 """Acts on an event; false where it was dropped. `NotFound` gives it up at once, `StoreUnavailable` waits for as long as
 it takes."""
 
-AT_A_TIME, FULL_AT = 200, 400
+OnEvents = Callable[[Sequence[PlatformEvent]], Awaitable[Sequence[bool]]]
+"""The same for several, in their order. Where it raises, each of them is acted on once more, by `OnEvent`."""
+
+AT_A_TIME, FULL_AT, TOGETHER = 200, 400, 32
 COMMITTED_EVERY_S = 0.2
 POLLED_FOR_S = 0.1
 ENDS_WITHIN_S = 3.0
@@ -72,11 +78,17 @@ class Consumer:
     """One member of a group. `start` it and `close` it; it outlives every absence of Kafka."""
 
     def __init__(
-        self, settings: KafkaSettings, group: str, on_event: OnEvent, patience: Patience | None = None
+        self,
+        settings: KafkaSettings,
+        group: str,
+        on_event: OnEvent,
+        on_events: OnEvents | None = None,
+        *,
+        patience: Patience | None = None,
     ) -> None:
         self._settings = settings
         self._group = group
-        self._on_event = on_event
+        self._on_event, self._on_events = on_event, on_events
         self._patience = patience or Patience()
         self.taken = self.dropped = self.buried = 0
         self._lanes: dict[int, _Lane] = {}
@@ -191,7 +203,7 @@ class Consumer:
             await self._call(client.subscribe, [self._settings.topic], given, taken, lost)
             committed_at = 0.0
             while not self._stopping.is_set():
-                for message in await self._call(client.consume, AT_A_TIME, POLLED_FOR_S):
+                for message in await self._call(_consumed, client):
                     self._take(message)
                 await self._balance(client)
                 if time.monotonic() - committed_at > COMMITTED_EVERY_S:
@@ -272,19 +284,38 @@ class Consumer:
                 lane.more.clear()
                 await lane.more.wait()
                 continue
-            message = lane.at_work_on = lane.waiting.popleft()
-            await self._handle(message)
+            batch = [lane.waiting.popleft() for _ in range(min(len(lane.waiting), TOGETHER))]
+            lane.at_work_on = batch[0]
+            if await self._handled_together(batch):
+                lane.next_offset = (batch[-1].offset() or 0) + 1
+            else:
+                await self._handle_each(lane, batch)
             lane.at_work_on = None
+
+    async def _handled_together(self, batch: Sequence[Message]) -> bool:
+        if self._on_events is None or len(batch) == 1:
+            return False
+        try:
+            events = [_event_of(one) for one in batch]
+            took = await self._on_events(events)
+        except Exception:
+            return False  # One by one it shows which of them it was, and what is to be done about that.
+        for event, taken in zip(events, took, strict=True):
+            self._count(event, taken=taken)
+        return True
+
+    async def _handle_each(self, lane: _Lane, batch: Sequence[Message]) -> None:
+        for message in batch:
+            if lane.ending:
+                return
+            lane.at_work_on = message
+            await self._handle(message)
             lane.next_offset = (message.offset() or 0) + 1
 
     async def _handle(self, message: Message) -> None:
         try:
-            event = read(_bytes(message.value()), dict(_headers(message)), _written_at(message))
-            if await self._act(event):
-                self.taken += 1
-            else:
-                self.dropped += 1
-                log.info("an event was dropped: its tenant is stopped", tenant_id=event.tenant_id, event_id=event.id)
+            event = _event_of(message)
+            self._count(event, taken=await self._act(event))
         except Poison as error:
             await self._bury(message, str(error))
             self.buried += 1
@@ -293,6 +324,13 @@ class Consumer:
             log.exception("a message cannot be read", group=self._group)
             await self._bury(message, f"it cannot be read: {error!r}")
             self.buried += 1
+
+    def _count(self, event: PlatformEvent, *, taken: bool) -> None:
+        if taken:
+            self.taken += 1
+        else:
+            self.dropped += 1
+            log.info("an event was dropped: its tenant is stopped", tenant_id=event.tenant_id, event_id=event.id)
 
     async def _act(self, event: PlatformEvent) -> bool:
         """Let it be acted on, again where that fails. Raises `Poison` where it is to be given up."""
@@ -331,6 +369,17 @@ class Consumer:
                 self._note(f"a dead letter cannot be written: {error}")
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+def _consumed(client: confluent_kafka.Consumer) -> list[Message]:
+    """What is there, or the first that comes: `consume` alone waits out its time for as many as it may have."""
+    first = client.poll(POLLED_FOR_S)
+    return [] if first is None else [first, *client.consume(AT_A_TIME - 1, 0)]
+
+
+def _event_of(message: Message) -> PlatformEvent:
+    """Raises `Poison`."""
+    return read(_bytes(message.value()), dict(_headers(message)), _written_at(message))
 
 
 def _headers(message: Message) -> list[tuple[str, bytes]]:
