@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from plugyard.application.changes import Change, Changed, heard
-from plugyard.application.executable import Call
+from plugyard.application.executable import Call, Executed
 from plugyard.application.execute import execute
 from plugyard.application.marketplace import categories, featured, install_listing, listing, publish, search
 from plugyard.application.ports import Invocation, ListingFilter, Outcome, PageRequest
@@ -78,10 +78,8 @@ async def test_another_process_learns_of_a_suspension_when_its_copies_age_out(wo
         await world.execute(admin, view)
 
 
-@pytest.mark.parametrize("let_finish", [False, True])
-async def test_what_runs_is_cancelled_or_finishes_as_the_operator_says(
-    world: World, admin: Caller, let_finish: bool
-) -> None:
+async def _running(world: World, admin: Caller) -> tuple[asyncio.Future[Executed], str, asyncio.Event]:
+    """An execution that is under way until the event is set, and its id."""
     view = await world.active(admin)
     began, gate = asyncio.Event(), asyncio.Event()
 
@@ -94,6 +92,14 @@ async def test_what_runs_is_cancelled_or_finishes_as_the_operator_says(
     running = asyncio.ensure_future(world.execute(admin, view))
     await began.wait()
     (execution_id,) = world.platform.running
+    return running, execution_id, gate
+
+
+@pytest.mark.parametrize("let_finish", [False, True])
+async def test_what_runs_is_cancelled_or_finishes_as_the_operator_says(
+    world: World, admin: Caller, let_finish: bool
+) -> None:
+    running, execution_id, gate = await _running(world, admin)
     await suspend(world.platform, OPERATOR, of(admin), "abuse", let_finish=let_finish)
     assert world.executor.cancelled == ([] if let_finish else [execution_id])
     gate.set()
@@ -101,18 +107,7 @@ async def test_what_runs_is_cancelled_or_finishes_as_the_operator_says(
 
 
 async def test_what_runs_is_cancelled_when_another_replica_suspends(world: World, admin: Caller) -> None:
-    view = await world.active(admin)
-    began, gate = asyncio.Event(), asyncio.Event()
-
-    async def waits(invocation: Invocation) -> Outcome:
-        began.set()
-        await gate.wait()
-        return succeeded()
-
-    world.executor.scripts["greet"] = waits
-    running = asyncio.ensure_future(world.execute(admin, view))
-    await began.wait()
-    (execution_id,) = world.platform.running
+    running, execution_id, gate = await _running(world, admin)
     await heard(world.platform, Change(Changed.HALTED, "another tenant"))
     await heard(world.platform, Change(Changed.TENANT, of(admin), "suspended"))
     assert world.executor.cancelled == [], "it may have been let finish"
