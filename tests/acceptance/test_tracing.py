@@ -146,7 +146,11 @@ def test_lines_of_the_log_name_their_trace(traced: RunningService, plugin: str) 
         client.headers["traceparent"] = GIVEN.replace("4bf9", "5bf9")
         answer = client.get(f"/api/v1/plugins/{plugin}")
     wanted = answer.headers["x-request-id"]
-    lines = [json.loads(line) for line in traced.log.read_text().splitlines() if wanted in line]
+    lines: list[dict[str, str]] = []
+    ends = time.monotonic() + 5
+    while not lines and time.monotonic() < ends:  # The line of a request comes a moment after its answer.
+        time.sleep(0.02)
+        lines = [json.loads(line) for line in traced.log.read_text().splitlines() if wanted in line]
     assert {line["traceId"] for line in lines} == {TRACE.replace("4bf9", "5bf9")}
 
 

@@ -257,6 +257,9 @@ class MemoryTransaction(MemoryTrail, MemoryKeys, MemoryStandings, MemoryPublishe
         found = self._tables.listings[listing_id]
         self._tables.listings[listing_id] = replace(found, installations=found.installations + 1)
 
+    async def hold_listing(self, listing_id: str, *, alone: bool = False) -> None:
+        pass  # Transactions in memory are one after the other.
+
     async def rate(self, rating: Rating) -> None:
         self._own(rating.tenant_id)
         place = (rating.listing_id, rating.tenant_id)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from plugyard.application.install import forget_cached
 from plugyard.application.keys import forget_keys
 from plugyard.application.platform import Platform
-from plugyard.application.tenants import cancel_running, forget_tenant
+from plugyard.application.tenants import cancel_running, forget_tenant, halt
 from plugyard.application.webhooks import forget_webhooks
 from plugyard.domain.tenants import TenantState
 
@@ -46,6 +46,8 @@ async def heard(platform: Platform, change: Change) -> None:
         if change.id in (TenantState.DELETING, TenantState.DELETED):
             cancel_running(platform, change.tenant_id)
     elif change.of is Changed.HALTED:
+        # What is on its way from the look at its plugin is refused, and what executes ends.
+        halt(platform, change.tenant_id, "")
         cancel_running(platform, change.tenant_id)
     elif change.of is Changed.WEBHOOK:
         forget_webhooks(platform)
@@ -55,4 +57,5 @@ async def heard(platform: Platform, change: Change) -> None:
 
 def missed(platform: Platform) -> None:
     """Forget everything: something may have changed while nobody listened."""
+    platform.halted.clear()
     platform.copies.forget()

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,7 +20,7 @@ from plugyard.application.enqueue import add, entry_for
 from plugyard.application.executable import Call, Executable, executable_of
 from plugyard.application.platform import Platform
 from plugyard.domain.covering import topic_allows
-from plugyard.domain.errors import NotFound, Overloaded, PlugyardError, SecretsLocked, StoreUnavailable
+from plugyard.domain.errors import NotFound, Overloaded, PlugyardError, SecretsLocked, StoreUnavailable, TenantSuspended
 from plugyard.domain.events import Event, EventType, PlatformEvent
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.manifest import Runtime
@@ -59,7 +60,10 @@ async def deliver(platform: Platform, event: Event) -> int:
     told = _told(event.id, topic, event.data.get("payload"), event.occurred_at, published_by=event.plugin_id)
     asked_by = str(event.data.get("executionId", ""))
     news = _News(event.tenant_id, topic, told, f"event {event.id}", hops, asked_by)
-    entries = await _entries(platform, news, await _listeners(platform, event.tenant_id))
+    try:
+        entries = await _entries(platform, news, await _listeners(platform, event.tenant_id))
+    except TenantSuspended:
+        return 0
     if not entries:
         return 0
     # All or none: what is tried again later would otherwise come to those that it has started already.
@@ -93,13 +97,18 @@ async def hear_all(platform: Platform, said: Sequence[PlatformEvent]) -> Sequenc
 
 async def _hear_of(platform: Platform, tenant_id: str, said: Sequence[PlatformEvent]) -> bool:
     listeners = await _listeners(platform, tenant_id)
-    entries = [entry for one in said for entry in await _entries(platform, _said(one), listeners)]
+    entries = None
+    with suppress(TenantSuspended):
+        entries = [entry for one in said for entry in await _entries(platform, _said(one), listeners)]
     async with platform.store.for_tenant(tenant_id) as tx:
         tenant = await tx.tenant(tenant_id)
         if tenant is None:
             raise NotFound(f"There is no tenant {tenant_id}.")
         if tenant.state is not TenantState.ACTIVE:
             return False
+        if entries is None:
+            # It goes on since a moment ago, which the next look sees.
+            raise StoreUnavailable
         for entry in entries:
             await tx.enqueue(entry)
     return True
@@ -169,15 +178,19 @@ async def _entry(platform: Platform, news: _News, view: PluginView) -> QueuedExe
     executable: Executable | PluginView
     try:
         executable = await executable_of(platform, news.tenant_id, view.plugin.id)
-    except StoreUnavailable:
+    except (StoreUnavailable, TenantSuspended):
         raise
     except SecretsLocked:
         # Whoever carries it out waits for the key, as with all that is queued.
         executable = view
     except PlugyardError:
-        # It went, or its tenant was suspended, between the look and now.
+        # It went between the look and now.
         return None
-    call = Call(handler_of(view) or "", json.dumps(news.told).encode(), hops=news.hops)
+    # The copy of the listeners may be older than that of the plugin, whose version is what runs.
+    handler = handler_of(PluginView(executable.plugin, executable.version))
+    if handler is None:
+        return None
+    call = Call(handler, json.dumps(news.told).encode(), hops=news.hops)
     entry = entry_for(platform, executable, call, _SUBSCRIBER, origin="event", once=news.once)
     return replace(entry, call=replace(entry.call, request_id=news.request_id))
 

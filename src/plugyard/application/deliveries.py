@@ -7,7 +7,7 @@ from functools import partial
 
 from plugyard.application.endpoints import Answered, EndpointRequest, execute_endpoint
 from plugyard.application.executable import executable_of
-from plugyard.application.once import now_or_later
+from plugyard.application.later import now_or_later
 from plugyard.application.platform import Platform
 from plugyard.application.webhooks import METHOD, token_hash
 from plugyard.domain.endpoints import (

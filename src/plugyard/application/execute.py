@@ -153,7 +153,7 @@ async def _run(
         halted = platform.halted.get(plugin.tenant_id)
         if halted is not None and began < halted[1]:
             # It was suspended while this call was on its way from the look at its plugin.
-            raise TenantSuspended(halted[0])
+            raise TenantSuspended(halted[0] or None)
         # Nothing waits between that look and this line, so whoever suspends finds all that runs.
         platform.running[execution_id] = execution
         outcome = await platform.executor.execute(invocation)

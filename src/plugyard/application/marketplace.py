@@ -152,6 +152,7 @@ async def install_listing(
         require_scope(caller, Action.ACTIVATE, None)
     tenant_id = tenant_of(caller)
     async with platform.store.for_tenant(tenant_id) as tx:
+        await tx.hold_listing(listing_id)
         found = await _published(tx, listing_id)
         if found.tenant_id == tenant_id:
             raise Conflict("The listing is your own tenant's; its plugin is there already.")
@@ -172,9 +173,7 @@ async def install_listing(
         await record_change(platform, tx, caller, happened, validated, data)
         asked = version.manifest.permissions if grants is None else tuple(grants)
         view = await install_in(platform, tx, caller, PluginView(validated, version), asked)
-        # From here on nobody withdraws the listing before this is committed; a second look sees who did so before.
         await tx.count_installation(found.id)
-        await _published(tx, found.id)
         if activate:
             view = await activate_in(platform, tx, caller, view)
     forget_cached(platform, plugin_id)
@@ -202,7 +201,9 @@ async def adopt_version(
     platform: Platform, tx: Transaction, view: PluginView, number: str | None
 ) -> PluginVersion | None:
     """Copy the version that the plugin's listing offers now, if it is the one wanted and not here yet."""
-    found = await tx.listing(view.plugin.origin_listing_id or "")
+    origin = view.plugin.origin_listing_id or ""
+    await tx.hold_listing(origin)
+    found = await tx.listing(origin)
     if found is None or (number is not None and found.version != number):
         return None
     held = await tx.version_numbered(view.plugin.id, found.version)

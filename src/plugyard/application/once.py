@@ -1,4 +1,4 @@
-"""What is claimed before it is carried out, so that it happens once: requests under a key, and giving a claim back.
+"""What is claimed before it is carried out, so that it happens once: requests under a key.
 
 A replica that dies leaves its claim; whoever finds it abandoned, and a while later still, takes it over.
 """
@@ -6,7 +6,6 @@ A replica that dies leaves its claim; whoever finds it abandoned, and a while la
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -14,12 +13,12 @@ from typing import Any
 import msgspec
 
 from plugyard.application.executable import NO_LIMITS, Call, Executed
+from plugyard.application.later import now_or_later
 from plugyard.application.platform import Platform
 from plugyard.application.ports import StoredReply
-from plugyard.domain.errors import FieldError, IdempotencyConflict, IdempotencyMismatch, StoreUnavailable
+from plugyard.domain.errors import FieldError, IdempotencyConflict, IdempotencyMismatch
 from plugyard.domain.plugin import Plugin
 
-_TRIES, TRIED_EVERY_S = 120, 0.5
 _encode = msgspec.json.Encoder().encode
 
 
@@ -62,22 +61,6 @@ async def run_once(
 async def _free(platform: Platform, tenant_id: str, plugin_id: str, key: str, execution_id: str) -> None:
     async with platform.store.for_tenant(tenant_id) as tx:
         await tx.settle_key(plugin_id, key, execution_id, None)
-
-
-async def now_or_later(platform: Platform, work: Callable[[], Awaitable[None]]) -> None:
-    """Give back what was claimed; where the store is away, as soon as it is back. Until then nobody else has it."""
-    try:
-        await work()
-    except StoreUnavailable:
-        platform.in_background(_later(work))
-
-
-async def _later(work: Callable[[], Awaitable[None]]) -> None:
-    for _ in range(_TRIES):
-        await asyncio.sleep(TRIED_EVERY_S)
-        with suppress(StoreUnavailable):
-            await work()
-            return
 
 
 async def _claim(

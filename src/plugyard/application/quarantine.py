@@ -5,8 +5,10 @@
 
 import contextlib
 from dataclasses import dataclass, replace
+from functools import partial
 
 from plugyard.application.install import forget_cached
+from plugyard.application.later import now_or_later
 from plugyard.application.marketplace import withdraw_in
 from plugyard.application.platform import Platform, plugin_of, record_change, require
 from plugyard.application.ports import Page, PageRequest, StandingFilter, Transaction
@@ -96,7 +98,7 @@ async def _decide(platform: Platform, caller: Caller, version_id: str, state: St
     # After the others, so that what breaks off on the way can be said again.
     await _write_word(platform, caller, decided, standing.plugin_id)
     # By now no listing offers it, and whoever installed it since the first look has it.
-    await _tell_holders(platform, caller, decided, told)
+    await now_or_later(platform, partial(_tell_holders, platform, caller, decided, told))
     return decided
 
 
@@ -109,10 +111,10 @@ async def _tell_holders(platform: Platform, caller: Caller, decided: Standing, t
         everywhere = await tx.holders(decided.digest)
     for tenant_id, plugin_id, held_id in everywhere:
         if held_id not in told:
-            told.add(held_id)
             word = replace(decided, version_id=held_id, tenant_id=tenant_id, plugin_id=plugin_id)
             with contextlib.suppress(NotFound):  # It was erased meanwhile.
                 await _write_word(platform, caller, word, plugin_id)
+            told.add(held_id)
 
 
 async def _write_word(platform: Platform, caller: Caller, word: Standing, plugin_id: str) -> None:
@@ -135,9 +137,12 @@ async def _write_word(platform: Platform, caller: Caller, word: Standing, plugin
         await record_change(platform, tx, acting, type_, view.plugin, {**what, "reason": word.reason})
         if view.plugin.version_id == version.id:
             await _move(platform, tx, acting, view.plugin, word, what)
-        listing = await tx.listing_of(plugin_id)
-        if not released and listing is not None and listing.version_id == version.id:
-            await withdraw_in(platform, tx, acting, view)
+        listing = None if released else await tx.listing_of(plugin_id)
+        if listing is not None:
+            # Whoever is taking it over at this moment has it first, and is told then.
+            await tx.hold_listing(listing.id, alone=True)
+            if listing.version_id == version.id:
+                await withdraw_in(platform, tx, acting, view)
     forget_cached(platform, plugin_id)
     await platform.executor.forget(plugin_id)
 

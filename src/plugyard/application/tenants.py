@@ -255,7 +255,7 @@ async def require_active(platform: Platform, caller: Caller) -> None:
         return
     now = platform.clock()
     halted = platform.halted.get(tenant_id)
-    if halted is not None and now < halted[1]:
+    if halted is not None and halted[0] and now < halted[1]:
         raise TenantSuspended(halted[0])
     until = now + timedelta(seconds=platform.policies.key_cache_s)
     read = partial(_read_tenant, platform, tenant_id)
@@ -273,7 +273,10 @@ async def _read_tenant(platform: Platform, tenant_id: str) -> Tenant | None:
 
 
 def halt(platform: Platform, tenant_id: str, reason: str) -> None:
-    """Refuse a tenant in this process from now on, whatever is cached or being read; the store decides later on."""
+    """Refuse a tenant in this process from now on, whatever is cached or being read; the store decides later on.
+
+    Where another replica said so, the reason is empty here, and stands in the store.
+    """
     platform.halted[tenant_id] = reason, platform.clock() + _HALTED_FOR
     forget_tenant(platform, tenant_id)
 

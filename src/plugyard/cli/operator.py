@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 
 from plugyard import __version__
 from plugyard.cli.failure import Failure
-from plugyard.settings import CONFIG_FILE, Settings
+from plugyard.settings import CONFIG_FILE, ENVIRONMENT_PREFIX, Settings
 
 DEFAULT_SETTINGS = Settings()
 
@@ -268,14 +268,23 @@ def first_commands(data: Path) -> tuple[str, str, str]:
 
 
 def refuse_unknown_settings() -> None:
-    """Fail on a line of ``plugyard.toml`` that is no setting: a misspelt limit would be a limit that is not there."""
+    """Fail on a line of ``plugyard.toml`` that is no setting: a misspelt limit would be a limit that is not there.
+
+    And on a variable of the environment that is nearly one; others may be somebody else's.
+    """
+    known = [field.name for field in fields(Settings)]
+    for variable in os.environ:
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if variable.startswith(ENVIRONMENT_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, 1, cutoff=0.85)
+            if near:
+                raise Failure(f"{variable} is no setting; did you mean {ENVIRONMENT_PREFIX}{near[0].upper()}?")
     try:
         lines = tomllib.loads(Path(CONFIG_FILE).read_text())
     except FileNotFoundError:
         return
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise Failure(f"{CONFIG_FILE} cannot be read: {error}") from error
-    known = [field.name for field in fields(Settings)]
     for name in lines:
         if name.replace("-", "_") not in known:
             near = difflib.get_close_matches(name, known, 1)

@@ -196,3 +196,22 @@ async def test_a_pool_whose_connections_are_all_in_use_is_waited_for_once(databa
             await small.ping()
     assert asyncio.get_running_loop().time() - begun < 0.55
     await small.close()
+
+
+async def test_a_listing_is_refused_when_whoever_was_taking_it_over_has_it(database: Database) -> None:
+    publisher, first, second = [await a_tenant(database.store) for _ in range(3)]
+    listing, refused = new_id(), asyncio.Event()
+
+    async def refuse() -> None:
+        async with database.store.for_tenant(publisher.id) as tx:
+            await tx.hold_listing(listing, alone=True)
+            refused.set()
+
+    async with database.store.for_tenant(first.id) as tx:
+        await tx.hold_listing(listing)
+        async with database.store.for_tenant(second.id) as beside:
+            await asyncio.wait_for(beside.hold_listing(listing), 5)
+        refusing = asyncio.create_task(refuse())
+        await asyncio.sleep(0.3)
+        assert not refused.is_set()
+    await asyncio.wait_for(refusing, 5)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plugyard.application import once
+from plugyard.application import later
 from plugyard.application.executable import Executed
 from plugyard.application.ports import Invocation, Outcome, StoredReply
 from plugyard.domain.errors import IdempotencyConflict, IdempotencyMismatch, Overloaded, StoreUnavailable
@@ -251,7 +251,7 @@ async def test_a_key_that_cannot_be_given_free_while_the_store_is_away_is_given_
         await real(self, *asked)
 
     monkeypatch.setattr(MemoryTransaction, "settle_key", away)
-    monkeypatch.setattr(once, "TRIED_EVERY_S", 0.0)
+    monkeypatch.setattr(later, "TRIED_EVERY_S", 0.0)
     world.recorder.failing = StoreUnavailable()
     with pytest.raises(StoreUnavailable):
         await repeat(world, admin, view)

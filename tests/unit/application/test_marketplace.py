@@ -1,6 +1,6 @@
 """A tenant offers a version; others find it, install it, upgrade it and rate it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -35,7 +35,6 @@ from plugyard.domain.identity import Caller
 from plugyard.domain.marketplace import Listing
 from plugyard.domain.permissions import Permission, Service
 from plugyard.domain.plugin import PluginState, PluginView
-from tests.memory.transaction import MemoryTransaction
 from tests.memory.world import World, manifest
 
 
@@ -212,21 +211,6 @@ async def test_an_install_that_cannot_be_activated_leaves_nothing(market: Market
     with pytest.raises(ConfigurationIncomplete):
         await install_listing(market.world.platform, market.guest, offered.id, None, activate=True)
     assert market.world.store.tables == rows
-
-
-async def test_an_install_of_what_is_withdrawn_at_that_moment_leaves_nothing(
-    market: Market, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def withdrawn_before(tx: MemoryTransaction, listing_id: str) -> None:
-        gone = replace(market.listing, withdrawn_at=market.world.clock())
-        tx._tables.listings[listing_id] = gone
-
-    monkeypatch.setattr(MemoryTransaction, "count_installation", withdrawn_before)
-    with pytest.raises(NotFound):
-        await market.installed()
-    assert market.guest.tenant_id is not None
-    async with market.world.store.for_tenant(market.guest.tenant_id) as tx:
-        assert not await tx.installed_plugins()
 
 
 async def test_an_install_without_its_dependencies_leaves_nothing(market: Market) -> None:

@@ -25,7 +25,7 @@ from plugyard.domain.execution import ExecutionStatus
 from plugyard.domain.identity import Caller, Role
 from plugyard.domain.limits import RequestedLimits
 from plugyard.domain.permissions import Permission, Service
-from plugyard.domain.plugin import PluginState
+from plugyard.domain.plugin import PluginState, PluginView
 from plugyard.domain.tenants import TenantState
 from tests.memory.sandbox import succeeded
 from tests.memory.world import World, as_role, manifest
@@ -78,9 +78,10 @@ async def test_another_process_learns_of_a_suspension_when_its_copies_age_out(wo
         await world.execute(admin, view)
 
 
-async def _running(world: World, admin: Caller) -> tuple[asyncio.Future[Executed], str, asyncio.Event]:
+async def _running(
+    world: World, admin: Caller, view: PluginView
+) -> tuple[asyncio.Future[Executed], str, asyncio.Event]:
     """An execution that is under way until the event is set, and its id."""
-    view = await world.active(admin)
     began, gate = asyncio.Event(), asyncio.Event()
 
     async def waits(invocation: Invocation) -> Outcome:
@@ -99,7 +100,8 @@ async def _running(world: World, admin: Caller) -> tuple[asyncio.Future[Executed
 async def test_what_runs_is_cancelled_or_finishes_as_the_operator_says(
     world: World, admin: Caller, let_finish: bool
 ) -> None:
-    running, execution_id, gate = await _running(world, admin)
+    view = await world.active(admin)
+    running, execution_id, gate = await _running(world, admin, view)
     await suspend(world.platform, OPERATOR, of(admin), "abuse", let_finish=let_finish)
     assert world.executor.cancelled == ([] if let_finish else [execution_id])
     gate.set()
@@ -107,7 +109,8 @@ async def test_what_runs_is_cancelled_or_finishes_as_the_operator_says(
 
 
 async def test_what_runs_is_cancelled_when_another_replica_suspends(world: World, admin: Caller) -> None:
-    running, execution_id, gate = await _running(world, admin)
+    view = await world.active(admin)
+    running, execution_id, gate = await _running(world, admin, view)
     await heard(world.platform, Change(Changed.HALTED, "another tenant"))
     await heard(world.platform, Change(Changed.TENANT, of(admin), "suspended"))
     assert world.executor.cancelled == [], "it may have been let finish"
@@ -115,6 +118,13 @@ async def test_what_runs_is_cancelled_when_another_replica_suspends(world: World
     assert world.executor.cancelled == [execution_id]
     gate.set()
     await running
+    # One that was on its way from the look at its plugin, which nothing here has changed, is refused.
+    with pytest.raises(TenantSuspended):
+        await world.execute(admin, view)
+    await require_active(world.platform, admin)
+    await heard(world.platform, Change(Changed.TENANT, of(admin), "active"))
+    world.executor.scripts.clear()
+    assert (await world.execute(admin, view)).execution.status is ExecutionStatus.SUCCEEDED
 
 
 async def test_a_call_that_is_on_its_way_when_its_tenant_is_suspended_does_not_execute(

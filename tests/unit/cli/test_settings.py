@@ -59,3 +59,19 @@ def test_a_misspelt_line_of_the_file_is_named_with_what_was_meant(
     (tmp_path / CONFIG_FILE).write_text("port = \n")
     with pytest.raises(Failure, match="cannot be read"):
         operator.refuse_unknown_settings()
+
+
+@pytest.mark.parametrize(
+    "variable", ["PLUGYARD_MAX_MEMRY_MB", "PLUGYARD_RATE_READS_PER_TENNANT", "PLUGYARD_KAFKA_URLS"]
+)
+def test_a_misspelt_variable_is_named_with_what_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # The client's own, and what Kubernetes says of a service of this name.
+    for other in ("PLUGYARD_KEY", "PLUGYARD_SERVICE_HOST", "PLUGYARD_PORT_8787_TCP_ADDR"):
+        monkeypatch.setenv(other, "x")
+    operator.refuse_unknown_settings()
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(Failure, match=f"{variable} is no setting; did you mean PLUGYARD_"):
+        operator.refuse_unknown_settings()

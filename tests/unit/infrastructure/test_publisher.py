@@ -39,6 +39,9 @@ class Scripted:
         (("7", "", "0", "1"), [0]),
         (("7", "7"), [0]),
         (("",), []),
+        # The same as the first of all, and where it is longer than what is known.
+        (("", "0", "1"), []),
+        (("2", "", "0", "1", "2", "3", "4"), [0]),
     ],
 )
 async def test_what_has_no_place_behind_the_others_is_not_confirmed(

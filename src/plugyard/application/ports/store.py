@@ -169,6 +169,8 @@ class Transaction(KeyRows, Protocol):
     async def featured(self, limit: int) -> Sequence[Listing]: ...  # by score, highest first
     async def categories(self) -> Sequence[Category]: ...  # by count, then name
     async def count_installation(self, listing_id: str) -> None: ...
+    async def hold_listing(self, listing_id: str, *, alone: bool = False) -> None: ...
+    # hold_listing: until the end of the transaction; many may take a listing over while nobody holds it alone
     async def rate(self, rating: Rating) -> None: ...  # insert or replace the tenant's one rating; sums follow
     async def own_ratings(self, page: PageRequest) -> Page[Rating]: ...  # that the tenant gave, newest first
     async def ratings(self, listing_id: str, page: PageRequest) -> Page[Rating]: ...  # newest first

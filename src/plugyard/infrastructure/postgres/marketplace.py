@@ -80,6 +80,10 @@ class MarketplaceRows(Session):
         if uuid_or_none(listing_id) is not None:
             await self._run(_SQL["count installation"], {"id": listing_id})
 
+    async def hold_listing(self, listing_id: str, *, alone: bool = False) -> None:
+        """Holds a listing until the transaction ends: beside others who take it over, or alone, to refuse it."""
+        await self._run(_SQL["hold a listing alone" if alone else "hold a listing"], {"id": listing_id})
+
     async def rate(self, rating: Rating) -> None:
         """Adds or replaces the tenant's one rating of a listing; raises `NotFound` when there is no such listing."""
         if uuid_or_none(rating.listing_id) is None or await self._run(_SQL["rate"], dataclasses.asdict(rating)) == 0:

@@ -25,6 +25,7 @@ _ANSWERS_WITHIN_S = 2.0
 _MADE_WITHIN_S = 5.0
 _POLLED_FOR_S = 0.1
 _ENDS_WITHIN_S = 1.0
+_UNBELIEVED = 2**63 - 1  # a place that nothing lies behind
 log = structlog.get_logger("plugyard")
 
 
@@ -147,9 +148,13 @@ class Publisher:
         To a batch whose number it knows from a try before, a broker says that it has it and not where: the first place
         is -1, and librdkafka counts on from there. One that kept the number and lost the batch, as when it is killed
         between the two, says the same. Whoever sends it anew sends it twice at worst, by the id that it is known by.
+
+        Of such a batch the first alone is seen to have no place, for what is counted on may lie behind the last that is
+        known; so nothing more of that partition is believed. Reports of a partition come in their order.
         """
         where, place = (message.topic(), message.partition()), message.offset()
         if place is None or place <= self._places.get(where, -1):
+            self._places[where] = _UNBELIEVED
             return "a message was confirmed without its place"
         self._places[where] = place
         return None

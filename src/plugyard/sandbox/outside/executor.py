@@ -205,6 +205,9 @@ class Sandbox:
         running = self._running.get(execution_id)
         if running is None:
             return False
+        if running.cancelled:
+            # Another word would cancel whatever its task does by then.
+            return True
         running.cancelled = True
         if running.environment is not None:
             running.environment.end(End.CANCELLED)

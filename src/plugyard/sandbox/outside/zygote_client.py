@@ -16,12 +16,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from plugyard.sandbox import jail, wire
 
 Params = dict[str, bool | int | float | str | None]
 
 _MAX_DESCRIPTORS = 4
 _PATIENCE_S = 5.0
+_AGAIN_S, _AGAIN_AT_MOST_S = 0.1, 5.0
+log = structlog.get_logger("plugyard")
 
 
 class ZygoteError(Exception):
@@ -78,6 +82,9 @@ class Zygote:
     `argv` follows the interpreter's own flags: `("-m", "plugyard.sandbox.inside", ...)`. The process gets an empty
     environment, no standard input or output, and one descriptor, whose number is appended to `argv`. With `namespaces`
     it lives in all those that this machine gives, and one of them that cannot be had when it starts ends it.
+
+    One that has stood and died is started again at once, whether or not anybody asks for a child: until it stands, its
+    service says that it is not ready, and is asked for nothing.
     """
 
     def __init__(self, argv: Sequence[str], *, namespaces: bool = True, start_timeout_s: float = 30.0) -> None:
@@ -94,6 +101,8 @@ class Zygote:
         self._pending: dict[int, asyncio.Future[Child]] = {}
         self._children: dict[int, Child] = {}
         self._reapers: set[asyncio.Task[None]] = set()
+        self._reviving: asyncio.Task[None] | None = None
+        self._stands = False
         self._closed = False
         self.starts = 0
 
@@ -147,6 +156,7 @@ class Zygote:
                 self._lost("the zygote did not start")
                 raise ZygoteError(hello.error or f"the zygote speaks protocol {hello.protocol}, not {wire.PROTOCOL}")
             self.starts += 1
+            self._stands = True
 
     async def fork(self, role: str, params: Params, fds: Sequence[int] = ()) -> Child:
         """A new child in `role`; starts a dead zygote again. `fds` are copied to the child. Raises ZygoteError."""
@@ -180,9 +190,22 @@ class Zygote:
         finally:
             self._pending.pop(request, None)
 
+    async def _revive(self) -> None:
+        pause = _AGAIN_S
+        while not self.alive and not self._closed:
+            try:
+                await self.start()
+            except (ZygoteError, OSError) as error:
+                log.warning("a zygote does not start again", module=self._argv[1], error=str(error))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _AGAIN_AT_MOST_S)
+
     async def close(self) -> None:
         """End the zygote and all its children; returns when they are gone."""
         self._closed = True
+        if self._reviving is not None:
+            self._reviving.cancel()
+            await asyncio.gather(self._reviving, return_exceptions=True)
         children = list(self._children.values())
         for child in children:
             child.kill()
@@ -256,6 +279,10 @@ class Zygote:
 
     def _lost(self, why: str) -> None:
         """Forget the process and everything that it forked; the kernel ends its children with it."""
+        # One that never stood is whoever's who started it.
+        stood, self._stands = self._stands, False
+        if stood and not self._closed and (self._reviving is None or self._reviving.done()):
+            self._reviving = asyncio.get_running_loop().create_task(self._revive())
         if self._control is not None:
             asyncio.get_running_loop().remove_reader(self._control.fileno())
             self._control.close()

@@ -55,6 +55,12 @@ select category, listings from plugyard.marketplace_categories order by listings
 -- # count installation
 select plugyard.count_installation(%(id)s);
 
+-- # hold a listing
+select pg_advisory_xact_lock_shared(hashtextextended('plugyard listing ' || %(id)s, 0));
+
+-- # hold a listing alone
+select pg_advisory_xact_lock(hashtextextended('plugyard listing ' || %(id)s, 0));
+
 -- # rate
 insert into plugyard.plugin_ratings (tenant_id, listing_id, stars, review, created_at, updated_at)
 select %(tenant_id)s, %(listing_id)s, %(stars)s, %(review)s, %(created_at)s, %(updated_at)s
