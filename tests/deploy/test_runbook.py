@@ -35,6 +35,7 @@ def test_each_alert_has_its_section_in_the_same_order() -> None:
 def test_every_setting_that_the_runbook_names_exists() -> None:
     known = {field.name for field in fields(Settings)}
     others = {"max_connections", "archive_command", "wal_level", "plugyard_service", "secrets_locked"}
+    others |= {"rate_limited", "quota_exceeded"}
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", TEXT))
     # What begins so is PostgreSQL's, or a pooler's before it.
     assert {name for name in named - others if not name.startswith(("pg_", "tcp_"))} <= known
