@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from plugyard.application.ports import ExecutionFilter, PageRequest
 from plugyard.domain.execution import Attempt, ExecutionStatus
 from plugyard.domain.plugin import Plugin
-from plugyard.domain.queue import Delivery, QueueState
+from plugyard.domain.queue import Delivery, QueuedExecution, QueueState
 from tests.contract.conftest import Stored
 from tests.contract.given import a_log_line, a_stored_plugin, a_tenant, an_event, an_execution
 from tests.contract.waiting import Workers, a_plugin_of, an_end, an_entry_of, end, find, queue, workers
@@ -46,15 +46,23 @@ async def test_what_is_tried_again_has_no_record_and_comes_back_when_due(stored:
     assert (again.id, again.run, again.attempts, again.input) == (entry.id, 2, (tried,), entry.input)
 
 
-async def test_the_word_of_one_thought_dead_takes_away_no_job_of_who_runs_it_now(
+async def _taken_up(
     stored: Stored, workers: Workers
-) -> None:
+) -> tuple[Plugin, QueuedExecution, QueuedExecution, QueuedExecution]:
+    """A plugin with an execution that was queued, taken by a worker that was lost, and taken up by another."""
     plugin = await a_plugin_of(stored)
     entry = an_entry_of(plugin)
     await queue(stored, entry)
     (first,) = await workers.take(1)
     await workers.lose(first)
     (second,) = await workers.take(1)
+    return plugin, entry, first, second
+
+
+async def test_the_word_of_one_thought_dead_takes_away_no_job_of_who_runs_it_now(
+    stored: Stored, workers: Workers
+) -> None:
+    plugin, entry, first, second = await _taken_up(stored, workers)
     await end(stored, plugin, first, an_end(first))
     await workers.lose(second)
     (third,) = await workers.take(1)
@@ -62,12 +70,7 @@ async def test_the_word_of_one_thought_dead_takes_away_no_job_of_who_runs_it_now
 
 
 async def test_a_dead_workers_execution_is_taken_up_and_recorded_once(stored: Stored, workers: Workers) -> None:
-    plugin = await a_plugin_of(stored)
-    entry = an_entry_of(plugin)
-    await queue(stored, entry)
-    (first,) = await workers.take(1)
-    await workers.lose(first)
-    (second,) = await workers.take(1)
+    plugin, entry, first, second = await _taken_up(stored, workers)
     assert (second.id, second.run, second.lost) == (entry.id, 2, 1)
     # The one that was thought dead comes back, and says its word.
     stale = an_execution(plugin, id=entry.id, status=ExecutionStatus.FAILED)

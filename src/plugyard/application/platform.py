@@ -108,7 +108,8 @@ class Platform:
     tokens: TokenVerifier | None = None
     on_tenant_gone: Callable[[str], Awaitable[None]] | None = None
     places: Places | None = None  # of quotas, where replicas count them together
-    # Tenants that were suspended here: why, and until when what was read before may still say otherwise.
+    # Suspended tenants: why (empty where another replica was told), and until when what was read before may still say
+    # otherwise.
     halted: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     copies: Copies = field(default_factory=Copies)
     known_tokens: dict[bytes, Any] = field(default_factory=dict)  # by their hash
