@@ -8,6 +8,7 @@ import pytest
 
 from plugyard.application import deadletters, history
 from plugyard.application.activate import deactivate
+from plugyard.application.changes import Change, Changed, heard
 from plugyard.application.enqueue import enqueue
 from plugyard.application.executable import Call
 from plugyard.application.ports import ExecutionFilter, Invocation, Outcome, PageRequest
@@ -30,6 +31,7 @@ from plugyard.domain.identity import Caller, Role
 from plugyard.domain.plugin import PluginView
 from plugyard.domain.queue import Priority, QueueState
 from plugyard.domain.scopes import Scope
+from plugyard.domain.tenants import TenantState
 from tests.memory.sandbox import failed, succeeded
 from tests.memory.world import World, as_role, manifest
 
@@ -282,6 +284,30 @@ async def test_one_that_runs_here_is_cancelled_where_that_was_asked_and_put_back
     found = await look(world, admin, queued.id)
     assert found.status is (ExecutionStatus.CANCELLED if asked_for else ExecutionStatus.QUEUED)
     assert world.platform.told_to_end == set()
+
+
+async def test_one_that_a_suspension_elsewhere_cuts_off_is_put_back_and_becomes_a_dead_letter(
+    world: World, admin: Caller
+) -> None:
+    view = await world.active(admin)
+    tenant_id = str(admin.tenant_id)
+
+    async def cut(invocation: Invocation) -> Outcome:
+        async with world.store.for_operator() as tx:
+            await tx.save_state(tenant_id, TenantState.SUSPENDED, "abuse", world.clock())
+        await heard(world.platform, Change(Changed.TENANT, tenant_id, "suspended"))
+        await heard(world.platform, Change(Changed.HALTED, tenant_id))
+        assert world.executor.cancelled == [invocation.execution_id]
+        return failed(ExecutionStatus.CANCELLED, "cancelled")
+
+    world.executor.scripts["greet"] = cut
+    queued = await queue(world, admin, view)
+    await world.work()
+    assert len(world.executor.invocations) == 1
+    assert world.store.tables.queued[queued.id].state is QueueState.DEAD
+    found = await look(world, as_role(Role.OPERATOR, tenant_id), queued.id)
+    assert found.error is not None
+    assert found.error.code == "tenant_suspended"
 
 
 async def test_one_that_runs_elsewhere_is_told_to_end(world: World, admin: Caller) -> None:
