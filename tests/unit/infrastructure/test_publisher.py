@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from plugyard.infrastructure.relay import publisher as publishing
 from plugyard.infrastructure.relay.publisher import Publisher
@@ -26,7 +27,7 @@ class Scripted:
     def purge(self, **_: bool) -> None:
         pass
 
-    def flush(self, seconds: float) -> int:
+    def __len__(self) -> int:
         return 0
 
 
@@ -57,3 +58,41 @@ async def test_what_has_no_place_behind_the_others_is_not_confirmed(
         await publisher.close()
     assert arrived == confirmed
     assert wrong == ("" if len(confirmed) == len(places) else "a message was confirmed without its place")
+
+
+class Ended(Scripted):
+    """A producer that meets its end at the first poll, reports afterwards, and has nothing left then."""
+
+    def __init__(self, _: dict[str, Any]) -> None:
+        self.waiting: list[Any] = []
+        self.told = False
+
+    def produce(self, topic: str, value: bytes, key: Any, *, on_delivery: Any, headers: Any) -> None:
+        self.waiting.append(on_delivery)
+
+    def poll(self, seconds: float) -> int:
+        assert seconds < 0.2
+        if not self.told and self.waiting:
+            self.told = True
+            raise KafkaException(KafkaError(KafkaError._GAPLESS_GUARANTEE, "a gap", fatal=True))
+        if self.told and self.waiting:
+            self.waiting.pop()(KafkaError(KafkaError._PURGE_INFLIGHT), None)
+        return 0
+
+    def __len__(self) -> int:
+        return len(self.waiting)
+
+
+async def test_what_ends_a_producer_is_told_and_its_reports_still_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "Producer", Ended)
+    publisher = Publisher(KafkaSettings("kafka:9092", "events"))
+    try:
+        for number in range(3):
+            publisher.send(number, "events", "plugin", b"", {})
+        await publisher.reported(5)
+        assert publisher.reports() == ([], "a gap")
+    finally:
+        await publisher.close()
+    arrived, wrong = publisher.reports()
+    assert (arrived, wrong) == ([], "a gap")
+    assert not publisher._poller.is_alive()

@@ -35,6 +35,7 @@ from plugyard.infrastructure.relay.deadletters import DeadLetters
 from plugyard.infrastructure.relay.incoming import Poison, read
 from plugyard.infrastructure.relay.publisher import BrokerAway
 from plugyard.infrastructure.relay.settings import KafkaSettings
+from plugyard.infrastructure.relay.trouble import Trouble, said
 
 OnEvent = Callable[[PlatformEvent], Awaitable[bool]]
 """Acts on an event; false where it was dropped. `NotFound` gives it up at once, `StoreUnavailable` waits for as long as
@@ -97,7 +98,7 @@ class Consumer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-consumer")
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._trouble = "it has not begun"
+        self._trouble = Trouble("the inbox is not read", group=group)
 
     def start(self) -> None:
         """Begin; returns at once."""
@@ -116,7 +117,7 @@ class Consumer:
     @property
     def state(self) -> str:
         """For the health report: `ok`, or a warning."""
-        return f"warning: {self._trouble}" if self._trouble else "ok"
+        return f"warning: {self._trouble.now}" if self._trouble.now else "ok"
 
     @property
     def partitions(self) -> frozenset[int]:
@@ -152,18 +153,13 @@ class Consumer:
             try:
                 await self._consume()
             except KafkaException as error:
-                self._note(f"Kafka cannot be read: {error.args[0].str()}")
+                self._trouble.note(f"Kafka cannot be read: {said(error.args[0])}")
             except Exception as error:  # Whatever is met, the next try may do better.
                 log.warning("the consumer has failed", group=self._group, error=repr(error)[:500])
-                self._note(f"the consumer has failed ({type(error).__name__})")
+                self._trouble.note(f"the consumer has failed ({type(error).__name__})")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._stopping.wait()
-
-    def _note(self, trouble: str) -> None:
-        if trouble and trouble != self._trouble:
-            log.warning("the inbox is not read", group=self._group, reason=trouble)
-        self._trouble = trouble
 
     async def _consume(self) -> None:
         loop = asyncio.get_running_loop()
@@ -181,7 +177,7 @@ class Consumer:
             asyncio.run_coroutine_threadsafe(self._drop(partitions), loop).result()
 
         def failed(error: KafkaError) -> None:
-            loop.call_soon_threadsafe(self._note, f"Kafka cannot be read: {error.str()}")
+            loop.call_soon_threadsafe(self._trouble.note, f"Kafka cannot be read: {said(error)}")
 
         session_ms = int(self._patience.session_s * 1_000)
         client = confluent_kafka.Consumer(
@@ -220,16 +216,16 @@ class Consumer:
     def _take(self, message: Message) -> None:
         error = message.error()
         if error is not None:
-            self._note(f"Kafka cannot be read: {error.str()}")
+            self._trouble.note(f"Kafka cannot be read: {said(error)}")
             return
-        self._trouble = ""
+        self._trouble.over()
         lane = self._lanes.get(message.partition() or 0)
         if lane is not None:
             lane.waiting.append(message)
             lane.more.set()
 
     async def _give(self, partitions: list[TopicPartition]) -> None:
-        self._trouble = ""
+        self._trouble.over()
         for one in partitions:
             lane = self._lanes[one.partition] = _Lane()
             lane.work = asyncio.create_task(self._work(lane))
@@ -366,7 +362,7 @@ class Consumer:
                     _bytes(message.key()), _bytes(message.value()) or b"", headers, about, reason
                 )
             except BrokerAway as error:
-                self._note(f"a dead letter cannot be written: {error}")
+                self._trouble.note(f"a dead letter cannot be written: {error}")
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
 

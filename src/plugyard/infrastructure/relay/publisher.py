@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +20,12 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from plugyard.infrastructure.relay.settings import KafkaSettings
+from plugyard.infrastructure.relay.trouble import said
 
 LARGEST_MESSAGE = 1_000_000
 _ANSWERS_WITHIN_S = 2.0
 _MADE_WITHIN_S = 5.0
-_POLLED_FOR_S = 0.1
+_POLLED_FOR_S = 0.1  # less than 0.2, see `_serve`
 _ENDS_WITHIN_S = 1.0
 _UNBELIEVED = 2**63 - 1  # a place that nothing lies behind
 log = structlog.get_logger("plugyard")
@@ -75,7 +77,7 @@ class Publisher:
                 }
             )
         except KafkaException as error:
-            raise BrokerAway(f"Kafka cannot be spoken to: {_said(error.args[0])}") from error
+            raise BrokerAway(f"Kafka cannot be spoken to: {said(error.args[0])}") from error
         self._poller = threading.Thread(target=self._poll, name="kafka-reports", daemon=True)
         self._poller.start()
 
@@ -100,7 +102,7 @@ class Publisher:
         """Hand a message over; its report bears this number. Raises `TooLarge` and `BrokerAway`."""
 
         def report(error: KafkaError | None, message: Message) -> None:
-            wrong = _said(error) if error is not None else self._out_of_place(message)
+            wrong = said(error) if error is not None else self._out_of_place(message)
             self._reports.append((number, wrong))
             if len(self._reports) == 1:
                 self._tell()
@@ -110,7 +112,7 @@ class Publisher:
         except KafkaException as error:
             if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 raise TooLarge(f"the message has {len(value)} bytes") from error
-            raise BrokerAway(_said(error.args[0])) from error
+            raise BrokerAway(said(error.args[0])) from error
         except BufferError as error:
             raise BrokerAway("too much waits to be sent") from error
 
@@ -167,7 +169,7 @@ class Publisher:
             if found.error is None:
                 return
             if found.error.code() not in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-                raise BrokerAway(f"the topic {topic}: {_said(found.error)}")
+                raise BrokerAway(f"the topic {topic}: {said(found.error)}")
             # With as many partitions and copies as the brokers give by themselves.
             client = AdminClient(settings.client())
             made = client.create_topics([NewTopic(topic)], operation_timeout=_MADE_WITHIN_S)
@@ -177,19 +179,29 @@ class Publisher:
             problem = error.args[0]
             if problem.code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 return
-            said = self._last_error if problem.code() in _VAGUE and self._last_error else _said(problem)
-            raise BrokerAway(f"Kafka does not answer: {said}") from error
+            why = self._last_error if problem.code() in _VAGUE and self._last_error else said(problem)
+            raise BrokerAway(f"Kafka does not answer: {why}") from error
 
     def _poll(self) -> None:
         while not self._ended.is_set():
+            self._serve()
+
+    def _serve(self) -> None:
+        """Let what has happened be reported.
+
+        What ends a producer comes out of the call that meets it, and not through `error_cb`. A short `poll` ends there.
+        A longer one, and `flush`, call back once more with the exception set, and then raise what is no exception,
+        which ends a thread and leaves whoever waits for it waiting.
+        """
+        try:
             self._producer.poll(_POLLED_FOR_S)
+        except KafkaException as error:
+            self._fatal = said(error.args[0])
+            self._tell()
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
-            self._fatal = _said(error)
-            self._tell()
-        elif error.code() != KafkaError._ALL_BROKERS_DOWN or not self._last_error:
-            self._last_error = _said(error)
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._last_error:
+            self._last_error = said(error)
 
     def _tell(self) -> None:
         with contextlib.suppress(RuntimeError):  # The loop has ended, and nobody waits.
@@ -199,13 +211,10 @@ class Publisher:
         self._ended.set()
         self._poller.join(2 * _ENDS_WITHIN_S)
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
-        self._producer.flush(_ENDS_WITHIN_S)
+        ends = time.monotonic() + _ENDS_WITHIN_S
+        while len(self._producer) and time.monotonic() < ends:
+            self._serve()
         del self._producer  # It joins its threads, of which one may be waiting for a name server.
 
 
 _VAGUE = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
-
-
-def _said(error: KafkaError) -> str:
-    """What an operator needs of it: librdkafka's text names hosts and files, and no secret."""
-    return str(error.str()).removeprefix("Local: ").removeprefix("Broker: ")

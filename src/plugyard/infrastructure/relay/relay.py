@@ -23,6 +23,7 @@ from plugyard.infrastructure.postgres.outbox import MOST_COUNTED, SLOTS, Lag, Ou
 from plugyard.infrastructure.relay.envelope import CONTENT_TYPE, written
 from plugyard.infrastructure.relay.publisher import BrokerAway, Publisher, TooLarge
 from plugyard.infrastructure.relay.settings import KafkaSettings
+from plugyard.infrastructure.relay.trouble import Trouble
 
 ON_THEIR_WAY = 2_000
 """Most events that are sent and not yet confirmed; with the largest payloads they take 128 MB, as a rule 1 MB."""
@@ -54,7 +55,7 @@ class Relay:
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self.lag = Lag()
         self.published = 0
-        self._trouble = "it has not begun"
+        self._trouble = Trouble("events are not relayed")
 
     def start(self) -> None:
         """Begin; returns at once."""
@@ -73,8 +74,8 @@ class Relay:
     def state(self) -> str:
         """For the health report: `ok`, or a warning, for a relay that is in trouble stops nothing else."""
         waiting = f"{self.lag.waiting:,}" if self.lag.waiting < MOST_COUNTED else f"more than {MOST_COUNTED:,}"
-        if self._trouble:
-            return f"warning: {self._trouble}; {waiting} events wait"
+        if self._trouble.now:
+            return f"warning: {self._trouble.now}; {waiting} events wait"
         if self.lag.oldest_s > LATE_AFTER_S:
             return f"warning: {waiting} events wait, the oldest for {self.lag.oldest_s:.0f} s"
         return "ok"
@@ -100,18 +101,16 @@ class Relay:
         pause = SHORTEST_PAUSE_S
         while not self._stopping.is_set():
             began = time.monotonic()
-            trouble = ""
             try:
                 await self._carry()
-            except (BrokerAway, StoreUnavailable) as error:
-                trouble = str(error) if isinstance(error, BrokerAway) else "the outbox cannot be read"
+            except BrokerAway as error:
+                self._trouble.note(str(error))
+            except StoreUnavailable:
+                self._trouble.note("the outbox cannot be read")
             except Exception as error:  # The service goes on whatever a relay meets, and the relay tries again.
                 # Without the values of the trace, which are tenants' data.
                 log.warning("the relay has failed", error=repr(error)[:500])
-                trouble = f"the relay has failed ({type(error).__name__})"
-            if trouble and trouble != self._trouble:
-                log.warning("events are not relayed", reason=trouble)
-            self._trouble = trouble
+                self._trouble.note(f"the relay has failed ({type(error).__name__})")
             if time.monotonic() - began > STALLED_AFTER_S + LONGEST_PAUSE_S:
                 pause = SHORTEST_PAUSE_S
             with contextlib.suppress(TimeoutError):
@@ -126,9 +125,9 @@ class Relay:
         try:
             outbox = await Outbox.open(self._url)
             try:
-                if self._trouble:
+                if self._trouble.now:
                     log.info("events are relayed", topic=self._settings.topic)
-                self._trouble = ""
+                self._trouble.over()
                 await self._carry_on(outbox, publisher)
                 await self._finish(outbox, publisher)
             finally:
